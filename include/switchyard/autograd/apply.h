@@ -1,0 +1,80 @@
+// apply(op, inputs...): runs op.forward and keeps the op in the graph if an input needs a gradient.
+//   struct Op { ...attributes and Saved tensors...;
+//     Tensor forward(const Tensor&...);            or  Tensors forward(const Tensor&...);  (or one const Tensors&)
+//     Grads backward(const Tensor& dy) const;      or  Grads backward(const Tensors& dys) const; };
+// forward sees its inputs detached, and may use raw views. An undefined tensor is an absent input.
+#pragma once
+
+#include "switchyard/autograd/graph.h"
+#include "switchyard/autograd/profile.h"
+
+#include <type_traits>
+
+namespace switchyard {
+
+// A tensor kept for backward, outside the graph.
+using Saved = Tensor;
+
+namespace autograd {
+
+void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs);
+bool any_needs_grad(const Tensors& inputs);
+Tensors detach_all(const Tensors& inputs);
+void note_leaf_uses(const Tensors& inputs);   // tells an enclosing recompute region which leaves it uses
+
+template <class Op> constexpr std::string_view op_name() {
+  std::string_view name = __PRETTY_FUNCTION__;   // "... [with Op = switchyard::ops::RmsNorm; ..."
+  name.remove_prefix(name.find("Op = ") + 5);
+  name = name.substr(0, name.find_first_of(";]"));
+  if (const auto colon = name.rfind(':'); colon != std::string_view::npos) name.remove_prefix(colon + 1);
+  return name;
+}
+
+template <class Op> struct OpNode final : Node {
+  explicit OpNode(Op value) : op(std::make_unique<Op>(std::move(value))) { name = op_name<Op>(); }
+  Grads backward(const Tensors& dys) override {
+    if constexpr (requires { op->backward(dys); }) return op->backward(dys);
+    else return op->backward(dys.at(0));
+  }
+  void release() override { op.reset(); }
+  std::unique_ptr<Op> op;
+};
+
+template <class Op> Tensors run_forward(Op& op, const Tensors& inputs, auto index) {
+  return [&]<size_t... I>(std::index_sequence<I...>) {
+    if constexpr (requires { op.forward(inputs); }) {
+      auto out = op.forward(inputs);
+      if constexpr (std::is_same_v<decltype(out), Tensor>) return Tensors{std::move(out)};
+      else return out;
+    } else {
+      auto out = op.forward(inputs[I]...);
+      if constexpr (std::is_same_v<decltype(out), Tensor>) return Tensors{std::move(out)};
+      else return out;
+    }
+  }(index);
+}
+
+template <class Op, size_t N> Tensors apply_all(Op op, const Tensors& inputs, std::make_index_sequence<N> index) {
+  const ProfileScope scope(op_name<Op>(), Pass::forward);
+  note_leaf_uses(inputs);
+  Tensors outputs = run_forward(op, detach_all(inputs), index);
+  if (grad_enabled() && any_needs_grad(inputs)) attach(std::make_shared<OpNode<Op>>(std::move(op)), inputs, outputs);
+  return outputs;
+}
+
+}  // namespace autograd
+
+// For ops with one output.
+template <class Op, class... In> requires(std::is_same_v<In, Tensor> && ...) Tensor apply(Op op, const In&... inputs) {
+  return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{}).at(0);
+}
+
+// For ops with several outputs, or a number of inputs known only at run time (forward takes const Tensors&).
+template <class Op, class... In> requires(std::is_same_v<In, Tensor> && ...) Tensors apply_many(Op op, const In&... inputs) {
+  return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{});
+}
+template <class Op> Tensors apply_list(Op op, const Tensors& inputs) {
+  return autograd::apply_all(std::move(op), inputs, std::make_index_sequence<0>{});
+}
+
+}  // namespace switchyard

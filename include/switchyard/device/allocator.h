@@ -1,0 +1,61 @@
+// Memory of one rank. Every allocation states its purpose, so a run can say exactly what weights, gradients, optimizer
+// and activations take. Freed blocks are kept and reused: after warm-up a training step asks the system for nothing.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string_view>
+#include <vector>
+
+namespace switchyard {
+
+enum class Purpose : uint8_t { weights, packed, gradients, optimizer, activations, buffers };
+constexpr int kNumPurposes = 6;
+std::string_view name_of(Purpose purpose);
+
+struct MemoryStats {
+  int64_t live_bytes = 0;   // asked for and not yet freed
+  int64_t peak_bytes = 0;   // largest live_bytes since reset_peaks
+};
+
+// Best fit with splitting and coalescing inside segments taken from the system. Blocks are 64-byte aligned.
+class Allocator {
+ public:
+  Allocator();
+  ~Allocator();
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+
+  void* allocate(int64_t bytes, Purpose purpose);   // throws Error(internal) when the system has no memory
+  void release(void* pointer, int64_t bytes, Purpose purpose);
+
+  MemoryStats stats(Purpose purpose) const { return stats_[static_cast<size_t>(purpose)]; }
+  MemoryStats total() const { return total_; }
+  int64_t system_allocations() const { return system_allocations_; }   // segments taken from the system so far
+  int64_t system_bytes() const { return system_bytes_; }
+  void reset_peaks();
+
+  // The allocator of the calling rank (thread); kept alive by the storages that came from it.
+  static const std::shared_ptr<Allocator>& current();
+
+ private:
+  struct Block {
+    int64_t bytes;
+    bool is_free;
+    char* segment;   // start of the segment it lies in
+  };
+  void grow(int64_t bytes);
+  void insert_free(char* start, int64_t bytes, char* segment);
+
+  std::map<char*, Block> blocks_;                  // every block by address
+  std::set<std::pair<int64_t, char*>> free_;       // free blocks by size
+  std::vector<std::pair<char*, int64_t>> segments_;
+  std::array<MemoryStats, kNumPurposes> stats_{};
+  MemoryStats total_;
+  int64_t system_allocations_ = 0, system_bytes_ = 0;
+};
+
+}  // namespace switchyard

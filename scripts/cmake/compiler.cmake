@@ -1,0 +1,26 @@
+# How our code is compiled: warnings, processor, sanitizers, ccache.
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
+endif()
+
+add_library(switchyard_flags INTERFACE)
+target_compile_options(switchyard_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror)
+# g++ 12 warns about uninitialised temporaries inside its own AVX-512 headers.
+target_compile_options(switchyard_flags INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
+target_compile_options(switchyard_flags INTERFACE -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+if(SWITCHYARD_NATIVE)
+  target_compile_options(switchyard_flags INTERFACE -march=native)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+
+if(SWITCHYARD_SANITIZE STREQUAL "address")
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(SWITCHYARD_SANITIZE STREQUAL "thread")
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+  target_compile_definitions(switchyard_flags INTERFACE SWITCHYARD_TSAN)
+endif()
