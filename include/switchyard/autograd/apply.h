@@ -7,6 +7,7 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/autograd/profile.h"
+#include "switchyard/base/threads.h"
 
 #include <type_traits>
 
@@ -20,41 +21,52 @@ namespace autograd {
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs);
 bool any_needs_grad(const Tensors& inputs);
 Tensors detach_all(const Tensors& inputs);
-void note_leaf_uses(const Tensors& inputs);   // tells an enclosing recompute region which leaves it uses
+void note_leaf_uses(const Tensors& inputs);  // tells an enclosing recompute region which leaves it uses
 
-template <class Op> constexpr std::string_view op_name() {
-  std::string_view name = __PRETTY_FUNCTION__;   // "... [with Op = switchyard::ops::RmsNorm; ..."
+template <class Op>
+constexpr std::string_view op_name() {
+  std::string_view name = __PRETTY_FUNCTION__;  // "... [with Op = switchyard::ops::RmsNorm; ..."
   name.remove_prefix(name.find("Op = ") + 5);
   name = name.substr(0, name.find_first_of(";]"));
   if (const auto colon = name.rfind(':'); colon != std::string_view::npos) name.remove_prefix(colon + 1);
   return name;
 }
 
-template <class Op> struct OpNode final : Node {
+template <class Op>
+struct OpNode final : Node {
   explicit OpNode(Op value) : op(std::make_unique<Op>(std::move(value))) { name = op_name<Op>(); }
   Grads backward(const Tensors& dys) override {
-    if constexpr (requires { op->backward(dys); }) return op->backward(dys);
-    else return op->backward(dys.at(0));
+    if constexpr (requires { op->backward(dys); })
+      return op->backward(dys);
+    else
+      return op->backward(dys.at(0));
   }
   void release() override { op.reset(); }
   std::unique_ptr<Op> op;
 };
 
-template <class Op> Tensors run_forward(Op& op, const Tensors& inputs, auto index) {
+template <class Op>
+Tensors run_forward(Op& op, const Tensors& inputs, auto index) {
   return [&]<size_t... I>(std::index_sequence<I...>) {
     if constexpr (requires { op.forward(inputs); }) {
       auto out = op.forward(inputs);
-      if constexpr (std::is_same_v<decltype(out), Tensor>) return Tensors{std::move(out)};
-      else return out;
+      if constexpr (std::is_same_v<decltype(out), Tensor>)
+        return Tensors{std::move(out)};
+      else
+        return out;
     } else {
       auto out = op.forward(inputs[I]...);
-      if constexpr (std::is_same_v<decltype(out), Tensor>) return Tensors{std::move(out)};
-      else return out;
+      if constexpr (std::is_same_v<decltype(out), Tensor>)
+        return Tensors{std::move(out)};
+      else
+        return out;
     }
-  }(index);
+  }
+  (index);
 }
 
-template <class Op, size_t N> Tensors apply_all(Op op, const Tensors& inputs, std::make_index_sequence<N> index) {
+template <class Op>
+Tensors apply_all(Op op, const Tensors& inputs, auto index) {
   const ProfileScope scope(op_name<Op>(), Pass::forward);
   note_leaf_uses(inputs);
   Tensors outputs = run_forward(op, detach_all(inputs), index);
@@ -65,15 +77,18 @@ template <class Op, size_t N> Tensors apply_all(Op op, const Tensors& inputs, st
 }  // namespace autograd
 
 // For ops with one output.
-template <class Op, class... In> requires(std::is_same_v<In, Tensor> && ...) Tensor apply(Op op, const In&... inputs) {
+template <class Op, class... In>
+requires(std::is_same_v<In, Tensor>&&...) Tensor apply(Op op, const In&... inputs) {
   return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{}).at(0);
 }
 
 // For ops with several outputs, or a number of inputs known only at run time (forward takes const Tensors&).
-template <class Op, class... In> requires(std::is_same_v<In, Tensor> && ...) Tensors apply_many(Op op, const In&... inputs) {
+template <class Op, class... In>
+requires(std::is_same_v<In, Tensor>&&...) Tensors apply_many(Op op, const In&... inputs) {
   return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{});
 }
-template <class Op> Tensors apply_list(Op op, const Tensors& inputs) {
+template <class Op>
+Tensors apply_list(Op op, const Tensors& inputs) {
   return autograd::apply_all(std::move(op), inputs, std::make_index_sequence<0>{});
 }
 

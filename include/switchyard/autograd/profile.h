@@ -1,4 +1,5 @@
-// Time per op class, forward and backward. Off unless a Profile is active on this thread; then each op costs two clock reads.
+// Time per op class, forward and backward. Off unless a Profile is active on this thread; then each op costs two clock
+// reads.
 #pragma once
 
 #include <cstdint>

@@ -11,16 +11,18 @@ enum class DType : uint8_t { f64, f32, bf16, i64, i32, u8 };
 
 constexpr int64_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::f64: case DType::i64: return 8;
-    case DType::f32: case DType::i32: return 4;
+    case DType::f64:
+    case DType::i64: return 8;
+    case DType::f32:
+    case DType::i32: return 4;
     case DType::bf16: return 2;
     case DType::u8: return 1;
   }
   return 0;
 }
 
-std::string_view name_of(DType dtype);          // "f32", ...
-DType dtype_from_name(std::string_view name);   // throws UsageError on an unknown name
+std::string_view name_of(DType dtype);         // "f32", ...
+DType dtype_from_name(std::string_view name);  // throws UsageError on an unknown name
 
 constexpr bool is_floating(DType dtype) { return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16; }
 
@@ -40,24 +42,55 @@ struct bf16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
-template <class T> struct DTypeOf;
-template <> struct DTypeOf<double> { static constexpr DType value = DType::f64; };
-template <> struct DTypeOf<float> { static constexpr DType value = DType::f32; };
-template <> struct DTypeOf<bf16> { static constexpr DType value = DType::bf16; };
-template <> struct DTypeOf<int64_t> { static constexpr DType value = DType::i64; };
-template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::i32; };
-template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::u8; };
+template <class T>
+struct DTypeOf;
+template <>
+struct DTypeOf<double> {
+  static constexpr DType value = DType::f64;
+};
+template <>
+struct DTypeOf<float> {
+  static constexpr DType value = DType::f32;
+};
+template <>
+struct DTypeOf<bf16> {
+  static constexpr DType value = DType::bf16;
+};
+template <>
+struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::i64;
+};
+template <>
+struct DTypeOf<int32_t> {
+  static constexpr DType value = DType::i32;
+};
+template <>
+struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::u8;
+};
 
-// Calls `body` with a value of the C++ type of a floating dtype: on_floating(d, [&](auto t) { using T = decltype(t); ... }).
-template <class Body> void on_floating(DType dtype, Body&& body) {
-  if (dtype == DType::f64) body(double{});
-  else if (dtype == DType::f32) body(float{});
-  else body(bf16{});
+// Calls `body` with a value of the C++ type of a floating dtype: on_floating(d, [&](auto t) { using T = decltype(t);
+// ... }).
+template <class Body>
+void on_floating(DType dtype, Body&& body) {
+  if (dtype == DType::f64)
+    body(double{});
+  else if (dtype == DType::f32)
+    body(float{});
+  else
+    body(bf16{});
 }
 
 // The type sums are kept in.
-template <class T> struct Accumulate { using type = float; };
-template <> struct Accumulate<double> { using type = double; };
-template <class T> using accumulate_t = typename Accumulate<T>::type;
+template <class T>
+struct Accumulate {
+  using type = float;
+};
+template <>
+struct Accumulate<double> {
+  using type = double;
+};
+template <class T>
+using accumulate_t = typename Accumulate<T>::type;
 
 }  // namespace switchyard

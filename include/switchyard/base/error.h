@@ -11,15 +11,15 @@ namespace switchyard {
 
 enum class ExitCode : int {
   finished = 0,
-  difference = 1,    // verify, compare, checkpoint diff
-  usage = 64,        // command line or config
-  input = 65,        // bad input file
-  internal = 70,     // our own mistake, or a failed library
-  io = 74,           // input/output, disk full
-  stopped = 75,      // stopped on request; resume
+  difference = 1,  // verify, compare, checkpoint diff
+  usage = 64,      // command line or config
+  input = 65,      // bad input file
+  internal = 70,   // our own mistake, or a failed library
+  io = 74,         // input/output, disk full
+  stopped = 75,    // stopped on request; resume
   watchdog = 76,
   not_finite = 77,
-  hardware = 78,     // wrong arithmetic suspected
+  hardware = 78,  // wrong arithmetic suspected
 };
 
 class Error : public std::runtime_error {
@@ -31,12 +31,14 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-template <class... Args> [[noreturn]] void fail(ExitCode code, fmt::format_string<Args...> text, Args&&... args) {
+template <class... Args>
+[[noreturn]] void fail(ExitCode code, fmt::format_string<Args...> text, Args&&... args) {
   throw Error(code, fmt::format(text, std::forward<Args>(args)...));
 }
 
 // A format string that remembers where it was written, so that `check` can name the caller's line.
-template <class... Args> struct LocatedFormat {
+template <class... Args>
+struct LocatedFormat {
   fmt::format_string<Args...> text;
   std::source_location where;
   template <class S>
@@ -48,13 +50,15 @@ template <class... Args> struct LocatedFormat {
 // Our own and callers' preconditions: throws Error(internal) with file and line. Text is built only on failure.
 template <class... Args>
 void check(bool condition, LocatedFormat<std::type_identity_t<Args>...> format, Args&&... args) {
-  if (!condition) [[unlikely]] fail_check(format.where, fmt::format(format.text, std::forward<Args>(args)...));
+  if (!condition) [[unlikely]]
+    fail_check(format.where, fmt::format(format.text, std::forward<Args>(args)...));
 }
 
 // User input: throws Error(code) without a source line; the message itself names file, key, value and remedy.
 template <class... Args>
 void require(bool condition, ExitCode code, fmt::format_string<Args...> text, Args&&... args) {
-  if (!condition) [[unlikely]] throw Error(code, fmt::format(text, std::forward<Args>(args)...));
+  if (!condition) [[unlikely]]
+    throw Error(code, fmt::format(text, std::forward<Args>(args)...));
 }
 
 }  // namespace switchyard

@@ -11,11 +11,13 @@
 
 namespace switchyard {
 
-int num_threads();             // threads a parallel region of this rank uses
-void set_num_threads(int n);   // n >= 1
+int num_threads();            // threads a parallel region of this rank uses
+void set_num_threads(int n);  // n >= 1
 
-// body(begin, end, thread): ranges cover [0, n) once; at most num_threads() calls, each at least `grain` long but the last.
-template <class Body> void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
+// body(begin, end, thread): ranges cover [0, n) once; at most num_threads() calls, each at least `grain` long but the
+// last.
+template <class Body>
+void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
   if (n <= 0) return;
   const int64_t parts = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, num_threads());
   if (parts == 1) {
@@ -23,7 +25,7 @@ template <class Body> void parallel_ranges(int64_t n, int64_t grain, Body&& body
     return;
   }
 #ifdef _OPENMP
-#pragma omp parallel num_threads(static_cast<int>(parts))
+#pragma omp parallel num_threads(static_cast <int>(parts))
   {
     const int64_t part = omp_get_thread_num();
     body(n * part / parts, n * (part + 1) / parts, static_cast<int>(part));
@@ -34,14 +36,16 @@ template <class Body> void parallel_ranges(int64_t n, int64_t grain, Body&& body
 }
 
 // body(i) for i in [0, n), split into contiguous ranges.
-template <class Body> void parallel_for(int64_t n, int64_t grain, Body&& body) {
+template <class Body>
+void parallel_for(int64_t n, int64_t grain, Body&& body) {
   parallel_ranges(n, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) body(i);
   });
 }
 
 // body(i) for i in [0, n), handed out one by one: for items of uneven cost whose results are independent.
-template <class Body> void parallel_items(int64_t n, Body&& body) {
+template <class Body>
+void parallel_items(int64_t n, Body&& body) {
 #ifdef _OPENMP
   if (n > 1 && num_threads() > 1) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads())

@@ -17,8 +17,8 @@ constexpr int kNumPurposes = 6;
 std::string_view name_of(Purpose purpose);
 
 struct MemoryStats {
-  int64_t live_bytes = 0;   // asked for and not yet freed
-  int64_t peak_bytes = 0;   // largest live_bytes since reset_peaks
+  int64_t live_bytes = 0;  // asked for and not yet freed
+  int64_t peak_bytes = 0;  // largest live_bytes since reset_peaks
 };
 
 // Best fit with splitting and coalescing inside segments taken from the system. Blocks are 64-byte aligned.
@@ -29,12 +29,12 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  void* allocate(int64_t bytes, Purpose purpose);   // throws Error(internal) when the system has no memory
+  void* allocate(int64_t bytes, Purpose purpose);  // throws Error(internal) when the system has no memory
   void release(void* pointer, int64_t bytes, Purpose purpose);
 
   MemoryStats stats(Purpose purpose) const { return stats_[static_cast<size_t>(purpose)]; }
   MemoryStats total() const { return total_; }
-  int64_t system_allocations() const { return system_allocations_; }   // segments taken from the system so far
+  int64_t system_allocations() const { return system_allocations_; }  // segments taken from the system so far
   int64_t system_bytes() const { return system_bytes_; }
   void reset_peaks();
 
@@ -45,13 +45,13 @@ class Allocator {
   struct Block {
     int64_t bytes;
     bool is_free;
-    char* segment;   // start of the segment it lies in
+    char* segment;  // start of the segment it lies in
   };
   void grow(int64_t bytes);
   void insert_free(char* start, int64_t bytes, char* segment);
 
-  std::map<char*, Block> blocks_;                  // every block by address
-  std::set<std::pair<int64_t, char*>> free_;       // free blocks by size
+  std::map<char*, Block> blocks_;             // every block by address
+  std::set<std::pair<int64_t, char*>> free_;  // free blocks by size
   std::vector<std::pair<char*, int64_t>> segments_;
   std::array<MemoryStats, kNumPurposes> stats_{};
   MemoryStats total_;

@@ -1,5 +1,5 @@
-// A parameter: a weight with its global identity. Which box of it this rank holds, and over which ranks it is replicated,
-// follow from `placement` and the mesh (parallel/placement.h); nothing here knows a rank.
+// A parameter: a weight with its global identity. Which box of it this rank holds, and over which ranks it is
+// replicated, follow from `placement` and the mesh (parallel/placement.h); nothing here knows a rank.
 #pragma once
 
 #include "switchyard/tensor/box.h"
@@ -13,13 +13,13 @@ namespace switchyard::nn {
 enum class View { dense, expert };
 
 struct Shard {
-  int64_t dim;        // dimension of the tensor that is split
-  std::string axis;   // over which mesh axis, for example "ep"
+  int64_t dim;       // dimension of the tensor that is split
+  std::string axis;  // over which mesh axis, for example "ep"
 };
 
 struct Placement {
   View view = View::dense;
-  std::vector<Shard> shards;   // dimensions not named are whole on every rank
+  std::vector<Shard> shards;  // dimensions not named are whole on every rank
 };
 
 enum class InitKind { normal, truncated_normal, ones, zeros };
@@ -30,12 +30,12 @@ struct Init {
 };
 
 struct Parameter {
-  std::string name;      // global, for example "layers.3.moe.experts.down"
+  std::string name;  // global, for example "layers.3.moe.experts.down"
   Shape global_shape;
-  bool decay = true;     // weight decay applies
+  bool decay = true;  // weight decay applies
   Placement placement;
   Init init;
-  Tensor value;          // this rank's box, a leaf of the autograd graph; set by parallel::materialize
+  Tensor value;  // this rank's box, a leaf of the autograd graph; set by parallel::materialize
 };
 
 }  // namespace switchyard::nn

@@ -14,11 +14,13 @@
 
 namespace switchyard {
 
-namespace autograd { struct Meta; }
+namespace autograd {
+struct Meta;
+}
 
 using Shape = std::vector<int64_t>;
 int64_t numel_of(const Shape& shape);
-std::string to_string(const Shape& shape);   // "(2, 3)"
+std::string to_string(const Shape& shape);  // "(2, 3)"
 
 // One allocation. `version` counts changes of its content (optimizer step, all-gather, load), so that packed copies of
 // weights know when they are stale.
@@ -34,7 +36,7 @@ class Storage {
   Purpose purpose() const { return purpose_; }
 
   uint64_t version = 0;
-  std::shared_ptr<void> packed;   // packed copies of the weights inside, owned by ops/packed.cpp
+  std::shared_ptr<void> packed;  // packed copies of the weights inside, owned by ops/packed.cpp
 
  private:
   std::shared_ptr<Allocator> allocator_;
@@ -45,53 +47,56 @@ class Storage {
 
 class Tensor {
  public:
-  Tensor() = default;                                                            // undefined
+  Tensor() = default;  // undefined
   static Tensor empty(Shape shape, DType dtype, Purpose purpose = Purpose::activations);
   static Tensor zeros(Shape shape, DType dtype, Purpose purpose = Purpose::activations);
   static Tensor full(Shape shape, DType dtype, double value, Purpose purpose = Purpose::activations);
-  template <class T> static Tensor of(const std::vector<T>& values, Shape shape);   // copies values
+  template <class T>
+  static Tensor of(const std::vector<T>& values, Shape shape);  // copies values
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
-  const Shape& strides() const { return strides_; }        // in elements
+  const Shape& strides() const { return strides_; }  // in elements
   int64_t rank() const { return static_cast<int64_t>(shape_.size()); }
-  int64_t dim(int64_t d) const;                            // negative counts from the end
+  int64_t dim(int64_t d) const;  // negative counts from the end
   int64_t numel() const { return numel_; }
-  int64_t rows() const { return dim(-1) == 0 ? 0 : numel_ / dim(-1); }   // product of all dims but the last
+  int64_t rows() const { return dim(-1) == 0 ? 0 : numel_ / dim(-1); }  // product of all dims but the last
   int64_t bytes() const { return numel_ * size_of(dtype_); }
   DType dtype() const { return dtype_; }
   bool is_contiguous() const;
   const std::shared_ptr<Storage>& storage() const { return storage_; }
 
-  std::byte* raw() const;                                  // first element
-  template <class T> T* data() const {
+  std::byte* raw() const;  // first element
+  template <class T>
+  T* data() const {
     check(dtype_ == DTypeOf<T>::value, "tensor is {}, read as another type", name_of(dtype_));
     return reinterpret_cast<T*>(raw());
   }
-  double item(int64_t index = 0) const;                    // element of a contiguous tensor, as f64
-  template <class T> std::vector<T> to_vector() const;     // converts, any strides
+  double item(int64_t index = 0) const;  // element of a contiguous tensor, as f64
+  template <class T>
+  std::vector<T> to_vector() const;  // converts, any strides
 
   // Raw views and copies (no gradient).
-  Tensor view(Shape shape) const;                          // contiguous only; one dim may be -1
+  Tensor view(Shape shape) const;  // contiguous only; one dim may be -1
   Tensor transpose(int64_t a, int64_t b) const;
   Tensor slice(int64_t d, int64_t begin, int64_t end) const;
   Tensor flat() const { return view({numel_}); }
-  Tensor contiguous() const;                               // itself if it is
-  Tensor to(DType dtype) const;                            // itself if it has it; floating and integer dtypes
-  Tensor clone(Purpose purpose = Purpose::activations) const;   // contiguous copy
-  void copy_from(const Tensor& other);                     // same shape; converts dtype; raises no version
+  Tensor contiguous() const;                                   // itself if it is
+  Tensor to(DType dtype) const;                                // itself if it has it; floating and integer dtypes
+  Tensor clone(Purpose purpose = Purpose::activations) const;  // contiguous copy
+  void copy_from(const Tensor& other);                         // same shape; converts dtype; raises no version
   void fill(double value);
   void bump_version() const { ++storage_->version; }
 
   // Autograd (autograd/graph.h); null for a tensor outside the graph.
   const std::shared_ptr<autograd::Meta>& meta() const { return meta_; }
   void set_meta(std::shared_ptr<autograd::Meta> meta) { meta_ = std::move(meta); }
-  Tensor detach() const;                                   // same view, outside the graph
+  Tensor detach() const;  // same view, outside the graph
 
  private:
   std::shared_ptr<Storage> storage_;
   Shape shape_, strides_;
-  int64_t offset_ = 0, numel_ = 0;                         // offset in elements
+  int64_t offset_ = 0, numel_ = 0;  // offset in elements
   DType dtype_ = DType::f32;
   std::shared_ptr<autograd::Meta> meta_;
 };
@@ -99,6 +104,9 @@ class Tensor {
 using Tensors = std::vector<Tensor>;
 
 // Calls body with the execution tag of the tensor's device.
-template <class Body> void on_device(const Tensor&, Body&& body) { body(exec::Cpu{}); }
+template <class Body>
+void on_device(const Tensor&, Body&& body) {
+  body(exec::Cpu{});
+}
 
 }  // namespace switchyard

@@ -1,0 +1,196 @@
+// Recording and the backward pass. A node's sequence number grows with creation, so walking reachable nodes from the
+// newest to the oldest visits every consumer before its producer: no dependency counting is needed.
+#include "switchyard/autograd/graph.h"
+
+#include "autograd/state.h"
+#include "switchyard/autograd/apply.h"
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+namespace switchyard::autograd {
+namespace {
+
+Edge edge_of(const Tensor& t) { return t.meta() ? t.meta()->edge : Edge{}; }
+
+std::vector<std::shared_ptr<Node>> reachable_newest_first(const Tensors& roots) {
+  std::vector<std::shared_ptr<Node>> found, stack;
+  std::unordered_set<Node*> seen;
+  auto visit = [&](const std::shared_ptr<Node>& node) {
+    if (node && seen.insert(node.get()).second) {
+      found.push_back(node);
+      stack.push_back(node);
+    }
+  };
+  for (const Tensor& root : roots) visit(edge_of(root).node);
+  while (!stack.empty()) {
+    const auto node = std::move(stack.back());
+    stack.pop_back();
+    for (const Edge& edge : node->inputs) visit(edge.node);
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a->sequence > b->sequence; });
+  return found;
+}
+
+void add_into(Tensor& sum, const Tensor& term) {
+  if (!sum.defined()) {
+    sum = term;
+    return;
+  }
+  check(sum.shape() == term.shape() && sum.dtype() == term.dtype(), "gradients of shape {} and {} meet",
+        to_string(sum.shape()), to_string(term.shape()));
+  // A fresh tensor: `sum` may be shared with another consumer.
+  const Tensor a = sum.contiguous(), b = term.contiguous();
+  Tensor out = Tensor::empty(sum.shape(), sum.dtype());
+  on_floating(sum.dtype(), [&](auto t) {
+    using T = decltype(t);
+    using A = accumulate_t<T>;
+    const T *pa = a.data<T>(), *pb = b.data<T>();
+    T* po = out.data<T>();
+    parallel_ranges(out.numel(), 1 << 15, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) po[i] = T(static_cast<A>(pa[i]) + static_cast<A>(pb[i]));
+    });
+  });
+  sum = out;
+}
+
+// Adds a gradient that an op returned for a leaf to the leaf's buffer.
+void write_leaf(Leaf& leaf, const Tensor& grad) {
+  const Tensor g = grad.contiguous().to(leaf.grad.dtype());
+  if (!leaf.is_written) {
+    leaf.grad.copy_from(g);
+  } else {
+    Tensor sum = leaf.grad;
+    add_into(sum, g);
+    leaf.grad.copy_from(sum);
+  }
+  leaf.is_written = true;
+}
+
+void send(const Edge& edge, const Tensor& grad) {
+  if (!grad.defined()) return;
+  if (edge.leaf) return write_leaf(*edge.leaf, grad);
+  if (!edge.node) return;
+  auto& douts = edge.node->douts;
+  if (douts.size() <= static_cast<size_t>(edge.output)) douts.resize(static_cast<size_t>(edge.output) + 1);
+  add_into(douts[static_cast<size_t>(edge.output)], grad);
+}
+
+void count_uses(const std::vector<std::shared_ptr<Node>>& nodes, int change) {
+  for (const auto& node : nodes)
+    for (const Edge& edge : node->inputs)
+      if (edge.leaf) edge.leaf->pending_uses += change;
+}
+
+void run_node(Node& node) {
+  const bool has_gradient =
+      std::any_of(node.douts.begin(), node.douts.end(), [](const Tensor& t) { return t.defined(); });
+  if (has_gradient) {
+    const ProfileScope scope(node.name, Pass::backward);
+    Node* outer = std::exchange(state().running, &node);
+    Grads grads = node.backward(node.douts);
+    state().running = outer;
+    check(grads.size() <= node.inputs.size(), "{}: {} gradients for {} inputs", node.name, grads.size(),
+          node.inputs.size());
+    for (size_t i = 0; i < grads.size(); ++i) send(node.inputs[i], grads[i]);
+  }
+  node.release();
+  node.douts.clear();
+}
+
+}  // namespace
+
+State& state() {
+  thread_local State s;
+  return s;
+}
+
+bool grad_enabled() { return state().grad_enabled; }
+bool is_recomputing() { return state().recomputing; }
+
+NoGrad::NoGrad() : previous_(std::exchange(state().grad_enabled, false)) {}
+NoGrad::~NoGrad() { state().grad_enabled = previous_; }
+
+std::shared_ptr<Leaf> make_leaf(Tensor& t, Tensor grad) {
+  auto leaf = std::make_shared<Leaf>();
+  leaf->grad =
+      grad.defined() ? std::move(grad) : Tensor::zeros(t.shape(), accumulate_type(t.dtype()), Purpose::gradients);
+  check(leaf->grad.shape() == t.shape(), "make_leaf: gradient of shape {} for {}", to_string(leaf->grad.shape()),
+        to_string(t.shape()));
+  t.set_meta(std::make_shared<Meta>(Meta{Edge{nullptr, 0, leaf}}));
+  return leaf;
+}
+
+std::shared_ptr<Leaf> leaf_of(const Tensor& t) { return edge_of(t).leaf; }
+bool needs_grad(const Tensor& t) { return t.meta() != nullptr; }
+
+bool any_needs_grad(const Tensors& inputs) { return std::any_of(inputs.begin(), inputs.end(), needs_grad); }
+
+Tensors detach_all(const Tensors& inputs) {
+  Tensors detached;
+  detached.reserve(inputs.size());
+  for (const Tensor& t : inputs) detached.push_back(t.detach());
+  return detached;
+}
+
+void note_leaf_uses(const Tensors& inputs) {
+  if (!state().touched) return;
+  for (const Tensor& t : inputs)
+    if (auto leaf = leaf_of(t)) state().touched->push_back(std::move(leaf));
+}
+
+void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs) {
+  node->sequence = state().next_sequence++;
+  node->inputs.reserve(inputs.size());
+  for (const Tensor& t : inputs) node->inputs.push_back(edge_of(t));
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (outputs[i].defined())
+      outputs[i].set_meta(std::make_shared<Meta>(Meta{Edge{node, static_cast<int>(i), nullptr}}));
+}
+
+void backward(const Tensors& roots, const Tensors& douts) {
+  check(roots.size() == douts.size(), "backward: {} roots, {} gradients", roots.size(), douts.size());
+  const NoGrad no_grad;
+  auto nodes = reachable_newest_first(roots);
+  for (size_t i = 0; i < roots.size(); ++i) {
+    if (!needs_grad(roots[i])) continue;
+    check(douts[i].defined() || roots[i].numel() == 1, "backward: root of shape {} without a gradient",
+          to_string(roots[i].shape()));
+    send(edge_of(roots[i]), douts[i].defined() ? douts[i] : Tensor::full(roots[i].shape(), roots[i].dtype(), 1.0));
+  }
+  // Inside a recompute region the enclosing pass counts its leaves: a gradient is complete only there.
+  const bool is_outermost = !state().recomputing;
+  if (is_outermost) count_uses(nodes, 1);
+  for (auto& node : nodes) {
+    run_node(*node);
+    if (!is_outermost) continue;
+    for (const Edge& edge : node->inputs)
+      if (edge.leaf && --edge.leaf->pending_uses == 0 && edge.leaf->on_complete) edge.leaf->on_complete();
+    node.reset();
+  }
+}
+
+bool input_needs_grad(int i) {
+  const Node* node = state().running;
+  check(node != nullptr, "input_needs_grad outside a backward function");
+  return static_cast<size_t>(i) < node->inputs.size() && static_cast<bool>(node->inputs[static_cast<size_t>(i)]);
+}
+
+GradSlot grad_slot(int i, const Shape& shape, DType dtype) {
+  GradSlot slot;
+  slot.dtype_ = dtype;
+  if (!input_needs_grad(i)) return slot;
+  if (const auto& leaf = state().running->inputs[static_cast<size_t>(i)].leaf) {
+    slot.is_leaf_ = true;
+    slot.buffer = leaf->grad;
+    slot.accumulate = std::exchange(leaf->is_written, true);
+  } else {
+    slot.buffer = Tensor::empty(shape, accumulate_type(dtype), Purpose::buffers);
+  }
+  return slot;
+}
+
+Tensor GradSlot::result() const { return is_leaf_ || !buffer.defined() ? Tensor{} : buffer.to(dtype_); }
+
+}  // namespace switchyard::autograd

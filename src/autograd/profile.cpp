@@ -1,0 +1,41 @@
+// Exclusive times per op class.
+#include "switchyard/autograd/profile.h"
+
+#include <chrono>
+#include <utility>
+
+namespace switchyard::autograd {
+namespace {
+
+thread_local Profile* active_profile = nullptr;
+thread_local ProfileScope* active_scope = nullptr;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+Profile::Profile() : previous_(std::exchange(active_profile, this)) {}
+Profile::~Profile() { active_profile = previous_; }
+
+void Profile::add(std::string_view name, Pass pass, double seconds) {
+  auto entry = entries_.find(name);
+  if (entry == entries_.end()) entry = entries_.emplace(std::string(name), ProfileEntry{}).first;
+  (pass == Pass::forward ? entry->second.forward_seconds : entry->second.backward_seconds) += seconds;
+  ++entry->second.calls;
+}
+
+ProfileScope::ProfileScope(std::string_view name, Pass pass) : profile_(active_profile), name_(name), pass_(pass) {
+  if (!profile_) return;
+  outer_ = std::exchange(active_scope, this);
+  start_ = now();
+}
+
+ProfileScope::~ProfileScope() {
+  if (!profile_) return;
+  const double seconds = now() - start_;
+  profile_->add(name_, pass_, seconds - nested_);
+  active_scope = outer_;
+  if (outer_) outer_->nested_ += seconds;
+}
+
+}  // namespace switchyard::autograd

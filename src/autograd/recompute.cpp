@@ -1,0 +1,87 @@
+// Recompute regions: the first forward records nothing but which leaves it uses; backward runs it again and walks the
+// small graph that this makes.
+#include "autograd/state.h"
+#include "switchyard/autograd/apply.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace switchyard::autograd {
+
+namespace {
+
+// Stands for an input of the region while it runs again; catches the gradient that arrives.
+struct Capture final : Node {
+  Grads backward(const Tensors& dys) override {
+    caught = dys.at(0);
+    return {};
+  }
+  void release() override {}
+  Tensor caught;
+};
+
+struct Region final : Node {
+  std::function<Tensors(const Tensors&)> fn;
+  Tensors saved;               // inputs, detached
+  std::vector<bool> is_input;  // which inputs need a gradient
+
+  Grads backward(const Tensors& dys) override {
+    Tensors again = saved;
+    std::vector<std::shared_ptr<Capture>> captures(again.size());
+    for (size_t i = 0; i < again.size(); ++i) {
+      if (!is_input[i]) continue;
+      captures[i] = std::make_shared<Capture>();
+      captures[i]->name = "recompute";
+      captures[i]->sequence = state().next_sequence++;
+      again[i].set_meta(std::make_shared<Meta>(Meta{Edge{captures[i], 0, nullptr}}));
+    }
+    const bool was_recomputing = std::exchange(state().recomputing, true);
+    const bool was_enabled = std::exchange(state().grad_enabled, true);
+    Tensors outputs = fn(again);
+    state().grad_enabled = was_enabled;
+    Tensors roots, arriving;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (i >= dys.size() || !dys[i].defined()) continue;
+      roots.push_back(outputs[i]);
+      arriving.push_back(dys[i]);
+    }
+    outputs.clear();
+    autograd::backward(roots, arriving);
+    state().recomputing = was_recomputing;
+    Grads grads(again.size());
+    for (size_t i = 0; i < again.size(); ++i)
+      if (captures[i]) grads[i] = captures[i]->caught;
+    return grads;
+  }
+  void release() override {
+    fn = nullptr;
+    saved.clear();
+  }
+};
+
+}  // namespace
+
+Tensors recompute(std::function<Tensors(const Tensors&)> fn, const Tensors& inputs) {
+  if (!grad_enabled()) return fn(inputs);
+  std::vector<std::shared_ptr<Leaf>> touched;
+  Tensors outputs;
+  {
+    const NoGrad no_grad;
+    auto* outer = std::exchange(state().touched, &touched);
+    outputs = fn(detach_all(inputs));
+    state().touched = outer;
+  }
+  auto region = std::make_shared<Region>();
+  region->name = "recompute";
+  region->fn = std::move(fn);
+  region->saved = detach_all(inputs);
+  for (const Tensor& t : inputs) region->is_input.push_back(needs_grad(t));
+  for (Tensor& t : outputs) t = t.detach();
+  attach(region, inputs, outputs);
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  for (auto& leaf : touched) region->inputs.push_back(Edge{nullptr, 0, std::move(leaf)});
+  return outputs;
+}
+
+}  // namespace switchyard::autograd

@@ -1,0 +1,18 @@
+// Autograd state of one rank. Private to this module.
+#pragma once
+
+#include "switchyard/autograd/graph.h"
+
+namespace switchyard::autograd {
+
+struct State {
+  bool grad_enabled = true;
+  bool recomputing = false;
+  uint64_t next_sequence = 1;
+  Node* running = nullptr;                                // node whose backward runs
+  std::vector<std::shared_ptr<Leaf>>* touched = nullptr;  // leaves used inside a recompute region's first forward
+};
+
+State& state();  // of the calling rank: ranks can be threads
+
+}  // namespace switchyard::autograd
