@@ -1,4 +1,4 @@
-# How our code is compiled: warnings, processor, sanitizers, ccache.
+# How our code is compiled: warnings, arithmetic, sanitizers, ccache.
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
@@ -6,12 +6,11 @@ endif()
 
 add_library(switchyard_flags INTERFACE)
 target_compile_options(switchyard_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror)
-# g++ 12 warns about uninitialised temporaries inside its own AVX-512 headers.
-target_compile_options(switchyard_flags INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
-target_compile_options(switchyard_flags INTERFACE -fno-math-errno -fno-trapping-math -ffp-contract=fast)
-if(SWITCHYARD_NATIVE)
-  target_compile_options(switchyard_flags INTERFACE -march=native)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # g++ 12 warns about uninitialised temporaries inside its own AVX-512 headers.
+  target_compile_options(switchyard_flags INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
+target_compile_options(switchyard_flags INTERFACE -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
 
 if(SWITCHYARD_SANITIZE STREQUAL "address")
@@ -23,4 +22,6 @@ elseif(SWITCHYARD_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
   add_link_options(-fsanitize=thread)
   target_compile_definitions(switchyard_flags INTERFACE SWITCHYARD_TSAN)
+elseif(NOT SWITCHYARD_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "SWITCHYARD_SANITIZE is '${SWITCHYARD_SANITIZE}'; accepted: address, thread, or nothing")
 endif()
