@@ -111,4 +111,19 @@ inline void check_gradients(const Function& fn, const Tensors& inputs, double to
   }
 }
 
+// Gradients of sum(c * fn(inputs)) for a fixed random c, with every floating input as a leaf of `dtype`: to compare f32
+// and bf16 with f64, or one number of threads with another. Undefined for other inputs.
+inline Tensors gradients_of(const Function& fn, Tensors inputs, DType dtype) {
+  std::vector<std::shared_ptr<autograd::Leaf>> leaves(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].defined() && is_floating(inputs[i].dtype()))
+      leaves[i] = autograd::make_leaf(inputs[i] = inputs[i].to(dtype).detach());
+  const Tensor y = fn(inputs);
+  autograd::backward({y}, {random_tensor(y.shape(), DType::bf16, "cotangent").to(y.dtype())});
+  Tensors grads(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (leaves[i]) grads[i] = leaves[i]->grad;
+  return grads;
+}
+
 }  // namespace switchyard::test
