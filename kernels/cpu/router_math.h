@@ -1,0 +1,53 @@
+// Row-wise pieces shared by the router's kernels. A row has E logits of type A (f32 or f64).
+#pragma once
+
+#include "kernels/cpu/vecmath.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace switchyard::kernels {
+
+constexpr int64_t kRouterGrain = 64;  // rows a thread should have at least
+
+// The router computes in f32, or in f64 for f64: body(A{}).
+template <class Body>
+inline void on_router_type(DType dtype, Body&& body) {
+  if (dtype == DType::f64)
+    body(double{});
+  else
+    body(float{});
+}
+
+template <class A>
+inline A row_max(const A* z, int64_t E) {
+  A largest = -std::numeric_limits<A>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (int64_t e = 0; e < E; ++e) largest = z[e] > largest ? z[e] : largest;
+  return largest;
+}
+
+template <class A>
+inline A row_sum_exp(const A* z, A largest, int64_t E) {
+  A sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t e = 0; e < E; ++e) sum += vec_exp(z[e] - largest);
+  return sum;
+}
+
+template <class A>
+inline A log_sum_exp(const A* z, int64_t E) {
+  const A largest = row_max(z, E);
+  return largest + std::log(row_sum_exp(z, largest, E));
+}
+
+template <class A>
+inline A row_dot(const A* a, const A* b, int64_t E) {
+  A sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t e = 0; e < E; ++e) sum += a[e] * b[e];
+  return sum;
+}
+
+}  // namespace switchyard::kernels
