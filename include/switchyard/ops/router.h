@@ -1,0 +1,42 @@
+// Routing on f32 (or f64) logits: selection, row weights, balance losses. T tokens, E experts, K choices per token,
+// G groups of consecutive tokens. Selections, counts and frequencies are constants in backward.
+#pragma once
+
+#include "kernels/router.h"
+#include "switchyard/tensor/tensor.h"
+
+namespace switchyard::ops {
+
+using kernels::Score;
+
+struct Selection {
+  Tensor ids_TK;      // i32, ascending in each row
+  Tensor counts_E;    // i64, tokens per expert
+  double min_margin;  // smallest gap between the last chosen and the first rejected; +inf when nothing is rejected
+  int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1 and are not counted
+};
+
+// The k experts of each token: by logit, or with a bias by score(logit) + bias (f32). Equal values: smaller index
+// first.
+Selection select_experts(const Tensor& logits_TE, int64_t k, const Tensor& bias_E = {}, Score score = Score::softmax);
+
+// counts[g, e] (i64): tokens of group g that chose e; a group is `rows` consecutive tokens.
+Tensor count_experts(const Tensor& ids_TK, int64_t num_experts, int64_t rows);
+
+struct WeightRule {
+  Score score = Score::softmax;
+  bool normalize = true;  // chosen weights divided by their sum; for softmax the same as a softmax after the selection
+  double scale = 1.0;
+};
+
+// (T, K) weights of the chosen experts. With one choice, normalised weights are `scale` and have no gradient.
+Tensor router_weights(const Tensor& logits_TE, const Tensor& ids_TK, const WeightRule& rule);
+
+// E / divisor * sum_t sum_e f[group of t, e] P[t, e]: 1 when load is even and divisor is the number of tokens. P is the
+// softmax, or sigmoids divided by their sum. frequencies_GE = counts / (K tokens of the group), dtype of the logits.
+Tensor balance_loss(const Tensor& logits_TE, const Tensor& frequencies_GE, int64_t rows, double divisor, Score score);
+
+// 1 / divisor * sum_t (log sum_e exp z[t, e])^2
+Tensor z_loss(const Tensor& logits_TE, double divisor);
+
+}  // namespace switchyard::ops

@@ -1,0 +1,49 @@
+// Top-k selection and counting: no gradient passes through them.
+#include "switchyard/ops/router.h"
+
+namespace switchyard::ops {
+
+Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Score score) {
+  check(logits.rank() == 2 && (logits.dtype() == DType::f32 || logits.dtype() == DType::f64),
+        "select_experts: logits {} {}", to_string(logits.shape()), name_of(logits.dtype()));
+  const int64_t T = logits.dim(0), E = logits.dim(1);
+  check(1 <= k && k <= E, "select_experts: {} of {} experts", k, E);
+  check(!bias.defined() || (bias.numel() == E && bias.dtype() == DType::f32),
+        "select_experts: bias {} {} for {} experts", to_string(bias.shape()), name_of(bias.dtype()), E);
+  const Tensor logits_TE = logits.detach().contiguous(), bias_E = bias.defined() ? bias.contiguous() : Tensor{};
+  Selection selected{Tensor::empty({T, k}, DType::i32), Tensor::empty({E}, DType::i64), 0, 0};
+  kernels::SelectExpertsArgs args{.logits = logits_TE.raw(),
+                                  .bias = bias_E.defined() ? bias_E.data<float>() : nullptr,
+                                  .ids = selected.ids_TK.data<int32_t>(),
+                                  .counts = selected.counts_E.data<int64_t>(),
+                                  .margin = &selected.min_margin,
+                                  .bad_rows = &selected.bad_rows,
+                                  .scratch = nullptr,
+                                  .T = T,
+                                  .E = E,
+                                  .K = k,
+                                  .score = score,
+                                  .dtype = logits.dtype()};
+  const Tensor scratch = Tensor::empty({kernels::select_experts_scratch_bytes(args)}, DType::u8, Purpose::buffers);
+  args.scratch = scratch.raw();
+  on_device(logits, [&](auto exec) { kernels::select_experts(exec, args); });
+  return selected;
+}
+
+Tensor count_experts(const Tensor& ids, int64_t num_experts, int64_t rows) {
+  check(ids.rank() == 2 && rows >= 1, "count_experts: ids {}, groups of {} rows", to_string(ids.shape()), rows);
+  const Tensor ids_TK = ids.contiguous();
+  const int64_t T = ids.dim(0), G = (T + rows - 1) / rows;
+  Tensor counts_GE = Tensor::empty({G, num_experts}, DType::i64);
+  on_device(ids, [&](auto exec) {
+    kernels::count_experts(exec, {.ids = ids_TK.data<int32_t>(),
+                                  .counts = counts_GE.data<int64_t>(),
+                                  .T = T,
+                                  .K = ids.dim(1),
+                                  .E = num_experts,
+                                  .rows = rows});
+  });
+  return counts_GE;
+}
+
+}  // namespace switchyard::ops
