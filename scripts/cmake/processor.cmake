@@ -19,12 +19,10 @@ target_compile_options(switchyard_flags INTERFACE ${processor_flags})
 set(known_features sse3 ssse3 sse4.1 sse4.2 popcnt avx avx2 fma f16c bmi bmi2 lzcnt movbe adx avx512f avx512bw avx512cd
     avx512dq avx512vl avx512ifma avx512vbmi avx512vbmi2 avx512vnni avx512bitalg avx512vpopcntdq avx512bf16 avx512fp16
     avxvnni gfni vaes vpclmulqdq amx-tile amx-bf16 amx-int8)
-set(SWITCHYARD_KNOWN_FEATURES "")
 set(SWITCHYARD_REQUIRED_FEATURES "")
 foreach(feature IN LISTS known_features)
-  string(APPEND SWITCHYARD_KNOWN_FEATURES " X(\"${feature}\")")
   if("-m${feature}" IN_LIST processor_flags)
-    string(APPEND SWITCHYARD_REQUIRED_FEATURES "\"${feature}\", ")
+    string(APPEND SWITCHYARD_REQUIRED_FEATURES " X(\"${feature}\")")
   endif()
 endforeach()
 configure_file("${CMAKE_SOURCE_DIR}/scripts/cmake/cpu_features.h.in" "${CMAKE_BINARY_DIR}/generated/cpu_features.h" @ONLY)

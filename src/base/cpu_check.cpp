@@ -9,17 +9,17 @@
 
 namespace {
 
-constexpr const char* kRequired[] = {SWITCHYARD_REQUIRED_FEATURES
+#define SWITCHYARD_NAME(feature) feature,
+constexpr const char* kRequired[] = {SWITCHYARD_REQUIRED_FEATURES(SWITCHYARD_NAME)
 #ifdef SWITCHYARD_MADE_UP_FEATURE  // the test of this file
                                          SWITCHYARD_MADE_UP_FEATURE,
 #endif
                                      nullptr};
 
-bool processor_has(const char* feature) {
+bool processor_has([[maybe_unused]] const char* feature) {
 #define SWITCHYARD_TRY(name) \
   if (std::strcmp(feature, name) == 0) return __builtin_cpu_supports(name);
-  SWITCHYARD_KNOWN_FEATURES(SWITCHYARD_TRY)
-#undef SWITCHYARD_TRY
+  SWITCHYARD_REQUIRED_FEATURES(SWITCHYARD_TRY)
   return false;
 }
 

@@ -1,0 +1,59 @@
+# Functions shared by the scripts; sourced. Sets `root` (of the source tree) and `program` (of the release build).
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+program="$root/build/release/switchyard"
+cores="$(nproc)"
+
+say() { printf '\n== %s\n' "$*"; }
+die() { local code="$1"; shift; printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit "$code"; }
+
+# The processor as CMake wrote it down when it configured (scripts/cmake/processor.cmake).
+this_processor() { grep -m 1 '^model name' /proc/cpuinfo || true; grep -m 1 '^flags' /proc/cpuinfo || true; }
+
+# configure PRESET: into build/PRESET, again if the folder was configured for another processor.
+configure() {
+  local preset="$1" folder="$root/build/$1" log
+  if [ -f "$folder/build.ninja" ] && [ -f "$folder/processor.txt" ]; then
+    if [ "$(this_processor)" = "$(cat "$folder/processor.txt")" ]; then return 0; fi
+    say "another processor than at the last build: configuring $preset again"
+  fi
+  log="$(mktemp)"
+  if ! (cd "$root" && cmake --preset "$preset") >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die 70 "cmake could not configure preset $preset"
+  fi
+  rm -f "$log"
+}
+
+# build PRESET [TARGET...]
+build() {
+  local preset="$1"
+  shift
+  configure "$preset"
+  ninja -C "$root/build/$preset" "$@"
+}
+
+# amx | avx512_bf16 | other: what decides the speed of bf16 products.
+processor_class() {
+  local flags
+  flags=" $(grep -m 1 '^flags' /proc/cpuinfo) "
+  case "$flags" in
+    *" amx_bf16 "*) echo amx ;;
+    *" avx512_bf16 "*) echo avx512_bf16 ;;
+    *) echo other ;;
+  esac
+}
+
+# run_ranks N COMMAND...: mpirun as all scripts use it. Binding is left to the threads of a rank; a stop by SIGTERM may
+# take two minutes to save; ranks that share a core give way while they wait.
+run_ranks() {
+  local ranks="$1" options=(--bind-to none --mca odls_base_sigkill_timeout 120)
+  shift
+  if [ "$ranks" -gt "$cores" ]; then options+=(--oversubscribe --mca mpi_yield_when_idle 1); fi
+  if [ "$(id -u)" -eq 0 ]; then
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n "$ranks" "${options[@]}" "$@"
+  else
+    mpirun -n "$ranks" "${options[@]}" "$@"
+  fi
+}

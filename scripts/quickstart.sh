@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# From a bare Debian 12 machine to a trained mixture of experts: packages, build, corpus, training on two processes,
+# evaluation on held-out text, generated text. Works from any current folder.
+# Usage: quickstart.sh [--steps N]
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+started=$SECONDS
+took() { printf '   (%d s)\n' $((SECONDS - part_started)); }
+part() { part_started=$SECONDS; say "$*"; }
+
+case "$(processor_class)" in   # about three minutes of training on two cores of each class
+  amx) steps=600 ;;
+  avx512_bf16) steps=500 ;;
+  other) steps=300 ;;
+esac
+case "$#:${1:-}" in
+  0:) ;;
+  2:--steps) steps="$2" ;;
+  *) die 64 "usage: quickstart.sh [--steps N]" ;;
+esac
+[[ "$steps" =~ ^[1-9][0-9]*$ ]] || die 64 "--steps $steps is not a number of steps"
+
+part "packages"
+"$root/scripts/setup.sh"
+took
+
+part "program (build/release/switchyard)"
+build release switchyard
+took
+
+part "corpus"
+"$root/scripts/prepare-corpus.sh"
+took
+
+cd "$root"
+run=runs/quickstart
+if [ -f "$run/verdict.json" ] && grep -q '"finished"' "$run/verdict.json"; then
+  number=1
+  while [ -e "$run.$number" ]; do number=$((number + 1)); done
+  mv "$run" "$run.$number"
+  echo "the finished run in $run is now in $run.$number; this one starts afresh"
+elif [ -d "$run/checkpoints" ]; then
+  echo "an unfinished run is in $run: it goes on from its last checkpoint"
+fi
+
+part "training: two processes, data parallel 2 and expert parallel 2, $steps steps ($(processor_class) processor)"
+run_ranks 2 "$program" train configs/quickstart.yaml "train.steps=$steps" "run.dir=$run"
+took
+
+part "evaluation on held-out documents"
+"$program" eval "$run"
+took
+
+part "generated text"
+"$program" generate "$run" --prompt "The kernel " --max-tokens 200 --temperature 0.8 --top-p 0.95 --seed 1
+took
+
+say "done in $((SECONDS - started)) s. What to try next"
+cat <<TEXT
+  build/release/switchyard generate $run --prompt "Memory management " --max-tokens 300
+  build/release/switchyard checkpoint show $run
+  build/release/switchyard config configs/quickstart.yaml --resolved
+  mpirun -n 2 --bind-to none build/release/switchyard train configs/quickstart.yaml run.dir=runs/mine model.moe.top_k=4
+  scripts/test.sh
+TEXT

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
+# those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree.
+# The last line is `N passed, N failed`, with `, N skipped` where some are. Usage: test.sh [FILTER], a GoogleTest filter.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+export GTEST_FILTER="${1:-*}"
+export GTEST_COLOR=no
+export LSAN_OPTIONS="suppressions=$root/scripts/leaks-of-openmpi.txt:print_suppressions=0"
+export UBSAN_OPTIONS="print_stacktrace=1"
+export TSAN_OPTIONS="halt_on_error=0"
+results="$root/build/test-results"
+rm -rf "$results"
+mkdir -p "$results"
+
+# Appends `passed|failed|skipped NAME` for each test in a log; a program that ends badly without a failed test counts
+# as one failed test, named after the one that was running.
+tally() {   # LABEL STATUS LOG
+  awk -v label="$1" -v status="$2" '
+    function name(line) { sub(/^\[ *[A-Z]+ *\] /, "", line); sub(/( \([0-9]+ ms\)|, where .*)$/, "", line); return line }
+    /^\[ RUN      \] /              { running = name($0) }
+    /^\[       OK \] /              { print "passed", label ":" name($0); running = "" }
+    /^\[  SKIPPED \] .* \([0-9]+ ms\)$/ { print "skipped", label ":" name($0); running = "" }
+    /^\[  FAILED  \] .* \([0-9]+ ms\)$/ { print "failed", label ":" name($0); running = ""; failed = 1 }
+    END { if (status != 0 && !failed) print "failed", label ":" (running == "" ? "at exit" : running), "(code " status ")" }
+  ' "$3" >>"$results/all"
+}
+
+report() {   # LABEL STATUS LOG SECONDS
+  if [ "$2" -eq 0 ]; then
+    printf '%-28s ok      %4d s\n' "$1" "$4"
+  else
+    printf '%-28s FAILED  %4d s\n' "$1" "$4"
+    grep -vE '^\[( RUN  |  +OK |---|===)' "$3" | tail -n 60 | sed 's/^/    /'
+  fi
+}
+
+run_tests() {   # PRESET PROGRAM
+  local label="$1/$2" log="$results/$1-$2.log" status=0 from=$SECONDS
+  (cd "$root" && exec "$root/build/$1/$2") >"$log" 2>&1 </dev/null || status=$?
+  tally "$label" "$status" "$log"
+  report "$label" "$status" "$log" $((SECONDS - from))
+}
+
+# Every rank runs the same tests; a test has passed when it has on all ranks, so rank 0 counts unless another failed.
+run_rank_tests() {   # RANKS PROGRAM
+  local ranks="$1" label="mpirun -n $1 $2" log="$results/$2-$1" status=0 from=$SECONDS rank worst=0
+  run_ranks "$ranks" sh -c 'exec "$0" >"$1-$OMPI_COMM_WORLD_RANK.log" 2>&1' "$root/build/release/$2" "$log" \
+    >"$log-mpirun.log" 2>&1 </dev/null || status=$?
+  for ((rank = ranks - 1; rank > 0; --rank)); do
+    if grep -q '^\[  FAILED  \]' "$log-$rank.log"; then worst=$rank; fi
+  done
+  tally "$label" "$status" "$log-$worst.log"
+  report "$label" "$status" "$log-$worst.log" $((SECONDS - from))
+}
+
+test_programs() {   # PRESET KIND: the names of the test programs that a build tree has
+  ninja -C "$root/build/$1" -t query "$2" | sed -n 's/^ *\(test_[a-z_]*\)$/\1/p' | sort -u
+}
+
+say "packages"
+"$root/scripts/setup.sh"
+for preset in release asan tsan; do
+  say "building: $preset"
+  case "$preset" in
+    release) build release all process_tests ;;
+    asan) build asan unit_tests ;;
+    tsan) build tsan test_comm test_data ;;
+  esac
+done
+
+say "unit tests under the address and undefined-behaviour sanitizers"
+for program_name in $(test_programs asan unit_tests); do run_tests asan "$program_name"; done
+say "comm and data under the thread sanitizer"
+for program_name in test_comm test_data; do run_tests tsan "$program_name"; done
+say "programs and ranks, release"
+for program_name in $(test_programs release process_tests); do
+  if [ "$program_name" = test_mpi ]; then
+    for ranks in 1 2 4; do run_rank_tests "$ranks" "$program_name"; done
+  else
+    run_tests release "$program_name"
+  fi
+done
+
+say "results ($((SECONDS)) s; logs in build/test-results)"
+sed -n 's/^skipped /skipped: /p; s/^failed /FAILED: /p' "$results/all"
+count() { grep -c "^$1 " "$results/all" || true; }
+passed=$(count passed) failed=$(count failed) skipped=$(count skipped)
+line="$passed passed, $failed failed"
+if [ "$skipped" -gt 0 ]; then line+=", $skipped skipped"; fi
+echo "$line"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
