@@ -1,0 +1,28 @@
+// The `checkpoint` section. Keys and defaults: docs/config.md.
+#pragma once
+
+#include "switchyard/config/fields.h"
+
+#include <optional>
+#include <string>
+
+namespace switchyard::checkpoint {
+
+struct CheckpointConfig {
+  int64_t every = 100;
+  int64_t keep = 3;
+  std::string resume = "auto";
+  bool async = false;
+  std::optional<std::string> init = {};
+
+  void fields(auto& f) {
+    f("every", every, "steps between checkpoints; the last step always has one", {.min = 1});
+    f("keep", keep, "newest checkpoints that are kept", {.min = 1});
+    f("resume", resume, "auto: from the run's newest valid checkpoint, if any; never; or a checkpoint's path");
+    f("async", async, "write while training goes on", {.unbuilt = "asynchronous saving"});
+    f("init", init, "a checkpoint whose weights step 0 starts from");
+  }
+  bool operator==(const CheckpointConfig&) const = default;
+};
+
+}  // namespace switchyard::checkpoint

@@ -1,0 +1,22 @@
+// Rules between the keys of `model`.
+#include "switchyard/model/config.h"
+
+namespace switchyard::model {
+
+void AttentionConfig::validate() const {
+  config::expect(num_heads % num_kv_heads == 0, "num_heads", "{} is not a multiple of num_kv_heads={}", num_heads,
+                 num_kv_heads);
+  config::expect(head_dim % 2 == 0, "head_dim", "{} is odd; rope turns dims in pairs", head_dim);
+}
+
+void ModelConfig::validate() const {
+  const auto layers = moe.layers.value_or(moe::LayerPattern{.first = num_layers});
+  config::expect(layers.first <= num_layers, "moe.layers.first",
+                 "{} exceeds num_layers={}; for a dense model write "
+                 "layers: none",
+                 layers.first, num_layers);
+  for (const int64_t layer : layers.except)
+    config::expect(layer < num_layers, "moe.layers.except", "there is no layer {}; num_layers={}", layer, num_layers);
+}
+
+}  // namespace switchyard::model

@@ -1,0 +1,31 @@
+// Rules between the keys of `model.moe`.
+#include "switchyard/moe/config.h"
+
+#include <algorithm>
+
+namespace switchyard::moe {
+
+bool LayerPattern::contains(int64_t layer) const {
+  return layer >= first && (layer - first) % every == 0 && std::ranges::find(except, layer) == except.end();
+}
+
+const BalanceConfig* MoeConfig::bias() const {
+  const auto found = std::ranges::find(balance, BalanceKind::bias, &BalanceConfig::kind);
+  return found == balance.end() ? nullptr : &*found;
+}
+
+void RouterConfig::validate() const {
+  config::expect(score == RouterScore::softmax || score_order == ScoreOrder::before, "score_order",
+                 "'after' is a property of softmax scores; with score: sigmoid only 'before' is accepted");
+}
+
+void MoeConfig::validate() const {
+  config::expect(top_k <= num_experts, "top_k", "{} exceeds num_experts={}", top_k, num_experts);
+  config::expect(std::ranges::count(balance, BalanceKind::bias, &BalanceConfig::kind) <= 1, "balance",
+                 "more than one entry of kind bias; a router has one selection bias");
+  config::expect(!router.selection_bias || bias() != nullptr, "router.selection_bias",
+                 "true: a selection bias that nothing updates is not built yet; accepted now: false, or an entry "
+                 "{{kind: bias}} in balance, which implies it");
+}
+
+}  // namespace switchyard::moe
