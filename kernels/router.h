@@ -13,43 +13,43 @@ enum class Score : uint8_t { softmax, sigmoid };
 
 // Largest K of: z without a bias, score(z) + bias with one. Equal values: the smaller index wins.
 struct SelectExpertsArgs {
-  const void*  logits;      // (T, E) dtype
-  const float* bias;        // (E), or null
-  int32_t*     ids;         // (T, K) ascending; 0..K-1 for a row with a NaN or an infinity
-  int64_t*     counts;      // (E) tokens per expert; such rows are not counted
-  double*      margin;      // (1) smallest last chosen - first rejected; +inf where nothing is rejected
-  int64_t*     bad_rows;    // (1) rows with a NaN or an infinity
-  void*        scratch;     // select_experts_scratch_bytes
-  int64_t      T, E, K;
-  Score        score;
-  DType        dtype;
+  const void* logits;  // (T, E) dtype
+  const float* bias;   // (E), or null
+  int32_t* ids;        // (T, K) ascending; 0..K-1 for a row with a NaN or an infinity
+  int64_t* counts;     // (E) tokens per expert; such rows are not counted
+  double* margin;      // (1) smallest last chosen - first rejected; +inf where nothing is rejected
+  int64_t* bad_rows;   // (1) rows with a NaN or an infinity
+  void* scratch;       // select_experts_scratch_bytes
+  int64_t T, E, K;
+  Score score;
+  DType dtype;
 };
 int64_t select_experts_scratch_bytes(const SelectExpertsArgs&);
 void select_experts(exec::Cpu, const SelectExpertsArgs&);
 
 // counts[g, e]: how often e is among the ids of rows [g rows, (g + 1) rows).
 struct CountExpertsArgs {
-  const int32_t* ids;       // (T, K)
-  int64_t*       counts;    // (G, E), G = ceil(T / rows)
-  int64_t        T, K, E, rows;
+  const int32_t* ids;  // (T, K)
+  int64_t* counts;     // (G, E), G = ceil(T / rows)
+  int64_t T, K, E, rows;
 };
 void count_experts(exec::Cpu, const CountExpertsArgs&);
 
 // w[t, i] = scale * s_e / sum, e = ids[t, i].  sum: over the chosen if `normalize` (at least 1e-20), else 1.
 struct RouterWeightsArgs {
-  const void*    logits;    // (T, E) dtype
-  const int32_t* ids;       // (T, K)
-  void*          weights;   // (T, K) dtype
-  int64_t        T, E, K;
-  Score          score;
-  bool           normalize; // for softmax this is the softmax over the chosen logits
-  double         scale;
-  DType          dtype;
+  const void* logits;  // (T, E) dtype
+  const int32_t* ids;  // (T, K)
+  void* weights;       // (T, K) dtype
+  int64_t T, E, K;
+  Score score;
+  bool normalize;  // for softmax this is the softmax over the chosen logits
+  double scale;
+  DType dtype;
 };
 struct RouterWeightsBackwardArgs {
-  RouterWeightsArgs forward;   // weights: as forward left them
-  const void*       dweights;  // (T, K) dtype
-  void*             dlogits;   // (T, E) dtype
+  RouterWeightsArgs forward;  // weights: as forward left them
+  const void* dweights;       // (T, K) dtype
+  void* dlogits;              // (T, E) dtype
 };
 void router_weights(exec::Cpu, const RouterWeightsArgs&);
 void router_weights_backward(exec::Cpu, const RouterWeightsBackwardArgs&);
@@ -58,21 +58,21 @@ void router_weights_backward(exec::Cpu, const RouterWeightsBackwardArgs&);
 struct BalanceLossArgs {
   const void* logits;       // (T, E) dtype
   const void* frequencies;  // (G, E) dtype, G = ceil(T / rows); constants
-  void*       loss;         // (1) dtype
-  double*     scratch;      // router_loss_scratch_bytes(T)
-  int64_t     T, E, rows;
-  Score       score;
-  double      factor;
-  DType       dtype;
+  void* loss;               // (1) dtype
+  double* scratch;          // router_loss_scratch_bytes(T)
+  int64_t T, E, rows;
+  Score score;
+  double factor;
+  DType dtype;
 };
 // loss = factor * sum_t (log sum_e exp z[t, e])^2
 struct ZLossArgs {
-  const void* logits;       // (T, E) dtype
-  void*       loss;         // (1) dtype
-  double*     scratch;      // router_loss_scratch_bytes(T)
-  int64_t     T, E;
-  double      factor;
-  DType       dtype;
+  const void* logits;  // (T, E) dtype
+  void* loss;          // (1) dtype
+  double* scratch;     // router_loss_scratch_bytes(T)
+  int64_t T, E;
+  double factor;
+  DType dtype;
 };
 int64_t router_loss_scratch_bytes(int64_t T);
 void balance_loss(exec::Cpu, const BalanceLossArgs&);

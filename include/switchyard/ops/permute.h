@@ -1,0 +1,25 @@
+// Rows between token order and expert order. T tokens, K choices per token, R rows, D width. positions_TK (i32) holds
+// the row of each choice, -1 for a choice without one; every row belongs to exactly one choice.
+#pragma once
+
+#include "switchyard/tensor/tensor.h"
+
+namespace switchyard::ops {
+
+struct ExpertOrder {
+  Tensor positions_TK;
+  std::vector<int64_t> offsets;  // (E + 1) rows of expert first + i: [offsets[i], offsets[i + 1])
+  int64_t num_rows() const { return offsets.back(); }
+};
+
+// Rows grouped by expert, token order inside; only choices of experts [first, first + num_experts) get a row.
+ExpertOrder expert_order(const Tensor& ids_TK, int64_t first, int64_t num_experts);
+
+// Row positions[t, i] is x[t]. Backward is combine_rows.
+Tensor gather_rows(const Tensor& x_TD, const Tensor& positions_TK, int64_t num_rows);
+
+// y[t] = sum of the rows of token t, in the order of its choices, whatever the dtype summed in f32 (f64). Backward is
+// gather_rows.
+Tensor combine_rows(const Tensor& h_RD, const Tensor& positions_TK);
+
+}  // namespace switchyard::ops

@@ -1,0 +1,43 @@
+// Moving rows between token order and expert order, and summing them back. T tokens, K choices per token, R rows, D
+// width. A position is the row of one choice, in [0, R), or -1 for a choice that has none; every row has exactly one
+// choice. Results do not depend on the number of threads.
+#pragma once
+
+#include "switchyard/base/dtype.h"
+#include "switchyard/base/exec.h"
+
+#include <cstdint>
+
+namespace switchyard::kernels {
+
+// Stable counting sort: rows grouped by expert, token order inside; only experts [first, first + E) get rows.
+struct ExpertOrderArgs {
+  const int32_t* ids;  // (T, K)
+  int32_t* positions;  // (T, K)
+  int64_t* offsets;    // (E + 1) rows of expert first + i: [offsets[i], offsets[i + 1])
+  int64_t* scratch;    // expert_order_scratch_bytes
+  int64_t T, K, first, E;
+};
+int64_t expert_order_scratch_bytes(const ExpertOrderArgs&);
+void expert_order(exec::Cpu, const ExpertOrderArgs&);
+
+// y[positions[t, i]] = x[t]
+struct GatherRowsArgs {
+  const void* x;             // (T) rows
+  const int32_t* positions;  // (T, K)
+  void* y;                   // (R) rows
+  int64_t T, K, row_bytes;
+};
+void gather_rows(exec::Cpu, const GatherRowsArgs&);
+
+// y[t] = sum_i h[positions[t, i]], in the order of i; 0 without a row
+struct CombineRowsArgs {
+  const void* h;             // (R, D) dtype
+  const int32_t* positions;  // (T, K)
+  void* y;                   // (T, D) dtype
+  int64_t T, K, D;
+  DType dtype;
+};
+void combine_rows(exec::Cpu, const CombineRowsArgs&);
+
+}  // namespace switchyard::kernels
