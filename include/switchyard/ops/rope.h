@@ -1,0 +1,22 @@
+// Rotary position embedding: dims j and j + R/2 of the first R = fraction * head_dim dims of each head form a pair that
+// turns by position * theta^(-2j/R); the other dims pass through.
+#pragma once
+
+#include "switchyard/tensor/tensor.h"
+
+namespace switchyard::ops {
+
+// Made once per model and shared by its layers. Angles are computed in f64.
+struct RopeTable {
+  RopeTable() = default;
+  RopeTable(double theta, double fraction, int64_t head_dim, int64_t max_position, DType dtype);
+
+  Tensor cos_PJ, sin_PJ;  // (max_position, R/2)  f32, or f64 for dtype f64
+  int64_t head_dim = 0;
+  int64_t rotary_dim = 0;  // R, even
+};
+
+// x: (B, S, H, head_dim), any strides. Position s of a sequence is first_position + s.
+Tensor rope(const Tensor& x_BSHd, const RopeTable& table, int64_t first_position = 0);
+
+}  // namespace switchyard::ops

@@ -1,0 +1,104 @@
+// Rotary embedding against plain f64 loops, and what makes it useful: scores depend on distance alone.
+//   B sequences, S positions, H heads, d head width
+#include "switchyard/ops/rope.h"
+
+#include "tests/support/gradcheck.h"
+
+using namespace switchyard;
+using namespace switchyard::test;
+
+namespace {
+
+struct Row {
+  int64_t B, S, H, d;
+  double fraction, theta;
+  int64_t first_position;
+  const char* why;
+};
+const std::vector<Row> kRows = {{1, 1, 1, 2, 1.0, 10000, 0, "smallest"},
+                                {2, 7, 3, 64, 1.0, 10000, 0, "usual head"},
+                                {2, 7, 3, 64, 0.5, 1e6, 0, "half of the head"},
+                                {1, 5, 2, 22, 1.0, 500, 0, "odd number of pairs"},
+                                {2, 3, 1, 40, 0.25, 500, 0, "odd pairs and a rest"},
+                                {1, 1, 4, 64, 1.0, 10000, 37, "decoding"},
+                                {1, 70, 8, 64, 1.0, 10000, 30, "several threads"},
+                                {0, 4, 2, 8, 1.0, 10000, 0, "no sequences"}};
+
+std::vector<double> reference(const Row& row, const std::vector<double>& x) {
+  std::vector<double> y = x;
+  const auto R = static_cast<int64_t>(row.fraction * static_cast<double>(row.d));
+  for (int64_t i = 0; i < row.B * row.S * row.H; ++i) {
+    const double position = static_cast<double>(row.first_position + i / row.H % row.S);
+    for (int64_t j = 0; j < R / 2; ++j) {
+      const double angle = position * std::pow(row.theta, -2.0 * static_cast<double>(j) / static_cast<double>(R));
+      const auto a = static_cast<size_t>(i * row.d + j), b = a + static_cast<size_t>(R / 2);
+      y[a] = x[a] * std::cos(angle) - x[b] * std::sin(angle);
+      y[b] = x[b] * std::cos(angle) + x[a] * std::sin(angle);
+    }
+  }
+  return y;
+}
+
+Tensor input(const Row& row, DType dtype) { return random_tensor({row.B, row.S, row.H, row.d}, dtype, "x"); }
+ops::RopeTable table(const Row& row, DType dtype) { return ops::RopeTable(row.theta, row.fraction, row.d, 100, dtype); }
+
+TEST(Rope, MatchesPlainLoops) {
+  for (const Row& row : kRows)
+    for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+      SCOPED_TRACE(fmt::format("{} {}", row.why, name_of(dtype)));
+      const Tensor x = input(row, dtype);
+      const auto expected = reference(row, x.to_vector<double>());
+      EXPECT_LE(max_error(ops::rope(x, table(row, dtype), row.first_position), expected), tolerance(dtype));
+    }
+}
+
+TEST(Rope, GradientMatchesFiniteDifferences) {
+  for (const Row& row : {kRows[3], kRows[4], kRows[5]}) {
+    SCOPED_TRACE(row.why);
+    const auto fn = [&](const Tensors& in) { return ops::rope(in[0], table(row, DType::f64), row.first_position); };
+    check_gradients(fn, {input(row, DType::f64)});
+  }
+}
+
+TEST(Rope, TakesStridedInputs) {
+  const Row& row = kRows[2];
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Tensor x = input(row, dtype), y = ops::rope(x, table(row, dtype));
+    EXPECT_TRUE(same_bits(ops::rope(strided(x), table(row, dtype)), y));
+    const Tensor swapped = x.transpose(1, 2).contiguous().transpose(1, 2);
+    EXPECT_TRUE(same_bits(ops::rope(swapped, table(row, dtype)), y));
+    const Tensor inner = x.transpose(2, 3).contiguous().transpose(2, 3);
+    EXPECT_TRUE(same_bits(ops::rope(inner, table(row, dtype)), y));
+  }
+}
+
+TEST(Rope, ScoresDependOnDistanceAlone) {
+  const Tensor q = random_tensor({1, 1, 1, 16}, DType::f64, "q"), k = random_tensor({1, 1, 1, 16}, DType::f64, "k");
+  const ops::RopeTable turns(10000, 1.0, 16, 100, DType::f64);
+  auto score = [&](int64_t q_position, int64_t k_position) {
+    const auto a = ops::rope(q, turns, q_position).to_vector<double>();
+    const auto b = ops::rope(k, turns, k_position).to_vector<double>();
+    double sum = 0;
+    for (size_t d = 0; d < a.size(); ++d) sum += a[d] * b[d];
+    return sum;
+  };
+  EXPECT_NEAR(score(5, 2), score(88, 85), 1e-12);
+  EXPECT_GT(std::abs(score(5, 2) - score(88, 86)), 1e-3);
+}
+
+TEST(Rope, RefusesWhatTheTableDoesNotHold) {
+  const ops::RopeTable turns(10000, 1.0, 8, 4, DType::f32);
+  EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 8}, DType::f32, "x"), turns, 3), Error);
+  EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 6}, DType::f32, "x"), turns), Error);
+  EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 8}, DType::f64, "x"), turns), Error);
+  EXPECT_THROW(ops::RopeTable(10000, 0.5, 6, 4, DType::f32), Error);
+}
+
+TEST(Rope, DoesNotDependOnThreads) {
+  expect_same_for_any_threads([&] {
+    const auto fn = [&](const Tensors& in) { return ops::rope(in[0], table(kRows[6], DType::f32), 30); };
+    return Tensors{fn({input(kRows[6], DType::f32)}), gradients_of(fn, {input(kRows[6], DType::f32)}, DType::f32)[0]};
+  });
+}
+
+}  // namespace
