@@ -1,0 +1,11 @@
+// Differentiable views.
+#pragma once
+
+#include "switchyard/tensor/tensor.h"
+
+namespace switchyard::ops {
+
+Tensor reshape(const Tensor& x, const Shape& shape);  // one dim may be -1; copies only if x is not contiguous
+Tensor slice(const Tensor& x, int64_t dim, int64_t begin, int64_t end);
+
+}  // namespace switchyard::ops
