@@ -1,0 +1,32 @@
+// Rows of a table by id.     T tokens, V rows of the table, D columns
+#pragma once
+
+#include "switchyard/base/dtype.h"
+#include "switchyard/base/exec.h"
+
+#include <cstdint>
+
+namespace switchyard::kernels {
+
+struct EmbeddingArgs {
+  const int32_t* ids;  // (T)     0 <= id < V
+  const void* w;       // (V, D)  dtype
+  void* y;             // (T, D)  w[ids[t]]
+  int64_t T, D;
+  DType dtype;
+};
+void embedding(exec::Cpu, const EmbeddingArgs&);
+
+struct EmbeddingBackwardArgs {
+  const int32_t* ids;  // (T)
+  const void* dy;      // (T, D)  dtype
+  void* dw;            // (V, D)  f32, or f64 when dtype is f64: sum of dy[t] over tokens of that id
+  void* scratch;       // embedding_backward_scratch_bytes(args)
+  int64_t T, V, D;
+  bool accumulate;  // false: assign, which makes rows without a token zero
+  DType dtype;
+};
+int64_t embedding_backward_scratch_bytes(const EmbeddingBackwardArgs&);
+void embedding_backward(exec::Cpu, const EmbeddingBackwardArgs&);
+
+}  // namespace switchyard::kernels

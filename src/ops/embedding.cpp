@@ -1,0 +1,61 @@
+// y[t] = w[ids[t]]       T tokens, V vocabulary, D width
+#include "switchyard/ops/embedding.h"
+
+#include "kernels/embedding.h"
+#include "switchyard/autograd/apply.h"
+
+namespace switchyard::ops {
+namespace {
+
+struct Embedding {
+  Saved ids_T{};
+  Shape w_shape{};
+
+  Tensor forward(const Tensor& ids, const Tensor& w);
+  Grads backward(const Tensor& dy) const;
+};
+
+Tensor Embedding::forward(const Tensor& ids, const Tensor& w) {
+  check(ids.dtype() == DType::i32 && w.rank() == 2, "embedding: ids {} and table {}", name_of(ids.dtype()),
+        to_string(w.shape()));
+  ids_T = ids.contiguous();
+  w_shape = w.shape();
+  const auto* id = ids_T.data<int32_t>();
+  for (int64_t t = 0; t < ids.numel(); ++t)
+    require(id[t] >= 0 && id[t] < w.dim(0), ExitCode::input,
+            "token id {} at position {} of the batch: vocabulary is {}", id[t], t, w.dim(0));
+  const Tensor w_VD = w.contiguous();
+  Shape shape = ids.shape();
+  shape.push_back(w.dim(1));
+  Tensor y_TD = Tensor::empty(shape, w.dtype());
+  on_device(w, [&](auto exec) {
+    kernels::embedding(
+        exec, {.ids = id, .w = w_VD.raw(), .y = y_TD.raw(), .T = ids.numel(), .D = w.dim(1), .dtype = w.dtype()});
+  });
+  return y_TD;
+}
+
+Grads Embedding::backward(const Tensor& dy) const {
+  const auto dw = autograd::grad_slot(1, w_shape, dy.dtype());
+  if (!dw.buffer.defined()) return {};
+  const Tensor dy_TD = dy.contiguous();
+  kernels::EmbeddingBackwardArgs args{.ids = ids_T.data<int32_t>(),
+                                      .dy = dy_TD.raw(),
+                                      .dw = dw.buffer.raw(),
+                                      .scratch = nullptr,
+                                      .T = ids_T.numel(),
+                                      .V = w_shape[0],
+                                      .D = w_shape[1],
+                                      .accumulate = dw.accumulate,
+                                      .dtype = dy.dtype()};
+  const Tensor scratch = Tensor::empty({kernels::embedding_backward_scratch_bytes(args)}, DType::u8, Purpose::buffers);
+  args.scratch = scratch.raw();
+  on_device(dy, [&](auto exec) { kernels::embedding_backward(exec, args); });
+  return {Tensor{}, dw.result()};
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& ids_T, const Tensor& w_VD) { return apply(Embedding{}, ids_T, w_VD); }
+
+}  // namespace switchyard::ops
