@@ -1,0 +1,105 @@
+// From the type of a config struct to a description of its keys, which documentation and schema are printed from.
+#pragma once
+
+#include "switchyard/config/write.h"
+
+namespace switchyard::config {
+
+struct FieldInfo;
+
+struct Type {
+  enum class Kind { integer, number, boolean, text, choice, list, section };
+
+  Kind kind = Kind::section;
+  std::vector<std::string_view> choices = {}, unbuilt = {};  // of a choice
+  std::string_view none = {};                                // "none" or "null": the value may be absent by that name
+  int64_t length = -1;                                       // of a list; -1: any
+  std::vector<Type> item = {};                               // of a list: one
+  std::vector<FieldInfo> fields = {};                        // of a section
+};
+
+struct FieldInfo {
+  std::string name, meaning;
+  Rules rules;
+  Type type;
+  Node fallback;  // default value
+};
+
+template <class T>
+struct Describe;
+
+template <class T>
+Type describe() {
+  return Describe<T>::type();
+}
+
+template <>
+struct Describe<int64_t> {
+  static Type type() { return {.kind = Type::Kind::integer}; }
+};
+template <>
+struct Describe<double> {
+  static Type type() { return {.kind = Type::Kind::number}; }
+};
+template <>
+struct Describe<bool> {
+  static Type type() { return {.kind = Type::Kind::boolean}; }
+};
+template <>
+struct Describe<std::string> {
+  static Type type() { return {.kind = Type::Kind::text}; }
+};
+
+template <Named E>
+struct Describe<E> {
+  static Type type() {
+    Type type{.kind = Type::Kind::choice};
+    for (const std::string_view text : names_of(E{})) type.choices.push_back(text);
+    if constexpr (HasUnbuilt<E>)
+      for (const std::string_view text : unbuilt_names_of(E{})) type.unbuilt.push_back(text);
+    return type;
+  }
+};
+
+template <class T>
+struct Describe<std::vector<T>> {
+  static Type type() { return {.kind = Type::Kind::list, .item = {describe<T>()}}; }
+};
+template <class T, size_t N>
+struct Describe<std::array<T, N>> {
+  static Type type() { return {.kind = Type::Kind::list, .length = N, .item = {describe<T>()}}; }
+};
+template <class T>
+struct Describe<std::optional<T>> {
+  static Type type() {
+    Type type = describe<T>();
+    type.none = Section<T> ? "none" : "null";
+    return type;
+  }
+};
+
+struct DescribeFields {
+  std::vector<FieldInfo>& fields;
+  template <class T>
+  void operator()(std::string_view name, const T& value, std::string_view meaning, const Rules& rules = {}) {
+    fields.push_back({std::string(name), std::string(meaning), rules, describe<T>(), to_node(value)});
+  }
+};
+
+template <Section T>
+struct Describe<T> {
+  static Type type() {
+    Type type{.kind = Type::Kind::section};
+    T defaults{};
+    DescribeFields fields{.fields = type.fields};
+    defaults.fields(fields);
+    return type;
+  }
+};
+
+std::vector<std::string> key_list(const Type& section);       // every key of a section, dotted
+std::string range_text(const Rules& rules, bool is_integer);  // "an integer from 1 to 8"
+std::string to_markdown(const Type& section);                 // tables of every key, section by section
+std::string to_json_schema(const Type& section, const std::string& title);
+
+}  // namespace switchyard::config

@@ -1,0 +1,133 @@
+// From a tree to a config struct. Every problem is collected with its place, so that one run shows all of them.
+#pragma once
+
+#include "switchyard/config/fields.h"
+#include "switchyard/config/sources.h"
+#include "switchyard/config/write.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <span>
+
+namespace switchyard::config {
+
+using Origins = std::map<std::string, std::string, std::less<>>;  // dotted key -> where it was set; absent: default
+
+class Reader {
+ public:
+  // `file` stands for keys without a place; `required` keys in may_be_absent may be; `known` are all keys, for
+  // suggestions.
+  Reader(std::string file, std::vector<std::string> may_be_absent, std::vector<std::string> known)
+      : file_(std::move(file)), may_be_absent_(std::move(may_be_absent)), known_(std::move(known)) {}
+
+  void refuse(const Node& at, std::string_view key, std::string_view message);
+  void refuse_type(const Node& at, std::string_view key, std::string_view accepted);
+  void invalid(const std::string& section, const Invalid& error);  // a rule of validate()
+  void check_keys(const Node& section, const std::string& key, std::span<const std::string> known_here);
+  bool begin_field(const Node& section, const Node* field, const std::string& key, std::string_view meaning,
+                   const Rules& rules);
+  std::optional<size_t> choice(const Node& node, const std::string& key, std::span<const std::string_view> built,
+                               std::span<const std::string_view> unbuilt);
+  size_t num_problems() const { return problems_.size(); }
+  void raise() const;  // throws Error(usage) if there are any
+
+  Origins origins;
+
+ private:
+  void add(const std::string& where, std::string_view key, std::string_view message);
+
+  std::string file_;
+  std::vector<std::string> may_be_absent_, known_, problems_;
+};
+
+std::string dotted(std::string_view section, std::string_view name);
+
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, int64_t& value);
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, double& value);
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, bool& value);
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, std::string& value);
+
+template <Named E>
+void read(Reader& reader, const Node& node, const std::string& key, const Rules&, E& value) {
+  std::optional<size_t> index;
+  if constexpr (HasUnbuilt<E>)
+    index = reader.choice(node, key, names_of(value), unbuilt_names_of(value));
+  else
+    index = reader.choice(node, key, names_of(value), {});
+  if (index) value = static_cast<E>(*index);
+}
+
+template <class T>
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, std::vector<T>& value) {
+  if (node.kind != Node::Kind::list)
+    return reader.refuse_type(node, key, "a list, in [brackets] or one '- item' per line");
+  reader.origins[key] = node.origin;
+  value.assign(node.children.size(), T{});
+  for (size_t i = 0; i < value.size(); ++i)
+    read(reader, node.children[i], fmt::format("{}[{}]", key, i), rules, value[i]);
+}
+
+template <class T, size_t N>
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, std::array<T, N>& value) {
+  if (node.kind != Node::Kind::list || node.children.size() != N)
+    return reader.refuse_type(node, key, fmt::format("a list of {} numbers", N));
+  reader.origins[key] = node.origin;
+  for (size_t i = 0; i < N; ++i) read(reader, node.children[i], fmt::format("{}[{}]", key, i), rules, value[i]);
+}
+
+template <class T>
+void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, std::optional<T>& value) {
+  const bool is_none =
+      Section<T> ? node.kind == Node::Kind::scalar && node.text == "none" : node.kind == Node::Kind::null;
+  if (is_none) {
+    reader.origins[key] = node.origin;
+    value.reset();
+  } else {
+    if (!value) value.emplace();
+    read(reader, node, key, rules, *value);
+  }
+}
+
+struct ReadFields {
+  Reader& reader;
+  const Node& node;
+  const std::string& section;
+  std::vector<std::string> names = {};
+
+  template <class T>
+  void operator()(std::string_view name, T& value, std::string_view meaning, const Rules& rules = {}) {
+    names.emplace_back(name);
+    const std::string key = dotted(section, name);
+    const Node* field = node.find(name);
+    if (!reader.begin_field(node, field, key, meaning, rules)) return;
+    const T before = value;
+    read(reader, *field, key, rules, value);
+    if (!rules.unbuilt.empty() && !(value == before))
+      reader.refuse(*field, key,
+                    fmt::format("{}: {} is not built yet; accepted now: {}", field->shown(), rules.unbuilt,
+                                to_flow(to_node(before))));
+    if constexpr (requires { value.empty(); })
+      if (rules.required && value.empty())
+        reader.refuse(*field, key, fmt::format("is empty, but required: {}", meaning));
+  }
+};
+
+template <Section T>
+void read(Reader& reader, const Node& node, const std::string& key, const Rules&, T& value) {
+  if (node.kind != Node::Kind::map) return reader.refuse_type(node, key, "a section of 'key: value'");
+  const size_t problems = reader.num_problems();
+  ReadFields fields{.reader = reader, .node = node, .section = key};
+  value.fields(fields);
+  reader.check_keys(node, key, fields.names);
+  if constexpr (requires { value.validate(); }) {
+    if (reader.num_problems() > problems) return;
+    try {
+      value.validate();
+    } catch (const Invalid& error) {
+      reader.invalid(key, error);
+    }
+  }
+}
+
+}  // namespace switchyard::config
