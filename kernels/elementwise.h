@@ -25,6 +25,16 @@ struct ScaleArgs {
 };
 void scale(exec::Cpu, const ScaleArgs&);
 
+struct AddScaledArgs {
+  const void* x;  // (count)  dtype
+  void* y;        // factor * x, or y + factor * x
+  int64_t count;
+  double factor;
+  bool accumulate;  // add to y instead of assigning
+  DType dtype;
+};
+void add_scaled(exec::Cpu, const AddScaledArgs&);
+
 struct ClampArgs {
   const void* x;  // (count)  dtype
   void* y;        // min(max(x, -limit), limit)

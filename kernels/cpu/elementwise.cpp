@@ -13,7 +13,7 @@ constexpr int64_t kGrain = 1 << 14;  // elements a thread should have at least
 
 // y[i] = f(x[i]...) in the type sums are kept in.
 template <class T, class F, class... X>
-void map(int64_t count, void* y, F f, const X*... x) {
+void map(int64_t count, void* y, F f, X*... x) {
   T* out = static_cast<T*>(y);
   parallel_ranges(count, kGrain, [&](int64_t begin, int64_t end, int) {
 #pragma omp simd
@@ -70,6 +70,19 @@ void scale(exec::Cpu, const ScaleArgs& args) {
     const A factor = static_cast<A>(args.factor);
     map<decltype(t)>(
         args.count, args.y, [factor](A x) { return factor * x; }, args.x);
+  });
+}
+
+void add_scaled(exec::Cpu, const AddScaledArgs& args) {
+  on_floating(args.dtype, [&](auto t) {
+    using A = accumulate_t<decltype(t)>;
+    const A factor = static_cast<A>(args.factor);
+    if (args.accumulate)
+      map<decltype(t)>(
+          args.count, args.y, [factor](A x, A y) { return y + factor * x; }, args.x, args.y);
+    else
+      map<decltype(t)>(
+          args.count, args.y, [factor](A x) { return factor * x; }, args.x);
   });
 }
 

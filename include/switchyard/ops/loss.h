@@ -1,0 +1,20 @@
+// Output head and cross entropy in one op.     T tokens, V vocabulary, D width
+//
+// Logits are made and used up in chunks of tokens, so T x V is never stored. If a gradient is needed, forward computes
+// it at once, chunk by chunk: making the logits a second time in backward would cost a third more arithmetic. Kept for
+// backward are dx (T, D) and dw (V, D) in f32; backward multiplies them by the gradient that arrives, which for the
+// plain total loss is 1.
+#pragma once
+
+#include "switchyard/tensor/tensor.h"
+
+namespace switchyard::ops {
+
+// scale * sum over tokens of -log softmax(w x[t])[target[t]], one element in f32 (f64 for f64). targets are i32; -1: no
+// loss. Losses are added in token order in f64.
+Tensor linear_cross_entropy(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T, double scale);
+
+// The loss of every token, f32 (f64), 0 where there is no target; no gradient.
+Tensor cross_entropy_losses(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T);
+
+}  // namespace switchyard::ops

@@ -1,0 +1,186 @@
+// Output head and cross entropy, a chunk of tokens at a time.     T tokens, R tokens of a chunk, V vocabulary, D width
+//   logits = x w^T    dlogits = scale * (softmax(logits) - onehot(target))    dx = dlogits w    dw = dlogits^T x
+#include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+#include "kernels/products.h"
+#include "switchyard/autograd/apply.h"
+#include "switchyard/ops/loss.h"
+
+#include <algorithm>
+#include <array>
+
+namespace switchyard::ops {
+namespace {
+
+using kernels::RowProduct;
+
+constexpr int64_t kChunkLogits = 1 << 22;  // logits of a chunk: few enough to stay near the cores, and rows enough that
+constexpr int64_t kMinRows = 128;          // reading w and adding to dw again for each chunk costs little
+constexpr int64_t kMaxRows = 2048;
+
+int64_t chunk_rows(int64_t V) { return std::clamp(kChunkLogits / V / 64 * 64, kMinRows, kMaxRows); }
+
+// A pass over all tokens: what it reads, and where results go if they are wanted.
+struct Pass {
+  Tensor x_TD, w_VD, targets_T;
+  double scale = 1;
+  Tensor losses_T{};  // f32 (f64)
+  Tensor dx_TD{};     // undefined: not wanted
+  Tensor dw_VD{};     // f32 (f64); undefined: not wanted
+
+  void run();
+
+ private:
+  void multiply(RowProduct product, const Tensor& rows, const Tensor& out) const;
+  void add_weight_gradient(const Tensor& dlogits_RV, const Tensor& x_RD, bool accumulate) const;
+  int64_t V() const { return w_VD.dim(0); }
+  int64_t D() const { return w_VD.dim(1); }
+};
+
+Tensor scratch_of(int64_t bytes) { return Tensor::empty({bytes}, DType::u8, Purpose::buffers); }
+
+void Pass::multiply(RowProduct product, const Tensor& rows, const Tensor& out) const {
+  const std::array<int64_t, 2> offsets = {0, rows.dim(0)};
+  on_device(rows, [&](auto exec) {
+    kernels::RowProductArgs args{.product = product,
+                                 .rows = rows.raw(),
+                                 .w = w_VD.raw(),
+                                 .out = out.raw(),
+                                 .offsets = offsets.data(),
+                                 .G = 1,
+                                 .N = V(),
+                                 .K = D(),
+                                 .dtype = w_VD.dtype(),
+                                 .out_dtype = out.dtype(),
+                                 .is_packed = false,
+                                 .scratch = nullptr};
+    const Tensor scratch = scratch_of(kernels::row_product_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::row_product(exec, args);
+  });
+}
+
+void Pass::add_weight_gradient(const Tensor& dlogits_RV, const Tensor& x_RD, bool accumulate) const {
+  const std::array<int64_t, 2> offsets = {0, x_RD.dim(0)};
+  on_device(x_RD, [&](auto exec) {
+    kernels::WeightGradientArgs args{.dy = dlogits_RV.raw(),
+                                     .x = x_RD.raw(),
+                                     .dw = dw_VD.raw(),
+                                     .offsets = offsets.data(),
+                                     .G = 1,
+                                     .N = V(),
+                                     .K = D(),
+                                     .dtype = w_VD.dtype(),
+                                     .accumulate = accumulate,
+                                     .scratch = nullptr};
+    const Tensor scratch = scratch_of(kernels::weight_gradient_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::weight_gradient(exec, args);
+  });
+}
+
+void Pass::run() {
+  const int64_t T = x_TD.dim(0), rows = std::min(chunk_rows(V()), T);
+  const DType dtype = w_VD.dtype(), sums = accumulate_type(dtype);
+  const bool needs_gradient = dx_TD.defined() || dw_VD.defined();
+  const Tensor all_logits = Tensor::empty({rows, V()}, sums, Purpose::buffers);
+  Tensor all_dlogits;
+  if (needs_gradient) all_dlogits = dtype == sums ? all_logits : Tensor::empty({rows, V()}, dtype, Purpose::buffers);
+  if (T == 0 && dw_VD.defined()) add_weight_gradient(all_dlogits, x_TD, false);
+  for (int64_t begin = 0; begin < T; begin += rows) {
+    const int64_t end = std::min(T, begin + rows), R = end - begin;
+    const Tensor x_RD = x_TD.slice(0, begin, end), logits_RV = all_logits.slice(0, 0, R);
+    const Tensor dlogits_RV = needs_gradient ? all_dlogits.slice(0, 0, R) : Tensor{};
+    multiply(RowProduct::forward, x_RD, logits_RV);
+    on_device(x_TD, [&](auto exec) {
+      kernels::cross_entropy(exec, {.logits = logits_RV.raw(),
+                                    .targets = targets_T.data<int32_t>() + begin,
+                                    .losses = losses_T.slice(0, begin, end).raw(),
+                                    .dlogits = needs_gradient ? dlogits_RV.raw() : nullptr,
+                                    .R = R,
+                                    .V = V(),
+                                    .scale = scale,
+                                    .dtype = dtype});
+    });
+    if (dx_TD.defined()) multiply(RowProduct::input_gradient, dlogits_RV, dx_TD.slice(0, begin, end));
+    if (dw_VD.defined()) add_weight_gradient(dlogits_RV, x_RD, begin > 0);
+  }
+}
+
+Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double scale) {
+  check(w.rank() == 2 && x.dim(-1) == w.dim(1) && x.dtype() == w.dtype(), "cross entropy: x {} {}, w {} {}",
+        to_string(x.shape()), name_of(x.dtype()), to_string(w.shape()), name_of(w.dtype()));
+  check(targets.numel() == x.rows() && targets.dtype() == DType::i32, "cross entropy: {} targets {} for {} tokens",
+        targets.numel(), name_of(targets.dtype()), x.rows());
+  Pass pass{.x_TD = x.contiguous().view({x.rows(), x.dim(-1)}),
+            .w_VD = w.contiguous(),
+            .targets_T = targets.contiguous(),
+            .scale = scale};
+  const auto* target = pass.targets_T.data<int32_t>();
+  for (int64_t t = 0; t < targets.numel(); ++t)
+    require(target[t] >= -1 && target[t] < w.dim(0), ExitCode::input,
+            "target {} at position {} of the batch: vocabulary is {}", target[t], t, w.dim(0));
+  pass.losses_T = Tensor::empty({x.rows()}, accumulate_type(x.dtype()));
+  return pass;
+}
+
+struct LinearCrossEntropy {
+  double scale;
+  bool needs_dx, needs_dw;
+  Saved dx_TD{}, dw_VD{};  // for an arriving gradient of 1
+  DType w_dtype{};
+
+  Tensor forward(const Tensor& x, const Tensor& w, const Tensor& targets);
+  Grads backward(const Tensor& dloss) const;
+};
+
+Tensor LinearCrossEntropy::forward(const Tensor& x, const Tensor& w, const Tensor& targets) {
+  Pass pass = make_pass(x, w, targets, scale);
+  if (needs_dx) pass.dx_TD = Tensor::empty(pass.x_TD.shape(), x.dtype());
+  if (needs_dw) pass.dw_VD = Tensor::empty(w.shape(), accumulate_type(w.dtype()), Purpose::buffers);
+  pass.run();
+  if (needs_dx) dx_TD = pass.dx_TD.view(x.shape());
+  dw_VD = pass.dw_VD;
+  w_dtype = w.dtype();
+  double sum = 0;
+  for (const double loss : pass.losses_T.to_vector<double>()) sum += loss;
+  return Tensor::full({1}, pass.losses_T.dtype(), scale * sum);
+}
+
+void add_scaled(const Tensor& x, double factor, const Tensor& y, bool accumulate) {
+  on_device(x, [&](auto exec) {
+    kernels::add_scaled(exec, {.x = x.raw(),
+                               .y = y.raw(),
+                               .count = x.numel(),
+                               .factor = factor,
+                               .accumulate = accumulate,
+                               .dtype = x.dtype()});
+  });
+}
+
+Grads LinearCrossEntropy::backward(const Tensor& dloss) const {
+  const double factor = dloss.item();
+  if (needs_dx && factor != 1) add_scaled(dx_TD, factor, dx_TD, false);
+  if (!needs_dw) return {dx_TD};
+  const auto dw = autograd::grad_slot(1, dw_VD.shape(), w_dtype);
+  add_scaled(dw_VD, factor, dw.buffer, dw.accumulate);
+  return {dx_TD, dw.result()};
+}
+
+}  // namespace
+
+Tensor linear_cross_entropy(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T, double scale) {
+  const bool is_recorded = autograd::grad_enabled();
+  return apply(LinearCrossEntropy{.scale = scale,
+                                  .needs_dx = is_recorded && autograd::needs_grad(x_TD),
+                                  .needs_dw = is_recorded && autograd::needs_grad(w_VD)},
+               x_TD, w_VD, targets_T);
+}
+
+Tensor cross_entropy_losses(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T) {
+  Pass pass = make_pass(x_TD.detach(), w_VD.detach(), targets_T, 1);
+  pass.run();
+  return pass.losses_T;
+}
+
+}  // namespace switchyard::ops
