@@ -1,0 +1,33 @@
+// What a process shows: lines that stay (standard output; warnings on standard error) and, on a terminal, one bar below
+// them that is redrawn. Whoever prints goes through here, so that lines and bar never mix. A failed write (a closed
+// pipe, a full device) is nothing that a run should end for, and is ignored.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace switchyard {
+
+class Console {
+ public:
+  Console(int out, int err);   // descriptors; the bar is drawn on `err` if it is a terminal
+  static Console& standard();  // of the process: its terminal exists once
+  static constexpr int kWidth = 100;
+
+  void line(std::string_view text);     // to `out`
+  void warning(std::string_view text);  // to `err`
+  void bar(std::string_view text);      // in place of the bar before; nothing where there is no terminal
+  void end_bar();                       // takes the bar away
+  bool draws_bars() const { return draws_bars_; }
+
+ private:
+  void put(int descriptor, std::string_view text);
+
+  std::mutex mutex_;
+  int out_, err_;
+  bool draws_bars_;
+  std::string bar_;  // what stands there now
+};
+
+}  // namespace switchyard

@@ -1,0 +1,61 @@
+// Lines above a bar: the bar is taken away, the line written, the bar drawn again.
+#include "switchyard/base/console.h"
+
+#include <cerrno>
+#include <cstdlib>
+
+#include <unistd.h>
+
+namespace switchyard {
+namespace {
+
+constexpr std::string_view kClearLine = "\r\x1b[K";
+
+bool is_terminal(int descriptor) {
+  const char* kind = std::getenv("TERM");
+  return ::isatty(descriptor) == 1 && !(kind && std::string_view(kind) == "dumb");
+}
+
+void write_ignoring_failure(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const auto written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+}  // namespace
+
+Console::Console(int out, int err) : out_(out), err_(err), draws_bars_(is_terminal(err)) {}
+
+Console& Console::standard() {
+  static Console console(STDOUT_FILENO, STDERR_FILENO);
+  return console;
+}
+
+void Console::put(int descriptor, std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  if (!bar_.empty()) write_ignoring_failure(err_, kClearLine);
+  write_ignoring_failure(descriptor, std::string(text) + "\n");
+  if (!bar_.empty()) write_ignoring_failure(err_, bar_);
+}
+
+void Console::line(std::string_view text) { put(out_, text); }
+
+void Console::warning(std::string_view text) { put(err_, text); }
+
+void Console::bar(std::string_view text) {
+  if (!draws_bars_) return;
+  const std::lock_guard lock(mutex_);
+  bar_ = text.substr(0, kWidth);
+  write_ignoring_failure(err_, std::string(kClearLine) + bar_);
+}
+
+void Console::end_bar() {
+  const std::lock_guard lock(mutex_);
+  if (!bar_.empty()) write_ignoring_failure(err_, kClearLine);
+  bar_.clear();
+}
+
+}  // namespace switchyard
