@@ -2,6 +2,7 @@
 #include "switchyard/ops/rope.h"
 
 #include "kernels/rope.h"
+#include "ops/heads.h"
 #include "switchyard/autograd/apply.h"
 
 #include <cmath>
@@ -10,7 +11,7 @@ namespace switchyard::ops {
 namespace {
 
 Tensor rotate(const Tensor& x, const Tensor& cos_SJ, const Tensor& sin_SJ, bool is_inverse) {
-  const Tensor x_BSHd = x.dim(3) <= 1 || x.strides()[3] == 1 ? x : x.contiguous();
+  const Tensor x_BSHd = with_adjacent_elements(x);
   Tensor y_BSHd = Tensor::empty(x.shape(), x.dtype());
   on_device(x, [&](auto exec) {
     kernels::rope(exec, {.x = x_BSHd.raw(),
