@@ -1,0 +1,51 @@
+// AdamW over buckets, its state sharded over replicas (ZeRO stage 1, Rajbhandari et al. 2020): each replica keeps
+// moments and, for bf16 weights, f32 masters of the elements it owns, updates those, and gathers everybody's weights.
+#pragma once
+
+#include "switchyard/optim/config.h"
+#include "switchyard/parallel/buckets.h"
+
+namespace switchyard::parallel {
+
+// What this rank stores of one parameter: the slice it owns and where its state lies. Over all ranks every element of
+// every parameter is in exactly one such slice.
+struct OwnedSlice {
+  const nn::Parameter* parameter;
+  Slice slice;
+  DType dtype;   // f32, or f64
+  void* master;  // first element of the slice
+  void* exp_avg;
+  void* exp_avg_sq;
+};
+
+class ShardedAdamW {
+ public:
+  // `shard` false: every replica keeps all of the state (zero: 0). Masters start as the weights' initial values in f32.
+  ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerConfig& config, bool shard, const Mesh& mesh,
+               uint64_t seed);
+
+  // Global 2-norm of the summed gradients, over every element of the model once; the same bits on every rank.
+  double gradient_norm() const;
+
+  void step(double lr, double grad_scale, int64_t t);  // t counts from 1
+  std::vector<OwnedSlice> owned_slices() const;        // in parameter order
+  void masters_changed();                              // after loading: weights from masters, on every replica
+
+ private:
+  struct State {         // of one bucket; ranges relative to `begin`
+    int64_t begin, end;  // elements of the bucket that this rank updates
+    Tensor master, exp_avg, exp_avg_sq;
+  };
+  void gather_weights();
+  // Calls visit(segment, state, begin, end) for the part [begin, end) of each segment inside [from, to) of its bucket.
+  template <class Visit>
+  void visit_range(const Bucket& bucket, int64_t from, int64_t to, Visit&& visit) const;
+
+  std::vector<Bucket>& buckets_;
+  optim::OptimizerConfig config_;
+  bool shard_;
+  comm::Group all_;
+  std::vector<State> states_;
+};
+
+}  // namespace switchyard::parallel

@@ -1,0 +1,62 @@
+// Each layer names its parameters and calls its op.
+#include "switchyard/nn/layers.h"
+
+#include "switchyard/ops/embedding.h"
+#include "switchyard/ops/linear.h"
+#include "switchyard/ops/norm.h"
+
+namespace switchyard::nn {
+namespace {
+
+Parameter make_parameter(const std::string& name, Shape shape, bool decay, Init init) {
+  Parameter parameter;
+  parameter.name = name;
+  parameter.global_shape = std::move(shape);
+  parameter.decay = decay;
+  parameter.init = init;
+  return parameter;
+}
+
+}  // namespace
+
+Linear::Linear(const std::string& name, int64_t out, int64_t in, const Init& init, bool has_bias)
+    : weight_(make_parameter(name + ".weight", {out, in}, true, init)) {
+  if (has_bias) bias_ = make_parameter(name + ".bias", {out}, false, {InitKind::zeros, 0});
+}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  return ops::linear(x, weight_.value, bias_ ? bias_->value : Tensor{});
+}
+
+void Linear::parameters(Parameters& out) {
+  out.push_back(&weight_);
+  if (bias_) out.push_back(&*bias_);
+}
+
+Norm::Norm(const std::string& name, NormKind kind, int64_t dim, double eps)
+    : kind_(kind), eps_(eps), weight_(make_parameter(name + ".weight", {dim}, false, {InitKind::ones, 0})) {
+  if (kind == NormKind::layer) bias_ = make_parameter(name + ".bias", {dim}, false, {InitKind::zeros, 0});
+}
+
+Tensor Norm::operator()(const Tensor& x) const {
+  return kind_ == NormKind::rms ? ops::rms_norm(x, weight_.value, eps_)
+                                : ops::layer_norm(x, weight_.value, bias_->value, eps_);
+}
+
+void Norm::parameters(Parameters& out) {
+  out.push_back(&weight_);
+  if (bias_) out.push_back(&*bias_);
+}
+
+Embedding::Embedding(const std::string& name, int64_t vocabulary, int64_t dim, double init_std)
+    : weight_(make_parameter(name + ".weight", {vocabulary, dim}, true, {InitKind::normal, init_std})) {}
+
+Tensor Embedding::operator()(const Tensor& ids) const { return ops::embedding(ids, weight_.value); }
+
+int64_t count_elements(const Parameters& parameters) {
+  int64_t total = 0;
+  for (const Parameter* parameter : parameters) total += numel_of(parameter->global_shape);
+  return total;
+}
+
+}  // namespace switchyard::nn

@@ -1,0 +1,60 @@
+// First the segments, then the storage, then the values.
+#include "switchyard/parallel/buckets.h"
+
+#include "switchyard/parallel/placement.h"
+
+namespace switchyard::parallel {
+namespace {
+
+constexpr int64_t kSegmentAlignment = 64;  // elements: 128 bytes in bf16, so products get aligned weights
+
+int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int64_t end_of(const Bucket& bucket) {
+  if (bucket.segments.empty()) return 0;
+  return round_up(bucket.segments.back().offset + bucket.segments.back().count, kSegmentAlignment);
+}
+
+// One open bucket per view: consecutive parameters of the same view share one until it is full.
+std::vector<Bucket> plan_buckets(const nn::Parameters& parameters, const Mesh& mesh, int64_t grad_bytes) {
+  std::vector<Bucket> buckets;
+  constexpr size_t kNone = ~size_t{0};
+  size_t open[2] = {kNone, kNone};
+  for (nn::Parameter* parameter : parameters) {
+    const nn::View view = parameter->placement.view;
+    const Box box = local_box(*parameter, mesh);
+    size_t& at = open[static_cast<size_t>(view)];
+    if (at != kNone && (end_of(buckets[at]) + box.numel()) * grad_bytes > kBucketBytes) at = kNone;
+    if (at == kNone) {
+      at = buckets.size();
+      buckets.push_back({mesh.replicas(view), {}, {}, {}});
+    }
+    buckets[at].segments.push_back({parameter, box, end_of(buckets[at]), box.numel(), nullptr});
+  }
+  return buckets;
+}
+
+Tensor view_of(const Tensor& flat, const Segment& segment) {
+  return flat.slice(0, segment.offset, segment.offset + segment.count).view(segment.box.extent);
+}
+
+}  // namespace
+
+std::vector<Bucket> make_buckets(const nn::Parameters& parameters, const Mesh& mesh, DType dtype, uint64_t seed) {
+  const DType grad_dtype = accumulate_type(dtype);
+  std::vector<Bucket> buckets = plan_buckets(parameters, mesh, size_of(grad_dtype));
+  for (Bucket& bucket : buckets) {
+    const int64_t size = round_up(end_of(bucket), kSegmentAlignment * bucket.replicas.size());
+    bucket.weights = Tensor::zeros({size}, dtype, Purpose::weights);
+    bucket.grads = Tensor::zeros({size}, grad_dtype, Purpose::gradients);
+    for (Segment& segment : bucket.segments) {
+      Tensor value = view_of(bucket.weights, segment);
+      initialize(*segment.parameter, segment.box, seed, value);
+      segment.leaf = autograd::make_leaf(value, view_of(bucket.grads, segment));
+      segment.parameter->value = std::move(value);
+    }
+  }
+  return buckets;
+}
+
+}  // namespace switchyard::parallel

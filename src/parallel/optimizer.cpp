@@ -1,0 +1,137 @@
+// For f32 and f64 the weights themselves are the masters: their part of the bucket is viewed, not copied.
+#include "switchyard/parallel/optimizer.h"
+
+#include "kernels/adamw.h"
+#include "switchyard/parallel/placement.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace switchyard::parallel {
+namespace {
+
+std::byte* at(const Tensor& flat, int64_t element) { return flat.raw() + element * size_of(flat.dtype()); }
+
+}  // namespace
+
+template <class Visit>
+void ShardedAdamW::visit_range(const Bucket& bucket, int64_t from, int64_t to, Visit&& visit) const {
+  for (const Segment& segment : bucket.segments) {
+    const int64_t begin = std::max(from, segment.offset), end = std::min(to, segment.offset + segment.count);
+    if (begin < end) visit(segment, begin, end);
+  }
+}
+
+ShardedAdamW::ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerConfig& config, bool shard,
+                           const Mesh& mesh, uint64_t seed)
+    : buckets_(buckets), config_(config), shard_(shard), all_(mesh.all()) {
+  for (Bucket& bucket : buckets_) {
+    State state{shard ? bucket.owned_begin() : 0, shard ? bucket.owned_end() : bucket.weights.numel(), {}, {}, {}};
+    const Shape size{state.end - state.begin};
+    const DType dtype = bucket.grads.dtype();
+    state.exp_avg = Tensor::zeros(size, dtype, Purpose::optimizer);
+    state.exp_avg_sq = Tensor::zeros(size, dtype, Purpose::optimizer);
+    if (bucket.weights.dtype() == dtype) {
+      state.master = bucket.weights.slice(0, state.begin, state.end);
+    } else {
+      // The unrounded initial values, so that f32 and bf16 runs start alike.
+      state.master = Tensor::zeros(size, dtype, Purpose::optimizer);
+      for (const Segment& segment : bucket.segments) {
+        Tensor whole = Tensor::empty(segment.box.extent, dtype);
+        initialize(*segment.parameter, segment.box, seed, whole);
+        const int64_t begin = std::max(state.begin, segment.offset),
+                      end = std::min(state.end, segment.offset + segment.count);
+        if (begin >= end) continue;
+        state.master.slice(0, begin - state.begin, end - state.begin)
+            .copy_from(whole.flat().slice(0, begin - segment.offset, end - segment.offset));
+      }
+    }
+    states_.push_back(std::move(state));
+  }
+}
+
+double ShardedAdamW::gradient_norm() const {
+  double sum = 0;
+  for (const Bucket& bucket : buckets_) {
+    const int64_t count = bucket.share();
+    const Tensor scratch = Tensor::empty({kernels::sum_of_squares_scratch_count(count)}, DType::f64, Purpose::buffers);
+    on_device(bucket.grads, [&](auto exec) {
+      sum += kernels::sum_of_squares(
+          exec, {at(bucket.grads, bucket.owned_begin()), count, bucket.grads.dtype(), scratch.data<double>()});
+    });
+  }
+  all_.all_reduce(&sum, 1, DType::f64).wait();
+  return std::sqrt(sum);
+}
+
+void ShardedAdamW::step(double lr, double grad_scale, int64_t t) {
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    Bucket& bucket = buckets_[b];
+    State& state = states_[b];
+    visit_range(bucket, state.begin, state.end, [&](const Segment& segment, int64_t begin, int64_t end) {
+      const int64_t i = begin - state.begin;
+      on_device(bucket.weights, [&](auto exec) {
+        kernels::adamw(
+            exec, {.master = at(state.master, i),
+                   .weights = bucket.weights.dtype() == DType::bf16 ? bucket.weights.data<bf16>() + begin : nullptr,
+                   .grad = at(bucket.grads, begin),
+                   .exp_avg = at(state.exp_avg, i),
+                   .exp_avg_sq = at(state.exp_avg_sq, i),
+                   .n = end - begin,
+                   .dtype = bucket.grads.dtype(),
+                   .lr = lr,
+                   .beta1 = config_.betas[0],
+                   .beta2 = config_.betas[1],
+                   .eps = config_.eps,
+                   .weight_decay = segment.parameter->decay ? config_.weight_decay : 0.0,
+                   .grad_scale = grad_scale,
+                   .t = t});
+      });
+    });
+  }
+  gather_weights();
+}
+
+void ShardedAdamW::gather_weights() {
+  std::vector<comm::Work> works;
+  for (Bucket& bucket : buckets_) {
+    bucket.weights.bump_version();
+    if (shard_ && bucket.replicas.size() > 1)
+      works.push_back(bucket.replicas.all_gather(at(bucket.weights, bucket.owned_begin()), bucket.weights.raw(),
+                                                 bucket.share(), bucket.weights.dtype()));
+  }
+  for (comm::Work& work : works) work.wait();
+}
+
+std::vector<OwnedSlice> ShardedAdamW::owned_slices() const {
+  std::vector<OwnedSlice> slices;
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    const State& state = states_[b];
+    visit_range(buckets_[b], buckets_[b].owned_begin(), buckets_[b].owned_end(),
+                [&](const Segment& segment, int64_t begin, int64_t end) {
+                  const int64_t i = begin - state.begin;
+                  slices.push_back({segment.parameter,
+                                    {segment.box, begin - segment.offset, end - segment.offset},
+                                    state.master.dtype(),
+                                    at(state.master, i),
+                                    at(state.exp_avg, i),
+                                    at(state.exp_avg_sq, i)});
+                });
+  }
+  return slices;
+}
+
+void ShardedAdamW::masters_changed() {
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    Bucket& bucket = buckets_[b];
+    if (!shard_ && bucket.replicas.size() > 1) {  // only the owned shares were loaded
+      for (const Tensor& flat : {states_[b].master, states_[b].exp_avg, states_[b].exp_avg_sq})
+        bucket.replicas.all_gather(at(flat, bucket.owned_begin()), flat.raw(), bucket.share(), flat.dtype()).wait();
+    }
+    if (bucket.weights.dtype() != bucket.grads.dtype())
+      bucket.weights.slice(0, states_[b].begin, states_[b].end).copy_from(states_[b].master);
+  }
+  gather_weights();
+}
+
+}  // namespace switchyard::parallel

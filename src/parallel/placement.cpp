@@ -1,0 +1,62 @@
+// Boxes and initial values.
+#include "switchyard/parallel/placement.h"
+
+#include "switchyard/base/threads.h"
+#include "switchyard/tensor/random.h"
+
+#include <cmath>
+
+namespace switchyard::parallel {
+namespace {
+
+// Row-major index in the global tensor of element `i` of the box.
+int64_t global_index(const Shape& shape, const Box& box, int64_t i) {
+  int64_t index = 0, stride = 1;
+  for (size_t d = shape.size(); d-- > 0;) {
+    index += (box.offset[d] + i % box.extent[d]) * stride;
+    i /= box.extent[d];
+    stride *= shape[d];
+  }
+  return index;
+}
+
+// Normal within two standard deviations: draws again, from a far part of the stream, until it is.
+double truncated_normal(const Random& random, uint64_t index) {
+  for (uint64_t attempt = 0;; ++attempt) {
+    const double x = random.normal(index + (attempt << 48));
+    if (std::abs(x) <= 2) return x;
+  }
+}
+
+}  // namespace
+
+Box local_box(const nn::Parameter& parameter, const Mesh& mesh) {
+  Box box = Box::whole(parameter.global_shape);
+  for (const nn::Shard& shard : parameter.placement.shards) {
+    const auto d = static_cast<size_t>(shard.dim);
+    const int64_t parts = mesh.layout(parameter.placement.view).axis_size(shard.axis);
+    require(box.extent[d] % parts == 0, ExitCode::usage, "{}: {} rows cannot be split over {} ranks of axis {}",
+            parameter.name, box.extent[d], parts, shard.axis);
+    box.extent[d] /= parts;
+    box.offset[d] += mesh.coordinate(parameter.placement.view, shard.axis) * box.extent[d];
+  }
+  return box;
+}
+
+void initialize(const nn::Parameter& parameter, const Box& box, uint64_t seed, Tensor& value) {
+  const nn::Init& init = parameter.init;
+  if (init.kind == nn::InitKind::ones || init.kind == nn::InitKind::zeros)
+    return value.fill(init.kind == nn::InitKind::ones ? 1.0 : 0.0);
+  const Random random(seed, "init/" + parameter.name);
+  on_floating(value.dtype(), [&](auto t) {
+    using T = decltype(t);
+    T* out = value.data<T>();
+    parallel_for(value.numel(), 1 << 12, [&](int64_t i) {
+      const auto index = static_cast<uint64_t>(global_index(parameter.global_shape, box, i));
+      const double x = init.kind == nn::InitKind::normal ? random.normal(index) : truncated_normal(random, index);
+      out[i] = T(static_cast<float>(x * init.std));
+    });
+  });
+}
+
+}  // namespace switchyard::parallel
