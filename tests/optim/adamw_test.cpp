@@ -66,7 +66,9 @@ TEST(AdamW, FollowsItsDefinitionForTwentySteps) {
       should_move[i] -= start[i];
     }
     EXPECT_LE(max_error(moved, should_move), 100 * bound);
-    if (row.has_copy) EXPECT_TRUE(same_bits(piece.weights, piece.master.to(DType::bf16)));
+    if (row.has_copy) {
+      EXPECT_TRUE(same_bits(piece.weights, piece.master.to(DType::bf16)));
+    }
   }
 }
 
