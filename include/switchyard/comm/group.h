@@ -1,0 +1,91 @@
+// Communication between ranks. A Group is a small value that is passed in; a group of one returns its input, so one
+// rank and many run the same lines. All members call the same members in the same order, whatever their counts (zero
+// included). Reductions add in rank order: every member gets the same bits, whatever the timing.
+#pragma once
+
+#include "switchyard/base/dtype.h"
+#include "switchyard/base/error.h"
+
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace switchyard::comm {
+
+class Channel;
+class Operation;
+class Transport;
+
+enum class Reduce : uint8_t { sum, max, min };
+
+// A collective that may still be under way. Its buffers are in use until wait() returns; the destructor waits.
+class [[nodiscard]] Work {
+ public:
+  Work() = default;  // finished
+  explicit Work(std::shared_ptr<Operation> operation);
+  Work(Work&&) noexcept = default;
+  Work& operator=(Work&& other) noexcept;
+  ~Work();
+
+  void wait();  // throws if the transport fails or another rank has failed
+  bool done();  // also moves everything of this rank that is under way forward
+
+ private:
+  std::shared_ptr<Operation> operation_;
+};
+
+// Pointers are host memory, counts are elements. Packed buffers hold the ranks' parts in rank order.
+class Group {
+ public:
+  Group();  // one rank alone
+  explicit Group(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
+
+  int rank() const;
+  int size() const;
+  const std::vector<int>& ranks() const;  // (size) ranks of the members in the world, in order
+
+  Work all_reduce(void* data, int64_t count, DType dtype, Reduce how = Reduce::sum) const;  // in place
+  // recv: (size, count_per_rank). send may be this rank's part of recv.
+  Work all_gather(const void* send, void* recv, int64_t count_per_rank, DType dtype) const;
+  Work all_gather_v(const void* send, int64_t send_count, void* recv, std::span<const int64_t> counts,
+                    DType dtype) const;
+  // send: (size, count_per_rank). recv may be this rank's part of send.
+  Work reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype,
+                      Reduce how = Reduce::sum) const;
+  Work all_to_all_v(const void* send, std::span<const int64_t> send_counts, void* recv,
+                    std::span<const int64_t> recv_counts, DType dtype) const;
+  Work broadcast(void* data, int64_t bytes, int root) const;
+  void barrier() const;
+
+ private:
+  std::shared_ptr<Channel> channel_;
+};
+
+// All ranks of the job and the transport between them.
+class World {
+ public:
+  static World self();  // one rank, no library started
+  static World mpi(int* argc,
+                   char*** argv);            // the ranks that a launcher started; without a launcher the same as self()
+  static std::vector<World> threads(int n);  // n ranks of one process, each to be used by a thread of its own
+
+  int rank() const { return all_.rank(); }
+  int size() const { return all_.size(); }
+  const Group& all() const { return all_; }
+  Group split(const std::vector<int>& ranks) const;  // ascending, this rank among them; only these ranks call
+
+  // Node of each rank: 0, 1, ... in the order of their first ranks. From shared memory, or as the user says.
+  const std::vector<int>& nodes() const { return nodes_; }
+  void set_ranks_per_node(int64_t count);  // 0: keep what the launcher says
+
+  // Ends all ranks of the job; ranks that are threads get an Error from the collective they wait in.
+  [[noreturn]] void abort(int code) const;
+
+ private:
+  explicit World(std::shared_ptr<Transport> transport);
+  std::shared_ptr<Transport> transport_;
+  Group all_;
+  std::vector<int> nodes_;
+};
+
+}  // namespace switchyard::comm
