@@ -1,0 +1,22 @@
+// Ranks that look at files must come to one outcome: every rank enters every exchange, and an error of one is the error
+// of all. The parts given here hold no collectives of their own.
+#pragma once
+
+#include "switchyard/comm/group.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace switchyard::checkpoint {
+
+// Every rank's text, in rank order.
+std::vector<std::string> gather_texts(const comm::Group& group, const std::string& text);
+
+// Runs `part` on every rank. If it throws on any, every rank throws the error of the lowest such rank, with its number.
+void together(const comm::Group& group, const std::function<void()>& part);
+
+// Runs `part` on rank 0 alone; every rank returns its text, or throws its error.
+std::string on_rank_zero(const comm::Group& group, const std::function<std::string()>& part);
+
+}  // namespace switchyard::checkpoint

@@ -1,0 +1,29 @@
+// Looking into checkpoints: what one holds, whether it is whole, what two differ in. `where` is as in load.h. Texts are
+// for people; the codes are those of the program.
+#pragma once
+
+#include "switchyard/base/error.h"
+#include "switchyard/checkpoint/load.h"
+
+#include <filesystem>
+#include <string>
+
+namespace switchyard::checkpoint {
+
+struct Report {
+  std::string text;  // lines, each ended
+  ExitCode code = ExitCode::finished;
+};
+
+// State of the run, files and tensors; only the manifest is read.
+Report show(const std::filesystem::path& where);
+
+// Reads everything and names every byte range that changed, every missing and every surplus file; for a run's folder,
+// of all its checkpoints. Code: finished, or input.
+Report verify(const std::filesystem::path& where);
+
+// Compares content, whatever layout wrote it. Code: finished if no byte differs, else difference. Settings that differ
+// (the resolved config) are told but do not count.
+Report diff(const std::filesystem::path& a, const std::filesystem::path& b);
+
+}  // namespace switchyard::checkpoint

@@ -1,0 +1,45 @@
+// Finding and loading. Rank 0 decides which checkpoint it is, every rank verifies, and all come to the same outcome.
+// What is loaded does not depend on how many ranks wrote it: each rank takes, from whichever slices hold them, the
+// elements that it asks for.
+#pragma once
+
+#include "switchyard/checkpoint/manifest.h"
+#include "switchyard/comm/group.h"
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace switchyard::checkpoint {
+
+struct Found {
+  std::filesystem::path folder;
+  Manifest manifest;
+};
+
+using Warn = std::function<void(const std::string&)>;  // called on rank 0
+
+// Collective. `where` is a checkpoint's folder, or a run's folder (or its `checkpoints`), whose newest whole checkpoint
+// is meant: every hash is checked, the ranks sharing the work, and a damaged checkpoint is stepped over with a warning.
+// None if the run has no checkpoint; Error(input) if the one that was named, or all of the run's, are damaged.
+std::optional<Found> find(const std::filesystem::path& where, const comm::Group& all, const Warn& warn = {});
+
+// Elements [begin, end) of a box, wanted at `data`.
+struct Target {
+  std::string name;
+  Shape global_shape;
+  DType dtype = DType::f32;
+  Slice slice;
+  void* data = nullptr;  // of element slice.begin
+};
+
+// Collective: fills every rank's targets. A tensor that is missing, of another shape or dtype, or in the checkpoint and
+// asked for by no rank, is an Error(input) that lists all of them; names that begin with one of `unread` may be left
+// out.
+void load(const Found& found, const comm::Group& all, std::span<const Target> targets,
+          const std::vector<std::string>& unread = {});
+
+}  // namespace switchyard::checkpoint

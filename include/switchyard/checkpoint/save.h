@@ -1,0 +1,44 @@
+// Saving. Every rank writes the slices it owns into a folder aside, hashed while they are written and forced to the
+// disk; one rename makes the checkpoint, after rank 0 has proved that every element of every tensor is there once. A
+// save that fails leaves the checkpoints before it untouched, and the run goes on.
+#pragma once
+
+#include "switchyard/checkpoint/manifest.h"
+#include "switchyard/comm/group.h"
+
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace switchyard::checkpoint {
+
+// What this rank owns of a tensor: elements [begin, end) of a box, adjacent in memory.
+struct Entry {
+  std::string name;
+  Shape global_shape;
+  DType dtype = DType::f32;
+  Slice slice;
+  const void* data = nullptr;  // of element slice.begin
+};
+
+struct SaveResult {
+  bool saved = false;
+  int64_t bytes = 0;  // of all ranks' files
+  double seconds = 0;
+  std::filesystem::path folder;  // of the checkpoint, if saved
+  std::string message;           // why it was not saved; or what went wrong after it was
+};
+
+// Collective, with the same outcome on every rank: into RUN_DIR/checkpoints/step-NNNNNNNN. Full disks and failing calls
+// are told in the result; a slice that no rank or two ranks own throws Error(internal). Afterwards the `keep` newest
+// whole checkpoints stay, this one always among them. Ignores SIGXFSZ from here on.
+SaveResult save(const std::filesystem::path& run_dir, const comm::Group& all, std::span<const Entry> entries,
+                const Meta& meta, int64_t keep);
+
+// Removes what interrupted saves and removals have left. Called on rank 0 by the owner of the run's lock.
+void clean(const std::filesystem::path& run_dir);
+
+int64_t bytes_of(std::span<const Entry> entries);
+int64_t free_bytes(const std::filesystem::path& path);  // on its file system, for this user
+
+}  // namespace switchyard::checkpoint

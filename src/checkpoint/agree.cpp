@@ -1,0 +1,71 @@
+// Outcomes travel as texts: the exit code of an error, then its message; an empty text is success.
+#include "switchyard/checkpoint/agree.h"
+
+#include <charconv>
+#include <filesystem>
+#include <numeric>
+
+namespace switchyard::checkpoint {
+namespace {
+
+std::string outcome_of(const std::function<void()>& part) {
+  try {
+    part();
+    return "";
+  } catch (const Error& e) {
+    return fmt::format("{} {}", static_cast<int>(e.code()), e.what());
+  } catch (const std::filesystem::filesystem_error& e) {
+    return fmt::format("{} {}", static_cast<int>(ExitCode::io), e.what());
+  } catch (const std::exception& e) {
+    return fmt::format("{} {}", static_cast<int>(ExitCode::internal), e.what());
+  }
+}
+
+void throw_outcome(const std::string& outcome, const std::string& who) {
+  if (outcome.empty()) return;
+  int code = 0;
+  const auto [end, error] = std::from_chars(outcome.data(), outcome.data() + outcome.size(), code);
+  check(error == std::errc() && *end == ' ', "outcome of another rank is not readable");
+  throw Error(static_cast<ExitCode>(code), who + (end + 1));
+}
+
+std::string broadcast_text(const comm::Group& group, std::string text) {
+  auto bytes = static_cast<int64_t>(text.size());
+  group.broadcast(&bytes, sizeof bytes, 0).wait();
+  text.resize(static_cast<size_t>(bytes));
+  group.broadcast(text.data(), bytes, 0).wait();
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> gather_texts(const comm::Group& group, const std::string& text) {
+  const auto bytes = static_cast<int64_t>(text.size());
+  std::vector<int64_t> counts(static_cast<size_t>(group.size()));
+  group.all_gather(&bytes, counts.data(), 1, DType::i64).wait();
+  std::string all(static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), int64_t{0})), '\0');
+  group.all_gather_v(text.data(), bytes, all.data(), counts, DType::u8).wait();
+
+  std::vector<std::string> texts;
+  size_t position = 0;
+  for (const int64_t count : counts) {
+    texts.push_back(all.substr(position, static_cast<size_t>(count)));
+    position += static_cast<size_t>(count);
+  }
+  return texts;
+}
+
+void together(const comm::Group& group, const std::function<void()>& part) {
+  const std::vector<std::string> outcomes = gather_texts(group, outcome_of(part));
+  for (size_t rank = 0; rank < outcomes.size(); ++rank)
+    throw_outcome(outcomes[rank], outcomes.size() > 1 ? fmt::format("rank {}: ", rank) : "");
+}
+
+std::string on_rank_zero(const comm::Group& group, const std::function<std::string()>& part) {
+  std::string text, outcome;
+  if (group.rank() == 0) outcome = outcome_of([&] { text = part(); });
+  throw_outcome(broadcast_text(group, outcome), "");
+  return broadcast_text(group, text);
+}
+
+}  // namespace switchyard::checkpoint

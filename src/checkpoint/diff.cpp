@@ -1,0 +1,132 @@
+// Two checkpoints, compared tensor by tensor in pieces of one stored slice.
+#include "switchyard/checkpoint/inspect.h"
+
+#include "checkpoint/overlap.h"
+#include "checkpoint/reader.h"
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <sstream>
+
+namespace switchyard::checkpoint {
+namespace {
+
+struct Difference {
+  int64_t elements = 0;  // that differ in any bit
+  double largest = 0;    // of |a - b|; NaN if one is
+};
+
+template <class T>
+void compare(const std::byte* a, const std::byte* b, int64_t count, Difference& difference) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (std::memcmp(a + i * int64_t{sizeof(T)}, b + i * int64_t{sizeof(T)}, sizeof(T)) == 0) continue;
+    ++difference.elements;
+    T x, y;
+    std::memcpy(&x, a + i * int64_t{sizeof(T)}, sizeof(T));
+    std::memcpy(&y, b + i * int64_t{sizeof(T)}, sizeof(T));
+    double gap = 0;
+    if constexpr (std::is_same_v<T, bf16>)
+      gap = std::abs(static_cast<double>(static_cast<float>(x)) - static_cast<double>(static_cast<float>(y)));
+    else
+      gap = std::abs(static_cast<double>(x) - static_cast<double>(y));
+    if (!(gap <= difference.largest)) difference.largest = gap;
+  }
+}
+
+void compare(DType dtype, const std::byte* a, const std::byte* b, int64_t count, Difference& difference) {
+  switch (dtype) {
+    case DType::f64: return compare<double>(a, b, count, difference);
+    case DType::f32: return compare<float>(a, b, count, difference);
+    case DType::bf16: return compare<bf16>(a, b, count, difference);
+    case DType::i64: return compare<int64_t>(a, b, count, difference);
+    case DType::i32: return compare<int32_t>(a, b, count, difference);
+    case DType::u8: return compare<uint8_t>(a, b, count, difference);
+  }
+}
+
+Difference compare_tensor(Reader& reader_a, const StoredTensor& a, Reader& reader_b, const StoredTensor& b) {
+  Difference difference;
+  const int64_t size = size_of(a.dtype);
+  for (const StoredSlice& slice_a : a.slices) {
+    const std::byte* data_a = nullptr;
+    for (const StoredSlice& slice_b : b.slices) {
+      const std::byte* data_b = nullptr;
+      for_each_common_run(slice_a.slice, slice_b.slice, [&](int64_t in_a, int64_t in_b, int64_t count) {
+        if (!data_a) data_a = reader_a.read(a, slice_a);
+        if (!data_b) data_b = reader_b.read(b, slice_b);
+        compare(a.dtype, data_a + in_a * size, data_b + in_b * size, count, difference);
+      });
+    }
+  }
+  return difference;
+}
+
+// Lines of one text that the other lacks.
+std::string lines_only_in(const std::string& text, const std::string& other, std::string_view mark) {
+  std::set<std::string> known;
+  std::istringstream other_lines(other), lines(text);
+  for (std::string line; std::getline(other_lines, line);) known.insert(line);
+  std::string only;
+  for (std::string line; std::getline(lines, line);)
+    if (!known.contains(line)) only += fmt::format("  {} {}\n", mark, line);
+  return only;
+}
+
+void compare_meta(const Meta& a, const Meta& b, Report& report) {
+  const auto compare = [&](std::string_view what, const auto& x, const auto& y) {
+    if (x == y) return;
+    report.text += fmt::format("{}: {} and {}\n", what, x, y);
+    report.code = ExitCode::difference;
+  };
+  compare("step", a.step, b.step);
+  compare("consumed samples", a.consumed_samples, b.consumed_samples);
+  compare("data", a.data_fingerprint, b.data_fingerprint);
+  if (a.config != b.config)
+    report.text +=
+        "settings (not counted):\n" + lines_only_in(a.config, b.config, "<") + lines_only_in(b.config, a.config, ">");
+}
+
+Found found(const fs::path& where) {
+  auto checkpoint = find(where, comm::Group());
+  require(checkpoint.has_value(), ExitCode::input, "{} holds no checkpoint", where.string());
+  return *std::move(checkpoint);
+}
+
+}  // namespace
+
+Report diff(const fs::path& path_a, const fs::path& path_b) {
+  const Found a = found(path_a), b = found(path_b);
+  Report report{.text = fmt::format("{}\n{}\n", a.folder.string(), b.folder.string()), .code = ExitCode::finished};
+  compare_meta(a.manifest.meta, b.manifest.meta, report);
+
+  Reader reader_a(a.folder, a.manifest), reader_b(b.folder, b.manifest);
+  int64_t differing = 0, tensors = 0;
+  const auto differs = [&](const std::string& line) {
+    report.text += line + "\n";
+    ++differing;
+  };
+  for (const StoredTensor& tensor : a.manifest.tensors) {
+    ++tensors;
+    const StoredTensor* other = b.manifest.find(tensor.name);
+    if (!other) {
+      differs(tensor.name + ": only in the first");
+    } else if (other->shape != tensor.shape || other->dtype != tensor.dtype) {
+      differs(fmt::format("{}: {} {} and {} {}", tensor.name, name_of(tensor.dtype), to_string(tensor.shape),
+                          name_of(other->dtype), to_string(other->shape)));
+    } else if (const Difference d = compare_tensor(reader_a, tensor, reader_b, *other); d.elements > 0) {
+      differs(fmt::format("{}: {} of {} elements differ, by up to {:.9g}", tensor.name, d.elements,
+                          numel_of(tensor.shape), d.largest));
+    }
+  }
+  for (const StoredTensor& tensor : b.manifest.tensors)
+    if (!a.manifest.find(tensor.name)) differs(tensor.name + ": only in the second");
+
+  if (differing > 0) report.code = ExitCode::difference;
+  report.text += differing == 0 ? fmt::format("{} tensors: no byte differs\n", tensors)
+                                : fmt::format("{} tensors differ\n", differing);
+  return report;
+}
+
+}  // namespace switchyard::checkpoint

@@ -1,0 +1,31 @@
+// XXH3-128 of bytes, in one go or piece by piece. It finds accidents; it does not protect against someone who can write
+// the folder.
+#pragma once
+
+#include "switchyard/checkpoint/manifest.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+struct XXH3_state_s;
+
+namespace switchyard::checkpoint {
+
+Digest hash_of(const void* data, size_t bytes);
+std::string to_hex(const Digest& digest);
+
+class Hasher {
+ public:
+  Hasher();
+  void add(const void* data, size_t bytes);
+  Digest digest() const;
+
+ private:
+  struct Free {
+    void operator()(XXH3_state_s* state) const;
+  };
+  std::unique_ptr<XXH3_state_s, Free> state_;
+};
+
+}  // namespace switchyard::checkpoint

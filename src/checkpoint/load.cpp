@@ -1,0 +1,113 @@
+// Each rank reads the slices that meet its targets, in the order of the files, and copies what is common.
+#include "switchyard/checkpoint/load.h"
+
+#include "switchyard/checkpoint/agree.h"
+
+#include "checkpoint/overlap.h"
+#include "checkpoint/reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+
+namespace switchyard::checkpoint {
+namespace {
+
+struct Reading {
+  const StoredTensor* tensor;
+  const StoredSlice* slice;
+  const std::vector<const Target*>* targets;  // that ask for this tensor
+};
+
+using TargetsByName = std::map<std::string, std::vector<const Target*>>;
+
+TargetsByName by_name(std::span<const Target> targets) {
+  TargetsByName named;
+  for (const Target& target : targets) named[target.name].push_back(&target);
+  return named;
+}
+
+// Rank 0: every way in which what the ranks ask for differs from what is stored, one a line.
+std::string list_differences(const Manifest& manifest, const std::vector<std::string>& wanted_by_rank,
+                             const std::vector<std::string>& unread) {
+  std::map<std::string, std::string> wanted;  // name -> "dtype shape"
+  for (const std::string& text : wanted_by_rank) {
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t tab = text.find('\t', begin), end = text.find('\n', begin);
+      wanted[text.substr(begin, tab - begin)] = text.substr(tab + 1, end - tab - 1);
+      begin = end + 1;
+    }
+  }
+  std::string lines;
+  for (const auto& [name, kind] : wanted) {
+    const StoredTensor* stored = manifest.find(name);
+    if (!stored) {
+      lines += fmt::format("\n  {}: not in the checkpoint", name);
+      continue;
+    }
+    const std::string found = fmt::format("{} {}", name_of(stored->dtype), to_string(stored->shape));
+    if (found != kind) lines += fmt::format("\n  {}: {} in the checkpoint, {} in this run", name, found, kind);
+  }
+  for (const StoredTensor& stored : manifest.tensors) {
+    const bool may_stay = std::any_of(unread.begin(), unread.end(),
+                                      [&](const std::string& prefix) { return stored.name.starts_with(prefix); });
+    if (!may_stay && !wanted.contains(stored.name))
+      lines += fmt::format("\n  {}: in the checkpoint, not in this run", stored.name);
+  }
+  return lines;
+}
+
+// The slices that this rank needs, in the order in which they lie on the disk.
+std::vector<Reading> plan_readings(const Manifest& manifest, const TargetsByName& targets) {
+  std::vector<Reading> readings;
+  for (const auto& [name, wanted] : targets) {
+    const StoredTensor* tensor = manifest.find(name);
+    for (const StoredSlice& stored : tensor->slices) {
+      bool needed = false;
+      for (const Target* target : wanted)
+        for_each_common_run(stored.slice, target->slice, [&](int64_t, int64_t, int64_t) { needed = true; });
+      if (needed) readings.push_back({tensor, &stored, &wanted});
+    }
+  }
+  std::sort(readings.begin(), readings.end(), [](const Reading& a, const Reading& b) {
+    return std::pair(a.slice->file, a.slice->position) < std::pair(b.slice->file, b.slice->position);
+  });
+  return readings;
+}
+
+void fill(const Found& found, const TargetsByName& targets) {
+  Reader reader(found.folder, found.manifest);
+  int64_t wanted = 0, filled = 0;
+  for (const auto& [name, list] : targets)
+    for (const Target* target : list) wanted += target->slice.numel();
+  for (const Reading& reading : plan_readings(found.manifest, targets)) {
+    const std::byte* stored = reader.read(*reading.tensor, *reading.slice);
+    const int64_t size = size_of(reading.tensor->dtype);
+    for (const Target* target : *reading.targets) {
+      auto* data = static_cast<std::byte*>(target->data);
+      for_each_common_run(reading.slice->slice, target->slice, [&](int64_t from, int64_t to, int64_t count) {
+        std::memcpy(data + to * size, stored + from * size, static_cast<size_t>(count * size));
+        filled += count;
+      });
+    }
+  }
+  check(filled == wanted, "checkpoint: {} elements of {} were found", filled, wanted);
+}
+
+}  // namespace
+
+void load(const Found& found, const comm::Group& all, std::span<const Target> targets,
+          const std::vector<std::string>& unread) {
+  const TargetsByName named = by_name(targets);
+  std::string wanted;
+  for (const auto& [name, list] : named)
+    wanted += fmt::format("{}\t{} {}\n", name, name_of(list[0]->dtype), to_string(list[0]->global_shape));
+  const std::vector<std::string> wanted_by_rank = gather_texts(all, wanted);
+  const std::string differences =
+      on_rank_zero(all, [&] { return list_differences(found.manifest, wanted_by_rank, unread); });
+  require(differences.empty(), ExitCode::input, "{} does not fit this run:{}", found.folder.string(), differences);
+  together(all, [&] { fill(found, named); });
+}
+
+}  // namespace switchyard::checkpoint

@@ -1,0 +1,29 @@
+// One slice at a time, through one open file.
+#include "checkpoint/reader.h"
+
+#include "switchyard/base/error.h"
+
+#include "checkpoint/hash.h"
+#include "checkpoint/store.h"
+
+namespace switchyard::checkpoint {
+
+Reader::Reader(const fs::path& folder) : folder_(folder), manifest_(read_manifest(folder_)) {}
+
+const std::byte* Reader::read(const StoredTensor& tensor, const StoredSlice& slice) {
+  const std::string& name = manifest_.files[static_cast<size_t>(slice.file)].name;
+  if (slice.file != file_index_) {
+    file_index_ = -1;
+    file_ = folder_.open_file(name);
+    file_index_ = slice.file;
+  }
+  const auto bytes = static_cast<size_t>(tensor.bytes_of(slice));
+  buffer_.resize(bytes);
+  read_at(file_, slice.position, buffer_.data(), bytes, folder_.path_of(name));
+  require(hash_of(buffer_.data(), bytes) == slice.hash, ExitCode::input,
+          "{} is damaged: the {} bytes from {}, of tensor {}, do not match their hash", folder_.path_of(name), bytes,
+          slice.position, tensor.name);
+  return buffer_.data();
+}
+
+}  // namespace switchyard::checkpoint

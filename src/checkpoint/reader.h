@@ -1,0 +1,30 @@
+// Reads the slices of one checkpoint. No byte is handed out before the hash of its slice has been checked.
+#pragma once
+
+#include "checkpoint/file.h"
+#include "switchyard/checkpoint/manifest.h"
+
+#include <vector>
+
+namespace switchyard::checkpoint {
+
+class Reader {
+ public:
+  explicit Reader(const fs::path& folder);  // reads the manifest and checks the files' sizes
+  Reader(const fs::path& folder, Manifest manifest) : folder_(folder), manifest_(std::move(manifest)) {}
+
+  const Manifest& manifest() const { return manifest_; }
+
+  // The slice's bytes; valid until the next call. Throws Error(input), naming file, tensor and position, if they
+  // changed.
+  const std::byte* read(const StoredTensor& tensor, const StoredSlice& slice);
+
+ private:
+  Folder folder_;
+  Manifest manifest_;
+  Descriptor file_;  // the last one read from
+  int64_t file_index_ = -1;
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace switchyard::checkpoint

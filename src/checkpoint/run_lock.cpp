@@ -1,0 +1,56 @@
+// flock on RUN_DIR/lock; its text says who holds it.
+#include "switchyard/checkpoint/run_lock.h"
+
+#include "switchyard/base/error.h"
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace switchyard::checkpoint {
+namespace {
+
+std::string reason() { return std::generic_category().message(errno); }
+
+std::string holder(int fd) {
+  std::array<char, 256> text{};
+  const ssize_t n = pread(fd, text.data(), text.size() - 1, 0);
+  std::string line(text.data(), n > 0 ? static_cast<size_t>(n) : 0);
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  return line.empty() ? "another process" : line;
+}
+
+}  // namespace
+
+RunLock::RunLock(const std::filesystem::path& run_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(run_dir, error);
+  require(!error, ExitCode::io, "run.dir: cannot create {}: {}", run_dir.string(), error.message());
+  const std::string path = (run_dir / "lock").string();
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+  require(fd_ >= 0, ExitCode::io, "run.dir: cannot write {}: {}", path, reason());
+  int result = flock(fd_, LOCK_EX | LOCK_NB);
+  while (result != 0 && errno == EINTR) result = flock(fd_, LOCK_EX | LOCK_NB);
+  if (result != 0) {
+    const std::string why = errno == EWOULDBLOCK ? holder(fd_) + " runs in it" : reason();
+    close(fd_);
+    fail(ExitCode::usage, "run.dir: {} is in use: {}; end that run, or choose another run.dir", run_dir.string(), why);
+  }
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::string text = fmt::format("process {} on {}\n", getpid(), host.data());
+  const bool written = ftruncate(fd_, 0) == 0 && pwrite(fd_, text.data(), text.size(), 0) >= 0;
+  if (!written) {
+    const std::string why = reason();
+    close(fd_);
+    fail(ExitCode::io, "run.dir: cannot write {}: {}", path, why);
+  }
+}
+
+RunLock::~RunLock() { close(fd_); }
+
+}  // namespace switchyard::checkpoint

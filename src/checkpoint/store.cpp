@@ -1,0 +1,86 @@
+// Names and retention of a run's checkpoints.
+#include "checkpoint/store.h"
+
+#include "switchyard/base/error.h"
+#include "switchyard/checkpoint/save.h"
+
+#include <algorithm>
+#include <charconv>
+#include <random>
+
+namespace switchyard::checkpoint {
+namespace {
+constexpr std::string_view kStep = "step-", kTrash = "trash-", kAside = ".tmp-";
+}
+
+fs::path store_of(const fs::path& run_dir) { return run_dir / "checkpoints"; }
+
+std::string step_name(int64_t step) { return fmt::format("{}{:08d}", kStep, step); }
+
+std::optional<int64_t> step_of(const std::string& name) {
+  if (!name.starts_with(kStep)) return std::nullopt;
+  int64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto result = std::from_chars(name.data() + kStep.size(), end, step);
+  if (result.ec != std::errc() || result.ptr != end || step_name(step) != name) return std::nullopt;
+  return step;
+}
+
+std::string random_id() {
+  std::random_device device;
+  return fmt::format("{:08x}{:08x}", device(), device());
+}
+
+std::vector<int64_t> steps_in(const Folder& store) {
+  std::vector<int64_t> steps;
+  for (const std::string& name : store.names())
+    if (const auto step = step_of(name)) steps.push_back(*step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+Manifest read_manifest(const Folder& checkpoint) {
+  Manifest manifest = decode(checkpoint.read_file("manifest", kMaxManifestBytes), checkpoint.path_of("manifest"));
+  for (const auto& [name, bytes] : manifest.files) {
+    const int64_t found = checkpoint.size_of_file(name);
+    require(found == bytes, ExitCode::input, "{} has {} bytes instead of {}", checkpoint.path_of(name), found, bytes);
+  }
+  return manifest;
+}
+
+bool is_whole_by_size(const fs::path& checkpoint) {
+  try {
+    read_manifest(Folder(checkpoint));
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+void discard(const Folder& store, const std::string& name) {
+  const std::string trash = std::string(kTrash) + random_id();
+  store.rename(name, trash);
+  require(remove_tree(store.path() / trash), ExitCode::io, "cannot remove {}", store.path_of(trash));
+}
+
+void retain(const Folder& store, int64_t newest, int64_t keep) {
+  const std::vector<int64_t> steps = steps_in(store);
+  int64_t whole = 1;  // the newest, written a moment ago
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (*step == newest) continue;
+    if (whole >= keep)
+      discard(store, step_name(*step));
+    else if (is_whole_by_size(store.path() / step_name(*step)))
+      ++whole;
+  }
+}
+
+void clean(const fs::path& run_dir) {
+  if (!fs::is_directory(store_of(run_dir))) return;
+  const Folder store(store_of(run_dir));
+  for (const std::string& name : store.names())
+    if (name.starts_with(kTrash) || (name.starts_with(kStep) && name.find(kAside) != std::string::npos))
+      require(remove_tree(store.path() / name), ExitCode::io, "cannot remove {}", store.path_of(name));
+}
+
+}  // namespace switchyard::checkpoint

@@ -1,0 +1,34 @@
+// The folder of a run's checkpoints, RUN_DIR/checkpoints: names, what is whole, what may be removed.
+//   step-00000100            a checkpoint, complete since it got this name
+//   step-00000100.tmp-ID     one being written, or left by a run that ended while writing
+//   trash-ID                 one being removed
+//   latest                   a link to the newest; a hint for people, never read by the program
+#pragma once
+
+#include "checkpoint/file.h"
+#include "switchyard/checkpoint/manifest.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace switchyard::checkpoint {
+
+constexpr int64_t kMaxManifestBytes = int64_t{256} << 20;
+
+fs::path store_of(const fs::path& run_dir);
+std::string step_name(int64_t step);
+std::optional<int64_t> step_of(const std::string& name);  // none for other names
+std::string random_id();
+
+std::vector<int64_t> steps_in(const Folder& store);  // ascending
+Manifest read_manifest(const Folder& checkpoint);    // and checks that all its files are there with their sizes
+bool is_whole_by_size(const fs::path& checkpoint);   // the same as a question
+
+// Renames the folder away first, so that a half-removed one never looks like a checkpoint.
+void discard(const Folder& store, const std::string& name);
+
+// Removes checkpoints older than the `keep` newest whole ones, `newest` always kept; leaves everything if unsure.
+void retain(const Folder& store, int64_t newest, int64_t keep);
+
+}  // namespace switchyard::checkpoint
