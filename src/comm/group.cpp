@@ -109,7 +109,6 @@ Group World::split(const std::vector<int>& ranks) const {
   check(std::adjacent_find(ranks.begin(), ranks.end(), std::greater_equal<>()) == ranks.end() && ranks.front() >= 0 &&
             ranks.back() < size(),
         "split: ranks are not ascending within a world of {}", size());
-  if (static_cast<int>(ranks.size()) == size()) return all_;
   if (ranks.size() == 1) return Group(make_self_channel(rank()));
   return Group(transport_->split(static_cast<int>(me - ranks.begin()), ranks));
 }

@@ -72,7 +72,8 @@ class World {
   int rank() const { return all_.rank(); }
   int size() const { return all_.size(); }
   const Group& all() const { return all_; }
-  Group split(const std::vector<int>& ranks) const;  // ascending, this rank among them; only these ranks call
+  // Ascending, this rank among them; only these ranks call. Each call gives a group with an order of calls of its own.
+  Group split(const std::vector<int>& ranks) const;
 
   // Node of each rank: 0, 1, ... in the order of their first ranks. From shared memory, or as the user says.
   const std::vector<int>& nodes() const { return nodes_; }

@@ -1,0 +1,204 @@
+// The mpi transport: host memory, one process per rank. A group has a communicator of its own; a message is one
+// MPI_Isend and one MPI_Irecv (more above 1 GiB, since counts are int). MPI moves while a rank waits or asks.
+#include "comm/host_channel.h"
+#include "comm/mpi_status.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <exception>
+#include <thread>
+
+namespace switchyard::comm {
+namespace {
+
+constexpr int64_t kMaxMessage = int64_t{1} << 30;  // bytes
+
+// Started by the first and ended after the last object that uses it.
+class Library {
+ public:
+  Library(int* argc, char*** argv) {
+    int provided = 0;
+    check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    check(provided >= MPI_THREAD_FUNNELED, "MPI refuses programs with threads (level {})", provided);
+    check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  }
+  // Finalising waits for all ranks; after an error that would hang, and a launcher ends the job anyway.
+  ~Library() {
+    if (std::uncaught_exceptions() == 0) MPI_Finalize();
+  }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+};
+
+class Communicator {
+ public:
+  Communicator(std::shared_ptr<Library> library, MPI_Comm comm) : library_(std::move(library)), comm_(comm) {
+    check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  }
+  ~Communicator() {
+    if (std::uncaught_exceptions() == 0) MPI_Comm_free(&comm_);
+  }
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  MPI_Comm get() const { return comm_; }
+
+ private:
+  std::shared_ptr<Library> library_;
+  MPI_Comm comm_;
+};
+
+class MpiEngine final : public Engine {
+ protected:
+  void idle(uint64_t) override {
+    if (++idle_polls_ % kPollsPerYield == 0) std::this_thread::yield();  // ranks may share a core
+  }
+
+ private:
+  static constexpr int kPollsPerYield = 64;
+  unsigned idle_polls_ = 0;
+};
+
+class MpiTransfer final : public Transfer {
+ public:
+  void add(MPI_Request request, int64_t expected_bytes) {  // expected_bytes < 0: a send
+    requests_.push_back(request);
+    expected_.push_back(expected_bytes);
+  }
+  bool done() override {
+    int all_done = 0;
+    std::vector<MPI_Status>& statuses = statuses_;
+    statuses.resize(requests_.size());
+    const int count = static_cast<int>(requests_.size());
+    check_mpi(MPI_Testall(count, requests_.data(), &all_done, statuses.data()), "MPI_Testall");
+    if (!all_done) return false;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      if (expected_[i] < 0) continue;
+      int bytes = 0;
+      check_mpi(MPI_Get_count(&statuses[i], MPI_BYTE, &bytes), "MPI_Get_count");
+      check(bytes == expected_[i], "a message of {} bytes where {} were expected", bytes, expected_[i]);
+    }
+    return true;
+  }
+
+ private:
+  std::vector<MPI_Request> requests_;
+  std::vector<int64_t> expected_;
+  std::vector<MPI_Status> statuses_;
+};
+
+class MpiChannel final : public HostChannel {
+ public:
+  MpiChannel(int rank, std::vector<int> ranks, std::shared_ptr<Engine> engine, std::shared_ptr<Communicator> comm)
+      : HostChannel(rank, std::move(ranks), std::move(engine)), comm_(std::move(comm)) {
+    int* upper_bound = nullptr;
+    int is_known = 0;
+    check_mpi(MPI_Comm_get_attr(comm_->get(), MPI_TAG_UB, &upper_bound, &is_known), "MPI_Comm_get_attr");
+    num_tags_ = is_known ? (int64_t{*upper_bound} + 1) / 2 * 2 : 32768;
+  }
+
+  std::unique_ptr<Transfer> exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives,
+                                     int64_t tag) override {
+    auto transfer = std::make_unique<MpiTransfer>();
+    const int t = static_cast<int>(tag % num_tags_);
+    for (const Incoming& m : receives)
+      in_parts(m.bytes, [&](int64_t begin, int bytes) {
+        MPI_Request request;
+        check_mpi(
+            MPI_Irecv(static_cast<std::byte*>(m.data) + begin, bytes, MPI_BYTE, m.peer, t, comm_->get(), &request),
+            "MPI_Irecv");
+        transfer->add(request, bytes);
+      });
+    for (const Outgoing& m : sends)
+      in_parts(m.bytes, [&](int64_t begin, int bytes) {
+        MPI_Request request;
+        check_mpi(MPI_Isend(static_cast<const std::byte*>(m.data) + begin, bytes, MPI_BYTE, m.peer, t, comm_->get(),
+                            &request),
+                  "MPI_Isend");
+        transfer->add(request, -1);
+      });
+    return transfer;
+  }
+
+ private:
+  template <class Body>
+  static void in_parts(int64_t bytes, Body&& body) {
+    int64_t begin = 0;
+    do {
+      const int64_t part = std::min(kMaxMessage, bytes - begin);
+      body(begin, static_cast<int>(part));
+      begin += part;
+    } while (begin < bytes);
+  }
+
+  std::shared_ptr<Communicator> comm_;
+  int64_t num_tags_ = 0;
+};
+
+class MpiTransport final : public Transport {
+ public:
+  MpiTransport(int* argc, char*** argv)
+      : library_(std::make_shared<Library>(argc, argv)), engine_(std::make_shared<MpiEngine>()) {
+    check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+    check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  }
+
+  std::shared_ptr<Channel> all() override {
+    if (size_ == 1) return make_self_channel(0);
+    std::vector<int> ranks;
+    for (int r = 0; r < size_; ++r) ranks.push_back(r);
+    return split(rank_, ranks);
+  }
+
+  std::shared_ptr<Channel> split(int rank, const std::vector<int>& ranks) override {
+    MPI_Group world, group;
+    MPI_Comm comm = MPI_COMM_NULL;
+    check_mpi(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+    check_mpi(MPI_Group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group), "MPI_Group_incl");
+    check_mpi(MPI_Comm_create_group(MPI_COMM_WORLD, group, 0, &comm), "MPI_Comm_create_group");
+    check_mpi(MPI_Group_free(&group), "MPI_Group_free");
+    check_mpi(MPI_Group_free(&world), "MPI_Group_free");
+    return std::make_shared<MpiChannel>(rank, ranks, engine_, std::make_shared<Communicator>(library_, comm));
+  }
+
+  // Ranks that can share memory are one node; it is numbered by the order of first ranks.
+  std::vector<int> nodes() override {
+    MPI_Comm node = MPI_COMM_NULL;
+    check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node),
+              "MPI_Comm_split_type");
+    int first = rank_;  // key = rank, so rank 0 of a node is its first in the world
+    check_mpi(MPI_Bcast(&first, 1, MPI_INT, 0, node), "MPI_Bcast");
+    check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+    std::vector<int> firsts(static_cast<size_t>(size_));
+    check_mpi(MPI_Allgather(&first, 1, MPI_INT, firsts.data(), 1, MPI_INT, MPI_COMM_WORLD), "MPI_Allgather");
+    std::vector<int> sorted = firsts;
+    std::sort(sorted.begin(), sorted.end());
+    sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+    for (int& n : firsts) n = static_cast<int>(std::lower_bound(sorted.begin(), sorted.end(), n) - sorted.begin());
+    return firsts;
+  }
+
+  [[noreturn]] void abort(int code) override {
+    MPI_Abort(MPI_COMM_WORLD, code);
+    std::_Exit(code);
+  }
+
+ private:
+  std::shared_ptr<Library> library_;
+  std::shared_ptr<Engine> engine_;
+  int rank_ = 0, size_ = 1;
+};
+
+// Open MPI's mpirun, PMIx (srun --mpi=pmix) and PMI launchers all leave one of these.
+bool is_launched() {
+  constexpr std::array<const char*, 3> names{"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
+  return std::any_of(names.begin(), names.end(), [](const char* name) { return std::getenv(name) != nullptr; });
+}
+
+}  // namespace
+
+World World::mpi(int* argc, char*** argv) {
+  return is_launched() ? World(std::make_shared<MpiTransport>(argc, argv)) : self();
+}
+
+}  // namespace switchyard::comm
