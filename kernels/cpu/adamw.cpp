@@ -2,6 +2,7 @@
 // an element in f32, 30 with bf16 weights.
 #include "kernels/adamw.h"
 
+#include "kernels/cpu/vecmath.h"
 #include "switchyard/base/threads.h"
 
 #include <algorithm>
@@ -34,7 +35,7 @@ void update(const AdamWArgs& a, int64_t begin, int64_t end) {
     m[i] = m_new;
     v[i] = v_new;
     w[i] = w_new;
-    if constexpr (kHasWeights) rounded[i] = bf16(static_cast<float>(w_new));
+    if constexpr (kHasWeights) rounded[i] = narrow<bf16>(static_cast<float>(w_new));
   }
 }
 

@@ -17,7 +17,7 @@ template <class A>
 A row_max(const A* x, int64_t V) {
   A largest = x[0];
 #pragma omp simd reduction(max : largest)
-  for (int64_t v = 0; v < V; ++v) largest = std::max(largest, x[v]);
+  for (int64_t v = 0; v < V; ++v) largest = x[v] > largest ? x[v] : largest;
   return largest;
 }
 
