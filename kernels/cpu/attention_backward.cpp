@@ -143,7 +143,7 @@ void attention_backward(exec::Cpu, const AttentionBackwardArgs& args) {
     A* dsinks_BH = args.dsinks ? static_cast<A*>(args.scratch) : nullptr;
     std::byte* scratch = static_cast<std::byte*>(args.scratch) + dsinks_bytes(args);
     const int64_t bytes = worker_bytes<T>(args), G = args.forward.G;
-    for_each_item(args.forward.B * G, [&](int64_t item, int64_t worker) {
+    for_each_item(args.forward, args.forward.B * G, [&](int64_t item, int64_t worker) {
       Backward<T>(args, scratch + worker * bytes).run(item / G, item % G, dsinks_BH);
     });
     if (args.dsinks) add_dsinks(args, dsinks_BH);

@@ -31,7 +31,9 @@ struct Few {
       scores[j] = score(b, query, g, j);
       top = std::max(top, scores[j]);
     }
-    const A sum = vec_exp(sink - top) + exponentials(scores + keys.begin, keys.end - keys.begin, top);
+    A sum = vec_exp(sink - top);
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = keys.begin; j < keys.end; ++j) sum += scores[j] = vec_exp(scores[j] - top);
     std::fill(out, out + a.V, A{});
     for (int64_t j = keys.begin; j < keys.end; ++j) {
       const T* v = row_of<T>(a.v, b, j, g);
@@ -78,7 +80,7 @@ void attend_few(exec::Cpu, const AttentionArgs& a) {
   on_floating(a.dtype, [&](auto t) {
     using T = decltype(t);
     const int64_t bytes = worker_bytes<T>(a), group = a.H / a.G;
-    for_each_item(a.B * a.G, [&](int64_t item, int64_t worker) {
+    for_each_item(a, a.B * a.G, [&](int64_t item, int64_t worker) {
       Few<T> few(a, static_cast<std::byte*>(a.scratch) + worker * bytes);
       for (int64_t query = 0; query < a.queries; ++query)
         for (int64_t h = 0; h < group; ++h) few.run(item / a.G, item % a.G * group + h, query);

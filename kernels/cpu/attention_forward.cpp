@@ -45,7 +45,7 @@ class Forward {
     const A sink = a_.sinks ? static_cast<const A*>(a_.sinks)[h] : -std::numeric_limits<A>::infinity();
     const A m = std::max(sink, kNoMax<A>);
     std::fill(state_.m, state_.m + kBlock, m);
-    std::fill(state_.sum, state_.sum + kBlock, vec_exp(sink - m));
+    for (int64_t i = 0; i < kBlock * state_.lanes; ++i) state_.sum[i] = i % state_.lanes == 0 ? vec_exp(sink - m) : A{};
     std::fill(state_.out, state_.out + kBlock * row_stride<A>(a_.V), A{});
     const Span keys = mask_.keys_of(q0, q0 + rows);
     for (int64_t k0 = keys.begin / kBlock * kBlock; k0 < keys.end; k0 += kBlock) {
@@ -62,10 +62,10 @@ class Forward {
   void write(int64_t b, int64_t h, int64_t q0, int64_t rows) {
     A* lse = static_cast<A*>(a_.lse) + (b * a_.H + h) * a_.queries + q0;
     for (int64_t r = 0; r < rows; ++r) {
-      lse[r] = state_.m[r] + vec_log(state_.sum[r]);
+      const A sum = state_.sum_of(r), share = 1 / sum;
+      lse[r] = state_.m[r] + vec_log(sum);
       const A* from = state_.out + r * row_stride<A>(a_.V);
       T* to = static_cast<T*>(a_.out) + ((b * a_.queries + q0 + r) * a_.H + h) * a_.V;
-      const A share = 1 / state_.sum[r];
 #pragma omp simd
       for (int64_t d = 0; d < a_.V; ++d) to[d] = narrow<T>(from[d] * share);
     }
@@ -104,7 +104,7 @@ void attention(exec::Cpu, const AttentionArgs& a) {
   on_floating(a.dtype, [&](auto t) {
     using T = decltype(t);
     const int64_t parts = query_parts(a), bytes = worker_bytes<T>(a);
-    for_each_item(a.B * a.G * parts, [&](int64_t item, int64_t worker) {
+    for_each_item(a, a.B * a.G * parts, [&](int64_t item, int64_t worker) {
       Forward<T> forward(a, static_cast<std::byte*>(a.scratch) + worker * bytes);
       forward.run(item / parts / a.G, item / parts % a.G, item % parts, parts);
     });

@@ -65,8 +65,10 @@ void pack_columns(const Heads& heads, int64_t b, int64_t head, int64_t first, in
 
 // body(item, worker) for every item; worker w does the items w, w + workers, ... with scratch of its own.
 template <class Body>
-void for_each_item(int64_t items, Body&& body) {
-  const int64_t workers = std::min<int64_t>(num_threads(), items);
+void for_each_item(const AttentionArgs& a, int64_t items, Body&& body) {
+  constexpr int64_t kWork = 1 << 18;  // products that are worth a thread
+  const int64_t work = a.B * a.H * a.queries * a.keys * (a.D + a.V);
+  const int64_t workers = std::min(std::clamp<int64_t>(work / kWork, 1, num_threads()), items);
   parallel_for(workers, 1, [&](int64_t worker) {
     for (int64_t item = worker; item < items; item += workers) body(item, worker);
   });

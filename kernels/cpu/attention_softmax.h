@@ -42,22 +42,34 @@ A max_of(const A* x, int64_t n, A top) {
   return top;
 }
 
-// x[i] = exp(x[i] - m); returns their sum.
-template <class A>
-A exponentials(A* x, int64_t n, A m) {
-  A sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) sum += x[i] = vec_exp(x[i] - m);
-  return sum;
-}
-
 // What a block of queries carries from tile to tile.
 template <class A>
 struct Running {
-  A* out;         // (kBlock, V)  sum of exp(s - m) v, in padded rows
-  A m[kBlock];    // largest score so far
-  A sum[kBlock];  // sum of exp(s - m)
+  static constexpr int64_t lanes = Vector<A>::lanes;
+  A* out;                 // (kBlock, V)  sum of exp(s - m) v, in padded rows
+  A m[kBlock];            // largest score so far
+  A sum[kBlock * lanes];  // sum of exp(s - m), in as many parts as a vector has: adding those up is left to the end
+
+  A sum_of(int64_t r) const {
+    A total = 0;
+    for (int64_t l = 0; l < lanes; ++l) total += sum[r * lanes + l];
+    return total;
+  }
 };
+
+// x[i] = exp(x[i] - m), n in whole vectors; sums[l] becomes sums[l] * scale plus what lane l adds.
+template <class A>
+void exponentials(A* x, int64_t n, A m, A scale, A* sums) {
+  constexpr int64_t kLanes = Vector<A>::lanes;
+  A parts[kLanes];
+#pragma omp simd
+  for (int64_t l = 0; l < kLanes; ++l) parts[l] = sums[l] * scale;
+  for (int64_t i = 0; i < n; i += kLanes) {
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) parts[l] += x[i + l] = vec_exp(x[i + l] - m);
+  }
+  std::copy(parts, parts + kLanes, sums);
+}
 
 // tile becomes exp(tile - m) for the new maximum m; what was summed before is scaled to it.
 template <class A>
@@ -72,12 +84,11 @@ void advance_softmax(A* tile, const TileSpans& spans, int64_t V, Running<A>& sta
     const A top = scale[r];
     scale[r] = vec_exp(state.m[r] - top);
     state.m[r] = top;
-    state.sum[r] *= scale[r];
   }
   for (int64_t r = 0; r < kBlock; ++r) {
     const Span columns = columns_of<A>(spans.keys[r / kPanel]);
-    A* row = tile + r * kTileStride<A> + columns.begin;
-    state.sum[r] += exponentials(row, columns.end - columns.begin, state.m[r]);
+    exponentials(tile + r * kTileStride<A> + columns.begin, columns.end - columns.begin, state.m[r], scale[r],
+                 state.sum + r * Running<A>::lanes);
   }
   for (int64_t r = 0; r < kBlock; ++r) {
     if (scale[r] == 1) continue;
