@@ -87,7 +87,6 @@ std::string range_text(const Rules& rules, bool is_integer) {
   if (has_min && has_max) return fmt::format("{} from {} to {}", text, number(rules.min), number(rules.max));
   if (has_min) text += fmt::format(", at least {}", number(rules.min));
   if (has_max) text += fmt::format(", at most {}", number(rules.max));
-  if (is_integer && !has_max) text += has_min ? " (and at most 2147483647)" : " of at most 2147483647";
   return text;
 }
 

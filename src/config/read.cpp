@@ -5,58 +5,86 @@
 #include "text.h"
 
 #include <charconv>
-#include <regex>
 
 namespace switchyard::config {
 namespace {
 
 bool is_plain(const Node& node) { return node.kind == Node::Kind::scalar && !node.is_quoted; }
 
-bool matches(const std::string& text, const char* pattern) {
-  return text.size() <= 64 && std::regex_match(text, std::regex(pattern));
+// What decimal text is: sign, digits, fraction, exponent.
+struct Decimal {
+  bool is_number = false, is_integer = false, has_leading_zero = false;
+};
+
+Decimal scan(std::string_view text) {
+  size_t at = 0;
+  const auto accept = [&](std::string_view letters) {
+    const bool found = at < text.size() && letters.find(text[at]) != std::string_view::npos;
+    at += found ? 1 : 0;
+    return found;
+  };
+  const auto digits = [&] {
+    const size_t from = at;
+    while (accept("0123456789")) {
+    }
+    return at - from;
+  };
+  const bool has_plus = accept("+");
+  if (!has_plus) accept("-");
+  const size_t first = at, whole = digits();
+  const bool has_point = accept(".");
+  const size_t fraction = has_point ? digits() : 0;
+  const bool has_exponent = accept("eE");
+  if (has_exponent) accept("+-");
+  const bool is_valid = whole + fraction > 0 && (!has_exponent || digits() > 0) && at == text.size();
+  return {.is_number = is_valid,
+          .is_integer = is_valid && !has_plus && !has_point && !has_exponent,
+          .has_leading_zero = whole > 1 && text[first] == '0'};
 }
 
 // What is wrong with text that is meant as a number, beyond "not a number".
-std::string number_hint(const Node& node) {
-  const std::string& text = node.text;
+std::string_view number_hint(const Node& node) {
   if (node.kind != Node::Kind::scalar) return "";
   if (node.is_quoted) return "; it is in quotes";
-  if (matches(text, "[-+]?0[0-9]+(\\.[0-9]*)?")) return "; leading zeros are refused, since YAML reads them as octal";
-  if (matches(text, "[-+]?[.](inf|Inf|INF)|[.](nan|NaN|NAN)")) return "; it must be finite";
-  if (matches(text, "[0-9]{1,3}[eE][0-9]|[0-9]+[.]0*|[0-9_,]+"))
-    return "; accepted: plain decimal digits, for example 1000";
-  return "";
+  const Decimal decimal = scan(node.text);
+  if (decimal.is_number && decimal.has_leading_zero)
+    return "; leading zeros are refused, since YAML reads them as octal";
+  if (decimal.is_number) return ", in plain digits, for example 1000";
+  const bool is_special = node.text.ends_with("inf") || node.text.ends_with("nan");
+  return is_special ? "; it must be finite" : "";
+}
+
+// Integers without a range of their own fit 32 bits, so that products of two never overflow.
+Rules with_limits(Rules rules, bool is_integer) {
+  constexpr double kLargest = 2147483647;
+  if (is_integer) rules.min = std::max(rules.min, -kLargest);
+  if (is_integer && rules.max > 1e300) rules.max = kLargest;
+  return rules;
 }
 
 template <class T>
-bool in_range(const Rules& rules, T value, bool is_integer) {
-  constexpr double kLargestInt = 2147483647;
-  const double max = is_integer && rules.max > 1e300 ? kLargestInt : rules.max;
-  const double min = is_integer && rules.min < -1e300 ? -kLargestInt : rules.min;
-  const auto number = static_cast<double>(value);
-  return number >= min && number <= max && number > rules.above;
-}
-
-template <class T>
-std::optional<T> parse_number(std::string_view text, bool& is_outside) {
+std::optional<T> parse_number(std::string_view text, const Rules& rules) {
   if (text.starts_with('+')) text.remove_prefix(1);
   T value{};
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  is_outside = status == std::errc::result_out_of_range;
-  return status == std::errc() && end == text.data() + text.size() ? std::optional<T>(value) : std::nullopt;
+  if (status != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  const auto number = static_cast<double>(value);
+  const bool is_inside = number >= rules.min && number <= rules.max && number > rules.above;
+  return is_inside ? std::optional<T>(value) : std::nullopt;
 }
 
 template <class T>
-void read_number(Reader& reader, const Node& node, const std::string& key, const Rules& rules, const char* pattern,
-                 T& value) {
+void read_number(Reader& reader, const Node& node, const std::string& key, const Rules& rules, T& value) {
   constexpr bool is_integer = std::is_same_v<T, int64_t>;
-  const std::string accepted = range_text(rules, is_integer);
-  if (!is_plain(node) || !matches(node.text, pattern))
-    return reader.refuse_type(node, key, accepted + number_hint(node));
-  bool is_outside = false;
-  const auto parsed = parse_number<T>(node.text, is_outside);
-  if (!parsed || is_outside || !in_range(rules, *parsed, is_integer))
-    return reader.refuse(node, key, fmt::format("{} is out of range; accepted: {}", printable(node.text), accepted));
+  const Decimal decimal = scan(node.text);
+  if (!is_plain(node) || !(is_integer ? decimal.is_integer : decimal.is_number) || decimal.has_leading_zero)
+    return reader.refuse_type(node, key, fmt::format("{}{}", range_text(rules, is_integer), number_hint(node)));
+  const Rules limits = with_limits(rules, is_integer);
+  const auto parsed = parse_number<T>(node.text, limits);
+  if (!parsed)
+    return reader.refuse(
+        node, key,
+        fmt::format("{} is out of range; accepted: {}", printable(node.text), range_text(limits, is_integer)));
   value = *parsed;
   reader.origins[key] = node.origin;
 }
@@ -68,11 +96,11 @@ std::string dotted(std::string_view section, std::string_view name) {
 }
 
 void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, int64_t& value) {
-  read_number(reader, node, key, rules, "-?(0|[1-9][0-9]*)", value);
+  read_number(reader, node, key, rules, value);
 }
 
 void read(Reader& reader, const Node& node, const std::string& key, const Rules& rules, double& value) {
-  read_number(reader, node, key, rules, "[-+]?((0|[1-9][0-9]*)([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?", value);
+  read_number(reader, node, key, rules, value);
 }
 
 void read(Reader& reader, const Node& node, const std::string& key, const Rules&, bool& value) {

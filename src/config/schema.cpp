@@ -40,22 +40,20 @@ Json section_json(const Type& section) {
   return {{"type", "object"}, {"additionalProperties", false}, {"properties", std::move(properties)}};
 }
 
-void add_range(Json& json, const Rules& rules) {
-  if (rules.min > -1e300) json["minimum"] = rules.min;
-  if (rules.max < 1e300) json["maximum"] = rules.max;
-  if (rules.above > -1e300) json["exclusiveMinimum"] = rules.above;
+void add_range(Json& json, const Rules& rules, bool is_integer) {
+  const auto number = [&](double value) { return is_integer ? Json(static_cast<int64_t>(value)) : Json(value); };
+  if (rules.min > -1e300) json["minimum"] = number(rules.min);
+  if (rules.max < 1e300) json["maximum"] = number(rules.max);
+  if (rules.above > -1e300) json["exclusiveMinimum"] = number(rules.above);
 }
 
 Json type_json(const Type& type, const Rules& rules) {
   Json json;
   switch (type.kind) {
     case Type::Kind::integer:
-      json["type"] = "integer";
-      add_range(json, rules);
-      break;
     case Type::Kind::number:
-      json["type"] = "number";
-      add_range(json, rules);
+      json["type"] = type.kind == Type::Kind::integer ? "integer" : "number";
+      add_range(json, rules, type.kind == Type::Kind::integer);
       break;
     case Type::Kind::boolean: json["type"] = "boolean"; break;
     case Type::Kind::text: json["type"] = "string"; break;

@@ -182,6 +182,7 @@ Node assemble(const Sources& sources, const std::vector<std::string>& overrides)
   check(!sources.files.empty(), "config: no source");
   Node root = Expander(sources).expand(sources.files.front().path, "");
   for (const std::string& text : overrides) apply_override(root, text);
+  root.origin.clear();  // several files: keys have a place, the whole has none
   return root;
 }
 

@@ -78,8 +78,11 @@ class BlockWriter {
 }  // namespace
 
 std::string number_text(double value) {
-  std::string text = fmt::format("{}", value);
-  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+  const std::string text = fmt::format("{}", value);
+  const size_t e = text.find('e');
+  const std::string mantissa = text.substr(0, e);
+  const std::string point = mantissa.find('.') == std::string::npos ? ".0" : "";  // YAML 1.1 reads "1e-6" as text
+  return mantissa + point + (e == std::string::npos ? "" : fmt::format("e{:+d}", std::stoi(text.substr(e + 1))));
 }
 
 std::string to_flow(const Node& node) {

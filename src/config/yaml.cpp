@@ -143,7 +143,8 @@ Node parse(std::string_view text, const std::string& name, bool is_override) {
     fail(ExitCode::usage, "{}:{}: {}", name, bad->line, bad->what);
   }
   TreeBuilder builder(name, is_override);
-  std::istringstream stream{std::string(text)};
+  // yaml-cpp ends an unclosed quote at a final newline; a comment without one after it makes that an error.
+  std::istringstream stream{std::string(text) + (is_override ? "" : "\n#")};
   try {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
@@ -159,6 +160,8 @@ Node parse(std::string_view text, const std::string& name, bool is_override) {
 Node parse_yaml(std::string_view text, const std::string& name) { return parse(text, name, false); }
 
 Node parse_override_value(std::string_view text, const std::string& override_text) {
+  require(text.find_first_of("\r\n") == std::string_view::npos, ExitCode::usage,
+          "override '{}': accepted: a value on one line", printable(override_text));
   Node node = parse(text, "override '" + printable(override_text) + "'", true);
   node.origin = "override";
   return node;

@@ -84,6 +84,8 @@ void read(Reader& reader, const Node& node, const std::string& key, const Rules&
     reader.origins[key] = node.origin;
     value.reset();
   } else {
+    if (Section<T> && node.kind != Node::Kind::map)
+      return reader.refuse_type(node, key, "none, or a section of 'key: value'");
     if (!value) value.emplace();
     read(reader, node, key, rules, *value);
   }
@@ -100,16 +102,18 @@ struct ReadFields {
     names.emplace_back(name);
     const std::string key = dotted(section, name);
     const Node* field = node.find(name);
+    static const Node kEmpty{.kind = Node::Kind::map};
+    if (Section<T> && field == nullptr) field = &kEmpty;  // its required keys are missed, its rules hold
     if (!reader.begin_field(node, field, key, meaning, rules)) return;
+    const size_t problems = reader.num_problems();
     const T before = value;
     read(reader, *field, key, rules, value);
+    if (reader.num_problems() > problems) return;
     if (!rules.unbuilt.empty() && !(value == before))
       reader.refuse(*field, key,
-                    fmt::format("{}: {} is not built yet; accepted now: {}", field->shown(), rules.unbuilt,
+                    fmt::format("{}: {} is not built yet; accepted now: {}", to_flow(to_node(value)), rules.unbuilt,
                                 to_flow(to_node(before))));
-    if constexpr (requires { value.empty(); })
-      if (rules.required && value.empty())
-        reader.refuse(*field, key, fmt::format("is empty, but required: {}", meaning));
+    if (is_missing(value, rules)) reader.refuse(*field, key, fmt::format("is empty, but required: {}", meaning));
   }
 };
 
