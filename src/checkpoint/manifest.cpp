@@ -18,10 +18,15 @@ namespace {
 constexpr size_t kMaxNameBytes = 4096;
 constexpr int kMaxRank = 16;
 
-// A component that stays inside the folder and prints harmlessly.
+// Printable ASCII without spaces, so that a name does nothing to a terminal.
+bool is_harmless(const std::string& name) {
+  return std::all_of(name.begin(), name.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
+}
+
+// A component that stays inside the folder.
 bool is_file_name(const std::string& name) {
   if (name.empty() || name.size() > 255 || name == "." || name == ".." || name == "manifest") return false;
-  return std::all_of(name.begin(), name.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f && c != '/'; });
+  return is_harmless(name) && name.find('/') == std::string::npos;
 }
 
 void read_meta(const messages::Manifest& message, Meta& meta) {
@@ -39,7 +44,7 @@ void read_meta(const messages::Manifest& message, Meta& meta) {
 void read_files(const messages::Manifest& message, std::vector<StoredFile>& files) {
   std::set<std::string> names;
   for (const auto& file : message.files()) {
-    require(is_file_name(file.name()), ExitCode::input, "file name '{}' is not a plain name", file.name());
+    require(is_file_name(file.name()), ExitCode::input, "the name of file {} is not a plain name", files.size());
     require(names.insert(file.name()).second, ExitCode::input, "file {} is listed twice", file.name());
     require(file.bytes() >= 0, ExitCode::input, "file {} has {} bytes", file.name(), file.bytes());
     files.push_back({file.name(), file.bytes()});
@@ -76,8 +81,8 @@ StoredSlice read_slice(const messages::StoredSlice& message, const StoredTensor&
 StoredTensor read_tensor(const messages::StoredTensor& message, const std::vector<StoredFile>& files) {
   StoredTensor tensor;
   tensor.name = message.name();
-  require(!tensor.name.empty() && tensor.name.size() <= kMaxNameBytes, ExitCode::input, "a tensor name of {} bytes",
-          tensor.name.size());
+  require(!tensor.name.empty() && tensor.name.size() <= kMaxNameBytes && is_harmless(tensor.name), ExitCode::input,
+          "a tensor's name of {} bytes is empty, too long or not printable", tensor.name.size());
   require(message.shape_size() <= kMaxRank, ExitCode::input, "tensor {} has {} dimensions", tensor.name,
           message.shape_size());
   tensor.shape.assign(message.shape().begin(), message.shape().end());

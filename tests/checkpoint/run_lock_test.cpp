@@ -1,0 +1,45 @@
+// One run per folder.
+#include "switchyard/checkpoint/run_lock.h"
+
+#include "tests/support/scratch.h"
+
+#include <optional>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace switchyard::test {
+namespace {
+
+using checkpoint::RunLock;
+
+TEST(RunLock, ASecondRunInAFolderIsRefusedAndTheFirstNamed) {
+  const Scratch scratch;
+  std::optional<RunLock> first(scratch.path("run"));
+  expect_error(ExitCode::usage, {"run.dir", scratch.path("run"), fmt::format("process {} on", getpid())},
+               [&] { RunLock second(scratch.path("run")); });
+  first.reset();
+  RunLock third(scratch.path("run"));
+}
+
+TEST(RunLock, ADeadProcessHoldsNothing) {
+  const Scratch scratch;
+  const pid_t child = fork();
+  if (child == 0) {
+    RunLock lock(scratch.path("run"));
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  RunLock lock(scratch.path("run"));
+}
+
+TEST(RunLock, AFolderThatCannotBeWrittenIsRefused) {
+  const Scratch scratch;
+  scratch.write("file", "x");
+  expect_error(ExitCode::io, {"run.dir", "file/run"}, [&] { RunLock lock(scratch.path("file/run")); });
+}
+
+}  // namespace
+}  // namespace switchyard::test
