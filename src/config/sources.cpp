@@ -69,8 +69,9 @@ class Expander {
 
   Node expand(const std::string& path, const std::string& origin) {
     const auto file = std::ranges::find(sources_.files, path, &Sources::File::path);
-    check(file != sources_.files.end(), "config: '{}' is not among the files read", path);
     const std::string prefix = origin.empty() ? "" : origin + ": include: ";
+    require(file != sources_.files.end(), ExitCode::usage, "{}'{}' is not at hand: only the text of a config was given",
+            prefix, path);
     require(std::ranges::find(stack_, path) == stack_.end(), ExitCode::usage, "{}'{}' includes itself ({} -> {})",
             prefix, path, fmt::join(stack_, " -> "), path);
     require(++expanded_ <= kMaxFiles, ExitCode::usage, "{}more than {} included files", prefix, kMaxFiles);

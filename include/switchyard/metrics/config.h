@@ -12,7 +12,7 @@ struct MetricsConfig {
 
   void fields(auto& f) {
     f("every", every, "steps between two lines of metrics.jsonl", {.min = 1});
-    f("tensorboard", tensorboard, "also write event files", {.unbuilt = "TensorBoard event files"});
+    f("tensorboard", tensorboard, "also write event files", {.unbuilt = "writing of event files"});
     f("expert_load", expert_load, "load of the experts of every layer");
   }
   bool operator==(const MetricsConfig&) const = default;

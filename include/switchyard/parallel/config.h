@@ -40,7 +40,7 @@ struct ParallelConfig {
     f("dispatcher", dispatcher, "how tokens reach their experts");
     f("pipeline_schedule", pipeline_schedule, "order of forward and backward passes");
     f("virtual_stages", virtual_stages, "model chunks per pipeline rank",
-      {.min = 1, .unbuilt = "interleaved pipelines"});
+      {.min = 1, .unbuilt = "pipeline interleaving"});
     f("ranks_per_node", ranks_per_node, "0: from the launcher", {.min = 0});
   }
   void validate() const;
