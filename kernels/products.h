@@ -24,6 +24,7 @@ struct PackArgs {
 };
 int64_t packed_bytes(exec::Cpu, const PackArgs&);  // needs no pointers
 void pack_weights(exec::Cpu, const PackArgs&);
+bool packing_pays(exec::Cpu, const PackArgs&, int64_t rows);  // for a product of so many rows over all groups
 
 struct RowProductArgs {
   RowProduct product;

@@ -1,0 +1,179 @@
+// Creation, caching and execution of oneDNN primitives, versions 2.6 and 3.
+#include "kernels/cpu/products_library.h"
+
+#include "switchyard/base/error.h"
+#include "switchyard/base/threads.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+namespace switchyard::kernels::library {
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+
+// Stateless handle of the processor; the rest is thread-local, because ranks can be threads.
+const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+const dnnl::stream& stream() {
+  thread_local const dnnl::stream here(engine());
+  return here;
+}
+
+thread_local int64_t compiled = 0;
+
+memory::data_type type_of(DType dtype) {
+  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+// The library plans a kernel for the number of threads it finds when the kernel is made.
+class OneThread {
+ public:
+  OneThread() : previous_(num_threads()) { set_num_threads(1); }
+  ~OneThread() { set_num_threads(previous_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int previous_;
+};
+
+bool is_weight_gradient(Kind kind) { return kind == Kind::assign_weight_gradient || kind == Kind::add_weight_gradient; }
+
+dnnl::matmul::primitive_desc describe(const memory::desc& a, const memory::desc& b, const memory::desc& out, bool add) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (add) {
+    dnnl::post_ops sum;
+    sum.append_sum(1.0f);
+    attributes.set_post_ops(sum);
+  }
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(), a, b, out, attributes};
+#else
+  return {dnnl::matmul::desc(a, b, out), attributes, engine()};
+#endif
+}
+
+dnnl::matmul::primitive_desc describe(const Problem& p, int64_t rows, const memory::desc* weights) {
+  const auto type = type_of(p.dtype), out_type = type_of(p.out_dtype);
+  if (is_weight_gradient(p.kind))
+    return describe({{p.N, rows}, type, Tag::ba}, {{rows, p.K}, type, Tag::ab}, {{p.N, p.K}, out_type, Tag::ab},
+                    p.kind == Kind::add_weight_gradient);
+  const bool is_forward = p.kind == Kind::forward;
+  const int64_t in = is_forward ? p.K : p.N, out = is_forward ? p.N : p.K;
+  const Tag tag = p.is_packed ? Tag::any : is_forward ? Tag::ba : Tag::ab;
+  return describe({{rows, in}, type, Tag::ab}, weights != nullptr ? *weights : memory::desc{{in, out}, type, tag},
+                  {{rows, out}, out_type, Tag::ab}, false);
+}
+
+std::vector<int64_t> row_counts(Kind kind) {
+  std::vector<int64_t> counts;
+  const int64_t most = is_weight_gradient(kind) ? kMaxSummedRows : kMaxRows;
+  for (int64_t rows = 1; rows <= most; rows = counts.back() + 1) counts.push_back(padded_rows(kind, rows));
+  return counts;
+}
+
+memory at(const memory::desc& layout, const void* data) { return {layout, engine(), const_cast<void*>(data)}; }
+
+}  // namespace
+
+int64_t padded_rows(Kind kind, int64_t rows) {
+  if (!is_weight_gradient(kind) && rows == 1) return 1;
+  const int64_t step = is_weight_gradient(kind) && rows > 8 * kRowStep ? 2 * kRowStep : kRowStep;
+  return (rows + step - 1) / step * step;
+}
+
+Kernel::Kernel(const Problem& problem, int64_t rows, const memory::desc* weights) : rows_(rows) {
+  const OneThread one_thread;
+  try {
+    const auto description = describe(problem, rows, weights);
+    primitive_ = dnnl::matmul(description);
+    a_ = description.src_desc();
+    b_ = description.weights_desc();
+    out_ = description.dst_desc();
+    scratch_ = description.scratchpad_desc();
+  } catch (const dnnl::error& error) {
+    fail(ExitCode::internal, "oneDNN: no product of {} rows, n = {}, k = {}, {}: {}", rows, problem.N, problem.K,
+         name_of(problem.dtype), error.what());
+  }
+  ++compiled;
+}
+
+void Kernel::run(const void* a, const void* b, void* out, void* scratch) const {
+  const memory a_memory = at(a_, a), b_memory = at(b_, b), out_memory = at(out_, out);
+  const memory scratch_memory = at(scratch_, scratch);
+  const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, a_memory.get()},
+                                  {DNNL_ARG_WEIGHTS, b_memory.get()},
+                                  {DNNL_ARG_DST, out_memory.get()},
+                                  {DNNL_ARG_SCRATCHPAD, scratch_memory.get()}};
+  const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream().get(), 4, args);
+  check(status == dnnl_success, "oneDNN: product failed with status {}", static_cast<int>(status));
+}
+
+KernelSet::KernelSet(const Problem& problem) {
+  const std::vector<int64_t> counts = row_counts(problem.kind);
+  kernels_.emplace_back(problem, counts.back(), nullptr);  // its layout of packed weights is that of all
+  const memory::desc weights = kernels_.front().weight_layout();
+  for (size_t i = counts.size() - 1; i-- > 0;)
+    kernels_.emplace_back(problem, counts[i], is_weight_gradient(problem.kind) ? nullptr : &weights);
+  std::reverse(kernels_.begin(), kernels_.end());
+  for (const Kernel& kernel : kernels_) scratch_bytes_ = std::max(scratch_bytes_, kernel.scratch_bytes());
+}
+
+const Kernel& KernelSet::with_rows(int64_t rows) const {
+  const auto found = std::lower_bound(kernels_.begin(), kernels_.end(), rows,
+                                      [](const Kernel& kernel, int64_t wanted) { return kernel.rows() < wanted; });
+  check(found != kernels_.end() && found->rows() == rows, "products: no kernel of {} rows", rows);
+  return *found;
+}
+
+const KernelSet& kernels_for(const Problem& problem) {
+  thread_local std::map<Problem, std::unique_ptr<KernelSet>> sets;
+  auto& set = sets[problem];
+  if (!set) set = std::make_unique<KernelSet>(problem);
+  return *set;
+}
+
+Packing::Packing(const Problem& problem, DType plain_dtype)
+    : plain_({problem.K, problem.N}, type_of(plain_dtype), Tag::ba) {
+  if (problem.kind == Kind::input_gradient)
+    plain_ = memory::desc({problem.N, problem.K}, type_of(plain_dtype), Tag::ab);
+  packed_ = kernels_for(problem).weight_layout();
+  const dnnl::reorder::primitive_desc description(engine(), plain_, engine(), packed_);
+  check(description.scratchpad_desc().get_size() == 0, "oneDNN: packing n = {}, k = {} wants scratch memory", problem.N,
+        problem.K);
+  primitive_ = dnnl::reorder(description);
+  ++compiled;
+}
+
+void Packing::run(const void* plain, void* packed) const {
+  const memory from = at(plain_, plain), to = at(packed_, packed);
+  const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}};
+  const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream().get(), 2, args);
+  check(status == dnnl_success, "oneDNN: packing failed with status {}", static_cast<int>(status));
+}
+
+const Packing& packing_for(const Problem& problem, DType plain_dtype) {
+  thread_local std::map<std::pair<Problem, DType>, std::unique_ptr<Packing>> packings;
+  auto& packing = packings[{problem, plain_dtype}];
+  if (!packing) packing = std::make_unique<Packing>(problem, plain_dtype);
+  return *packing;
+}
+
+int64_t num_compiled() { return compiled; }
+
+// The library's answer, not the processor's: it can be told to use less.
+static bool has_isa(dnnl::cpu_isa wanted) {
+  const auto bits = static_cast<unsigned>(wanted);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
+}
+bool has_bf16_instructions() { return has_isa(dnnl::cpu_isa::avx512_core_bf16); }
+bool has_bf16_tiles() { return has_isa(dnnl::cpu_isa::avx512_core_amx); }
+
+}  // namespace switchyard::kernels::library

@@ -1,0 +1,84 @@
+// oneDNN behind the matrix products. A library kernel is compiled for one row count, so each problem gets a fixed set
+// of kernels at its first use, and row blocks are cut or padded to these sizes: token counts that change every step
+// compile nothing. Kernels are single-threaded, work is spread over threads outside of them; then every row's result
+// has the same bits wherever the row lies.
+#pragma once
+
+#include "kernels/products.h"
+
+#include <dnnl.hpp>
+
+#include <compare>
+#include <cstdint>
+#include <vector>
+
+namespace switchyard::kernels::library {
+
+enum class Kind : uint8_t { forward, input_gradient, assign_weight_gradient, add_weight_gradient };
+
+// A product without its row count. `dtype` is what the library multiplies, f32 or bf16.
+struct Problem {
+  Kind kind;
+  DType dtype, out_dtype;
+  bool is_packed;  // weights of a row product
+  int64_t N, K;
+  auto operator<=>(const Problem&) const = default;
+};
+
+// Row counts that have a kernel: 1 and multiples of 16 up to kMaxRows for row products; multiples of 16, from 128 on of
+// 32, up to kMaxSummedRows for weight gradients, whose rows are what is summed over.
+constexpr int64_t kRowStep = 16;
+constexpr int64_t kMaxRows = 256;
+constexpr int64_t kMaxSummedRows = 512;
+int64_t padded_rows(Kind kind, int64_t rows);  // the least of these counts that is enough
+
+class Kernel {
+ public:
+  // `weights`: the layout that packed weights have already, or null.
+  Kernel(const Problem& problem, int64_t rows, const dnnl::memory::desc* weights);
+  int64_t rows() const { return rows_; }
+  int64_t scratch_bytes() const { return static_cast<int64_t>(scratch_.get_size()); }
+  const dnnl::memory::desc& weight_layout() const { return b_; }
+  // Row products: a the rows, b the weights. Weight gradients: a = dy, b = x. Any thread.
+  void run(const void* a, const void* b, void* out, void* scratch) const;
+
+ private:
+  int64_t rows_;
+  dnnl::matmul primitive_;
+  dnnl::memory::desc a_, b_, out_, scratch_;
+};
+
+// All kernels of a problem.
+class KernelSet {
+ public:
+  explicit KernelSet(const Problem& problem);
+  const Kernel& with_rows(int64_t rows) const;  // rows has been padded
+  const dnnl::memory::desc& weight_layout() const { return kernels_.back().weight_layout(); }
+  int64_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  int64_t scratch_bytes_ = 0;
+  std::vector<Kernel> kernels_;  // by row count, ascending
+};
+
+// The calling rank's kernels, compiled at first use; to be called outside of parallel regions.
+const KernelSet& kernels_for(const Problem& problem);
+
+// Rewrites plain weights (N, K), whose elements may be wider or narrower, into the layout of `problem`.
+class Packing {
+ public:
+  Packing(const Problem& problem, DType plain_dtype);
+  int64_t packed_bytes() const { return static_cast<int64_t>(packed_.get_size()); }
+  void run(const void* plain, void* packed) const;
+
+ private:
+  dnnl::reorder primitive_;
+  dnnl::memory::desc plain_, packed_;
+};
+const Packing& packing_for(const Problem& problem, DType plain_dtype);
+
+int64_t num_compiled();  // by the calling rank
+bool has_bf16_instructions();
+bool has_bf16_tiles();
+
+}  // namespace switchyard::kernels::library

@@ -1,0 +1,169 @@
+// Forward product and input gradient. The rows of a group are cut into blocks, each multiplied by one thread, in place:
+// what is left over a multiple of 16 rows is covered by 16 rows that overlap their predecessors, whose results come out
+// the same. Only a group of fewer than 16 rows, and operands that must be converted, go through scratch memory.
+#include "kernels/cpu/products_rows.h"
+
+#include "kernels/cpu/products_blocks.h"
+#include "kernels/cpu/products_library.h"
+
+namespace switchyard::kernels::library {
+namespace {
+
+constexpr int64_t kStagedRows = 64;      // converted at a time
+constexpr int64_t kBlocksPerThread = 4;  // wanted, so that threads end together
+
+struct RowBlock {
+  int64_t group, begin, end;
+};
+
+struct RowPlan {
+  const KernelSet* kernels;
+  int64_t in, out;  // widths of the rows read and written
+  DType dtype;      // of the operands when multiplied
+  DType product_dtype;
+  int64_t block_rows, num_blocks;
+  int64_t staged_rows;
+  int64_t group_bytes;  // from one group's weights to the next
+  int64_t blocks_bytes, rows_bytes, results_bytes, weights_bytes, library_bytes;
+  bool converts() const { return weights_bytes > 0 || staged_rows == kStagedRows; }
+  int64_t thread_bytes() const { return rows_bytes + results_bytes + weights_bytes + library_bytes; }
+};
+
+int64_t num_blocks(int64_t rows, int64_t block_rows) {
+  const int64_t whole = rows / block_rows;
+  return whole + (rows % block_rows >= kRowStep || (whole == 0 && rows > 0) ? 1 : 0);
+}
+
+int64_t num_blocks(const RowProductArgs& a, int64_t block_rows) {
+  int64_t count = 0;
+  for (int64_t g = 0; g < a.G; ++g) count += num_blocks(a.offsets[g + 1] - a.offsets[g], block_rows);
+  return count;
+}
+
+Problem problem_of(RowProduct product, int64_t N, int64_t K, DType dtype, DType out_dtype, bool is_packed) {
+  const DType multiplied = multiplied_as(dtype);
+  return {.kind = product == RowProduct::forward ? Kind::forward : Kind::input_gradient,
+          .dtype = multiplied,
+          .out_dtype = multiplied == DType::f32 ? DType::f32 : out_dtype,
+          .is_packed = is_packed,
+          .N = N,
+          .K = K};
+}
+// The layout does not depend on what results are stored as.
+Problem problem_of(const PackArgs& a) { return problem_of(a.product, a.N, a.K, a.dtype, a.dtype, true); }
+
+RowPlan plan_of(const RowProductArgs& a) {
+  const Problem problem = problem_of(a.product, a.N, a.K, a.dtype, a.out_dtype, a.is_packed);
+  const bool is_forward = a.product == RowProduct::forward;
+  const bool converts = problem.dtype != a.dtype;
+  RowPlan p{};
+  p.kernels = &kernels_for(problem);
+  p.in = is_forward ? a.K : a.N;
+  p.out = is_forward ? a.N : a.K;
+  p.dtype = problem.dtype;
+  p.product_dtype = problem.out_dtype;
+  p.block_rows = kMaxRows;
+  while (p.block_rows > 2 * kRowStep && num_blocks(a, p.block_rows) < kBlocksPerThread * num_threads())
+    p.block_rows /= 2;
+  p.num_blocks = num_blocks(a, p.block_rows);
+  p.staged_rows = converts ? kStagedRows : kRowStep;
+  p.group_bytes =
+      a.is_packed ? aligned(static_cast<int64_t>(p.kernels->weight_layout().get_size())) : a.N * a.K * size_of(a.dtype);
+  p.blocks_bytes = aligned(p.num_blocks * static_cast<int64_t>(sizeof(RowBlock)));
+  p.rows_bytes = aligned(p.staged_rows * p.in * size_of(p.dtype));
+  p.results_bytes = aligned(p.staged_rows * p.out * size_of(p.product_dtype));
+  p.weights_bytes = converts && !a.is_packed ? aligned(a.N * a.K * size_of(p.dtype)) : 0;
+  p.library_bytes = aligned(p.kernels->scratch_bytes());
+  return p;
+}
+
+void cut_into_blocks(const RowProductArgs& a, int64_t block_rows, RowBlock* blocks) {
+  for (int64_t g = 0; g < a.G; ++g) {
+    const int64_t begin = a.offsets[g], end = a.offsets[g + 1], count = num_blocks(end - begin, block_rows);
+    for (int64_t i = 0; i < count; ++i)
+      *blocks++ = {g, begin + i * block_rows, i + 1 == count ? end : begin + (i + 1) * block_rows};
+  }
+}
+
+// One thread's view of the product of one block.
+class BlockProduct {
+ public:
+  BlockProduct(const RowProductArgs& args, const RowPlan& plan, const RowBlock& block, std::byte* scratch)
+      : a_(args), p_(plan), scratch_(scratch), w_(bytes_at(args.w, block.group * plan.group_bytes, DType::u8)) {
+    if (plan.weights_bytes > 0) {
+      std::byte* converted = scratch + plan.rows_bytes + plan.results_bytes;
+      convert(w_, args.dtype, converted, plan.dtype, args.N * args.K);
+      w_ = converted;
+    }
+  }
+
+  void run(const RowBlock& block) const {
+    if (p_.converts() || block.end - block.begin < kRowStep) {
+      for (int64_t r = block.begin; r < block.end; r += p_.staged_rows)
+        run_staged(r, std::min(p_.staged_rows, block.end - r));
+      return;
+    }
+    const int64_t rows = std::min((block.end - block.begin) / kRowStep * kRowStep, kMaxRows);
+    run_in_place(block.begin, rows);
+    if (block.begin + rows < block.end) run_in_place(block.end - kRowStep, kRowStep);
+  }
+
+ private:
+  void run_in_place(int64_t begin, int64_t rows) const {
+    multiply(bytes_at(a_.rows, begin * p_.in, a_.dtype), bytes_at(a_.out, begin * p_.out, a_.out_dtype), rows);
+  }
+
+  void run_staged(int64_t begin, int64_t rows) const {
+    std::byte *staged = scratch_, *results = scratch_ + p_.rows_bytes;
+    const int64_t padded = padded_rows(Kind::forward, rows);
+    convert(bytes_at(a_.rows, begin * p_.in, a_.dtype), a_.dtype, staged, p_.dtype, rows * p_.in);
+    std::memset(bytes_at(staged, rows * p_.in, p_.dtype), 0,
+                static_cast<size_t>((padded - rows) * p_.in * size_of(p_.dtype)));
+    multiply(staged, results, padded);
+    convert(results, p_.product_dtype, bytes_at(a_.out, begin * p_.out, a_.out_dtype), a_.out_dtype, rows * p_.out);
+  }
+
+  void multiply(const void* rows, void* out, int64_t count) const {
+    p_.kernels->with_rows(count).run(rows, w_, out, scratch_ + p_.thread_bytes() - p_.library_bytes);
+  }
+
+  const RowProductArgs& a_;
+  const RowPlan& p_;
+  std::byte* scratch_;
+  const std::byte* w_;
+};
+
+}  // namespace
+
+int64_t packed_group_bytes(const PackArgs& a) {
+  return aligned(static_cast<int64_t>(kernels_for(problem_of(a)).weight_layout().get_size()));
+}
+
+void pack_weights(const PackArgs& a) {
+  const Packing& packing = packing_for(problem_of(a), a.dtype);
+  const int64_t bytes = packed_group_bytes(a);
+  auto pack = [&](int64_t g) {
+    packing.run(bytes_at(a.w, g * a.N * a.K, a.dtype), static_cast<std::byte*>(a.packed) + g * bytes);
+  };
+  if (a.G == 1)
+    pack(0);  // the library's threads
+  else
+    parallel_items(a.G, pack);
+}
+
+int64_t row_product_scratch_bytes(const RowProductArgs& a) {
+  const RowPlan plan = plan_of(a);
+  return plan.blocks_bytes + num_threads() * plan.thread_bytes();
+}
+
+void row_product(const RowProductArgs& a) {
+  const RowPlan plan = plan_of(a);
+  auto* blocks = static_cast<RowBlock*>(a.scratch);
+  std::byte* scratch = static_cast<std::byte*>(a.scratch) + plan.blocks_bytes;
+  cut_into_blocks(a, plan.block_rows, blocks);
+  hand_out(plan.num_blocks, [&](int64_t i, int thread) {
+    BlockProduct(a, plan, blocks[i], scratch + thread * plan.thread_bytes()).run(blocks[i]);
+  });
+}
+
+}  // namespace switchyard::kernels::library
