@@ -3,6 +3,7 @@
 
 #include "switchyard/model/attention_config.h"
 #include "switchyard/moe/config.h"
+#include "switchyard/nn/layers.h"
 
 #include <optional>
 #include <string>
@@ -17,8 +18,7 @@ constexpr auto unbuilt_names_of(Family) {
                        "switch_transformers");
 }
 
-enum class NormKind { rms, layer };
-constexpr auto names_of(NormKind) { return config::names("rms", "layer"); }
+using nn::NormKind;
 
 struct NormConfig {
   NormKind kind = NormKind::rms;
@@ -54,7 +54,7 @@ struct MlpConfig {
   void fields(auto& f) {
     f("intermediate_size", intermediate_size, "width of the dense layers' FFN", {.min = 1});
     f("activation", activation, "of the dense layers' FFN");
-    f("bias", bias, "biases in the dense layers' FFN", {.unbuilt = "FFN biases"});
+    f("bias", bias, "biases in the dense layers' FFN", {.unbuilt = "a bias in the FFN"});
   }
   bool operator==(const MlpConfig&) const = default;
 };

@@ -1,7 +1,14 @@
 // The `model.moe.router` section. Keys and defaults: docs/config.md.
 #pragma once
 
+#include "kernels/router.h"
 #include "switchyard/config/fields.h"
+
+namespace switchyard::kernels {
+
+constexpr auto names_of(Score) { return config::names("softmax", "sigmoid"); }
+
+}  // namespace switchyard::kernels
 
 namespace switchyard::moe {
 
@@ -38,8 +45,7 @@ constexpr auto names_of(RouterKind) { return config::names("top_k"); }
 constexpr auto unbuilt_names_of(RouterKind) {
   return config::names("dense", "noisy_top_k", "expert_choice", "sinkhorn", "hash", "random");
 }
-enum class RouterScore { softmax, sigmoid };
-constexpr auto names_of(RouterScore) { return config::names("softmax", "sigmoid"); }
+using RouterScore = kernels::Score;
 enum class ScoreOrder { before, after };
 constexpr auto names_of(ScoreOrder) { return config::names("before", "after"); }
 

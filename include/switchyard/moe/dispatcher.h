@@ -1,0 +1,57 @@
+// Brings tokens to the ranks of their experts and the results back.
+//   T tokens, K choices, E experts over P ranks, e experts on this rank, R rows received, D width
+// A dispatcher keeps nothing between calls: the plan is everything that combine needs. Weights travel with the rows.
+// Start and finish are separate so that shared experts compute while tokens travel. All ranks of the group take part in
+// every call, with no token at all too.
+#pragma once
+
+#include "switchyard/moe/router.h"
+#include "switchyard/parallel/collectives.h"
+#include "switchyard/parallel/config.h"
+
+#include <memory>
+#include <string>
+
+namespace switchyard::moe {
+
+// Made by dispatch, used by combine. Which members are set is the dispatcher's business.
+struct Plan {
+  Tensor positions_TK;  // i32: row of each choice in the order in which rows leave (or are computed)
+  Tensor regroup_R1;    // i32: place of each received row among rows grouped by local expert; undefined: its own
+  std::vector<int64_t> send, recv;  // (P) rows by rank
+  std::vector<int64_t> offsets;     // (e + 1) rows of each local expert
+  int64_t num_tokens = 0;           // T of this rank
+};
+
+struct Dispatch {
+  Tensor rows_RD, weights_R;  // grouped by local expert; inside: by source rank, then by token
+  std::shared_ptr<const Plan> plan;
+};
+
+class Dispatcher {
+ public:
+  struct InFlight {
+    parallel::Pending rows, weights;
+    std::shared_ptr<Plan> plan;
+  };
+  virtual ~Dispatcher() = default;
+  virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const = 0;
+  virtual Dispatch finish_dispatch(const InFlight& flight) const = 0;
+  virtual parallel::Pending start_combine(const Tensor& h_RD, const Plan& plan) const = 0;
+  virtual Tensor finish_combine(const parallel::Pending& pending,
+                                const Plan& plan) const = 0;  // (T, D): a sum per token
+};
+
+// `automatic` is local on one rank and alltoall on several. Throws Error(usage) for local on several ranks.
+std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
+                                            int64_t num_experts);
+
+// One per file.
+std::unique_ptr<Dispatcher> make_local_dispatcher(int64_t num_experts);
+std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts);
+std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts);
+
+// Weight of each row: the choices' weights in the order of their rows.
+Tensor row_weights(const Tensor& probs_TK, const Tensor& positions_TK, int64_t num_rows);
+
+}  // namespace switchyard::moe

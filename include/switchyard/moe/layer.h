@@ -1,0 +1,73 @@
+// The mixture-of-experts layer: route, dispatch, compute, combine; shared experts run while tokens travel.
+//   T tokens of one micro-batch on this rank, D width, E experts
+#pragma once
+
+#include "switchyard/moe/dispatcher.h"
+#include "switchyard/moe/experts.h"
+#include "switchyard/moe/losses.h"
+#include "switchyard/nn/layers.h"
+#include "switchyard/nn/mlp.h"
+#include "switchyard/parallel/mesh.h"
+
+#include <optional>
+
+namespace switchyard::moe {
+
+// Sizes of the global batch that balance losses are averaged over.
+struct StepSizes {
+  int64_t sequence_rows = 0;      // positions of a sequence
+  int64_t num_sequences = 0;      // of the global batch
+  int64_t num_micro_batches = 0;  // blocks of micro_batch_size sequences in the global batch
+  int64_t routed_tokens() const { return sequence_rows * num_sequences; }
+};
+
+// What a layer counts during a step, on this rank.
+struct RoutingStats {
+  std::vector<int64_t> counts_E;  // tokens per expert
+  double min_margin = 0;          // smallest gap between a chosen and a rejected expert; +inf before any
+};
+
+class MoeLayer {
+ public:
+  MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const nn::Init& in, const nn::Init& out,
+           const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher);
+
+  Tensor forward(const Tensor& x_TD, Losses& losses);  // (T, D)
+
+  // Between begin_step and end_step the layer counts and adds its balance losses; otherwise (evaluation, generation) it
+  // does neither.
+  void begin_step(const StepSizes& sizes);
+  void end_step() { is_training_ = false; }
+  const RoutingStats& stats() const { return stats_; }  // of the step so far
+
+  // Scope global_batch with several micro-batches per rank: a pass without gradients over all of them, between
+  // begin_count and end_count, fixes the frequencies of the step. Collective over data ranks.
+  void begin_count();
+  void end_count();
+
+  void update_bias(const std::vector<int64_t>& global_counts_E);  // loss-free balancing, once per optimizer step
+
+  Router& router() { return router_; }
+  const MoeConfig& config() const { return config_; }
+  void parameters(nn::Parameters& out);
+
+ private:
+  Tensor shared(const Tensor& x_TD) const;
+  void count(const Routing& routing);
+  void add_losses(const Routing& routing, Losses& losses);
+  Tensor frequencies(const Routing& routing, BalanceScope scope);
+
+  MoeConfig config_;
+  Router router_;
+  Experts experts_;
+  std::optional<nn::Mlp> shared_;
+  std::optional<nn::Linear> shared_gate_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+  comm::Group data_;
+  bool is_training_ = false, is_counting_ = false;
+  StepSizes sizes_;
+  RoutingStats stats_;
+  Tensor step_frequencies_1E_;  // scope global_batch: fixed for the step once they are known
+};
+
+}  // namespace switchyard::moe

@@ -1,0 +1,80 @@
+// One decoder layer, and what of it is recomputed in backward.
+#include "switchyard/autograd/graph.h"
+#include "switchyard/model/decoder.h"
+#include "switchyard/model/init.h"
+#include "switchyard/ops/elementwise.h"
+#include "switchyard/ops/shape.h"
+
+namespace switchyard::model {
+namespace {
+
+// Runs body(x, losses) as a recompute region. Balance losses made inside leave it as outputs of the region.
+template <class Body>
+Tensor recomputed(const Tensor& x, moe::Losses& losses, Body body) {
+  auto names = std::make_shared<moe::Losses>();  // kinds and coefficients; the values are the region's outputs
+  const Tensors out = autograd::recompute(
+      [body, names](const Tensors& in) {
+        moe::Losses inside;
+        Tensors results{body(in.at(0), inside)};
+        for (const moe::Losses::Term& term : inside.terms()) results.push_back(term.value);
+        *names = inside.without_values();
+        return results;
+      },
+      {x});
+  for (size_t i = 0; i < names->terms().size(); ++i)
+    losses.add(names->terms()[i].kind, out[i + 1], names->terms()[i].coefficient);
+  return out[0];
+}
+
+}  // namespace
+
+Block::Block(const std::string& name, const ModelConfig& config, int64_t layer, const parallel::Mesh& mesh,
+             parallel::DispatcherKind dispatcher)
+    : attention_norm_(name + ".attention_norm", config.norm.kind, config.hidden_size, config.norm.eps),
+      attention_(name + ".attention", config),
+      ffn_norm_(name + ".ffn_norm", config.norm.kind, config.hidden_size, config.norm.eps) {
+  const nn::MlpInit init{input_init(config, config.hidden_size), output_init(config, config.mlp.intermediate_size)};
+  if (config.is_moe(layer))
+    moe_ = std::make_unique<moe::MoeLayer>(name + ".moe", config.hidden_size, config.moe, init.in,
+                                           output_init(config, config.moe.intermediate_size), mesh, dispatcher);
+  else
+    mlp_ = std::make_unique<nn::Mlp>(name + ".mlp", config.hidden_size, config.mlp.intermediate_size,
+                                     config.mlp.activation, init);
+}
+
+Tensor Block::feed_forward(const Tensor& x_BSD, moe::Losses& losses) {
+  const Tensor h_BSD = ffn_norm_(x_BSD);
+  if (mlp_) return ops::add(x_BSD, (*mlp_)(h_BSD));
+  const Tensor h_TD = ops::reshape(h_BSD, {h_BSD.dim(0) * h_BSD.dim(1), h_BSD.dim(2)});
+  return ops::add(x_BSD, ops::reshape(moe_->forward(h_TD, losses), x_BSD.shape()));
+}
+
+Tensor Block::whole(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
+  const Tensor mid_BSD = ops::add(x_BSD, attention_.forward(attention_norm_(x_BSD), pass));
+  if (recompute != Recompute::moe || !moe_) return feed_forward(mid_BSD, losses);
+  return recomputed(mid_BSD, losses,
+                    [this](const Tensor& in, moe::Losses& inside) { return feed_forward(in, inside); });
+}
+
+Tensor Block::forward(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
+  if (recompute != Recompute::full) return whole(x_BSD, pass, losses, recompute);
+  const PassContext copy = pass;  // the region outlives this pass's context
+  return recomputed(x_BSD, losses, [this, copy](const Tensor& in, moe::Losses& inside) {
+    return whole(in, copy, inside, Recompute::none);
+  });
+}
+
+Tensor Block::decode(const Tensor& x_BSD, const PassContext& pass, KvCache& cache) {
+  moe::Losses none;
+  return feed_forward(ops::add(x_BSD, attention_.decode(attention_norm_(x_BSD), pass, cache)), none);
+}
+
+void Block::parameters(nn::Parameters& out) {
+  attention_norm_.parameters(out);
+  attention_.parameters(out);
+  ffn_norm_.parameters(out);
+  if (mlp_) mlp_->parameters(out);
+  if (moe_) moe_->parameters(out);
+}
+
+}  // namespace switchyard::model

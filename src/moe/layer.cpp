@@ -1,0 +1,139 @@
+// One page: forward reads like the paper, the rest is bookkeeping for balance.
+#include "switchyard/moe/layer.h"
+
+#include "switchyard/autograd/graph.h"
+#include "switchyard/moe/balance.h"
+#include "switchyard/ops/elementwise.h"
+#include "switchyard/ops/router.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace switchyard::moe {
+
+MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const nn::Init& in,
+                   const nn::Init& out, const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher)
+    : config_(config),
+      router_(name + ".router", width, config, in),
+      experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, in, out),
+      dispatcher_(make_dispatcher(dispatcher, mesh.expert(), config.num_experts)),
+      data_(mesh.data()) {
+  if (config.shared.num_experts == 0) return;
+  shared_.emplace(name + ".shared", width, config.shared.width(), config.activation, nn::MlpInit{in, out});
+  if (config.shared.gate == SharedGate::sigmoid) shared_gate_.emplace(name + ".shared_gate", 1, width, in);
+}
+
+Tensor MoeLayer::forward(const Tensor& x_TD, Losses& losses) {
+  const Routing routing = router_.forward(x_TD);
+  count(routing);
+  add_losses(routing, losses);
+  const Dispatcher::InFlight travelling = dispatcher_->start_dispatch(x_TD, routing);
+  const Tensor shared_TD = shared(x_TD);
+  const Dispatch d = dispatcher_->finish_dispatch(travelling);
+  const Tensor h_RD = experts_.forward(d.rows_RD, d.weights_R, d.plan->offsets);
+  const Tensor y_TD = dispatcher_->finish_combine(dispatcher_->start_combine(h_RD, *d.plan), *d.plan);
+  return shared_TD.defined() ? ops::add(y_TD, shared_TD) : y_TD;
+}
+
+Tensor MoeLayer::shared(const Tensor& x_TD) const {
+  if (!shared_) return {};
+  const Tensor y_TD = (*shared_)(x_TD);
+  return shared_gate_ ? ops::sigmoid_gate(y_TD, (*shared_gate_)(x_TD)) : y_TD;
+}
+
+void MoeLayer::begin_step(const StepSizes& sizes) {
+  sizes_ = sizes;
+  is_training_ = true;
+  stats_ = {std::vector<int64_t>(static_cast<size_t>(config_.num_experts), 0), std::numeric_limits<double>::infinity()};
+  step_frequencies_1E_ = {};
+}
+
+void MoeLayer::count(const Routing& routing) {
+  if (!is_training_ || autograd::is_recomputing()) return;  // a region that runs again was counted the first time
+  const auto counts = routing.counts_E.to_vector<int64_t>();
+  for (size_t e = 0; e < counts.size(); ++e) stats_.counts_E[e] += counts[e];
+  stats_.min_margin = std::min(stats_.min_margin, routing.min_margin);
+}
+
+namespace {
+
+// counts (G, E) -> c / (k T of the group), in the dtype of the logits.
+Tensor shares(const Tensor& counts_GE, DType dtype) {
+  Tensor shares_GE = Tensor::empty(counts_GE.shape(), dtype, Purpose::buffers);
+  const int64_t* counts = counts_GE.data<int64_t>();
+  const int64_t E = counts_GE.dim(1);
+  for (int64_t g = 0; g < counts_GE.dim(0); ++g) {
+    int64_t sum = 0;
+    for (int64_t e = 0; e < E; ++e) sum += counts[g * E + e];
+    for (int64_t e = 0; e < E; ++e) {
+      const double share = sum == 0 ? 0 : static_cast<double>(counts[g * E + e]) / static_cast<double>(sum);
+      if (dtype == DType::f64)
+        shares_GE.data<double>()[g * E + e] = share;
+      else
+        shares_GE.data<float>()[g * E + e] = static_cast<float>(share);
+    }
+  }
+  return shares_GE;
+}
+
+}  // namespace
+
+void MoeLayer::begin_count() { is_counting_ = true; }
+
+void MoeLayer::end_count() {
+  is_counting_ = false;
+  Tensor counts_1E = Tensor::of(stats_.counts_E, {1, config_.num_experts});
+  data_.all_reduce(counts_1E.raw(), counts_1E.numel(), DType::i64).wait();
+  const StepSizes sizes = sizes_;
+  begin_step(sizes);  // the pass that follows counts anew
+  step_frequencies_1E_ = counts_1E;
+}
+
+// Frequencies of the groups that a loss of this scope is taken over.
+Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope) {
+  const DType dtype = routing.logits_TE.dtype();
+  const int64_t tokens = routing.ids_TK.dim(0);
+  if (scope == BalanceScope::sequence)
+    return shares(ops::count_experts(routing.ids_TK, config_.num_experts, sizes_.sequence_rows), dtype);
+  if (scope == BalanceScope::micro_batch)
+    return shares(ops::count_experts(routing.ids_TK, config_.num_experts, std::max<int64_t>(tokens, 1)), dtype);
+  if (!step_frequencies_1E_.defined()) {  // one micro-batch per rank: this pass sees the whole step
+    step_frequencies_1E_ = routing.counts_E.view({1, config_.num_experts}).clone(Purpose::buffers);
+    data_.all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64).wait();
+  }
+  return shares(step_frequencies_1E_, dtype);
+}
+
+void MoeLayer::add_losses(const Routing& routing, Losses& losses) {
+  if (!is_training_ || is_counting_) return;
+  const auto tokens = std::max<int64_t>(routing.logits_TE.dim(0), 1);
+  const auto routed = static_cast<double>(sizes_.routed_tokens());
+  const ops::Score score = config_.router.score == RouterScore::softmax ? ops::Score::softmax : ops::Score::sigmoid;
+  for (const BalanceConfig& balance : config_.balance) {
+    if (balance.kind == BalanceKind::z_loss) {
+      losses.add(balance.kind, ops::z_loss(routing.logits_TE, routed), balance.coefficient);
+    } else if (balance.kind == BalanceKind::switch_loss) {
+      const int64_t rows = balance.scope == BalanceScope::sequence ? sizes_.sequence_rows : tokens;
+      // Blocks are averaged whatever their number of tokens; here they all have the same.
+      const double divisor =
+          balance.scope == BalanceScope::micro_batch ? static_cast<double>(tokens * sizes_.num_micro_batches) : routed;
+      losses.add(balance.kind,
+                 ops::balance_loss(routing.logits_TE, frequencies(routing, balance.scope), rows, divisor, score),
+                 balance.coefficient);
+    }
+  }
+}
+
+void MoeLayer::update_bias(const std::vector<int64_t>& global_counts_E) {
+  if (const BalanceConfig* bias = config_.bias())
+    update_selection_bias(*bias, config_.router.score, global_counts_E, router_.bias_E());
+}
+
+void MoeLayer::parameters(nn::Parameters& out) {
+  router_.parameters(out);
+  if (shared_gate_) shared_gate_->parameters(out);
+  if (shared_) shared_->parameters(out);
+  experts_.parameters(out);
+}
+
+}  // namespace switchyard::moe
