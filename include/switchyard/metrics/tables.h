@@ -1,0 +1,21 @@
+// What a run prints for people: one line per logged step, and the table of memory by purpose.
+#pragma once
+
+#include "switchyard/device/allocator.h"
+
+#include <cstdint>
+#include <string>
+
+namespace switchyard::metrics {
+
+struct StepLine {
+  int64_t step = 0, steps = 0;
+  double loss = 0, lr = 0, grad_norm = 0, tokens_per_second = 0;
+  double load = 0;  // most loaded expert over the mean, mean over layers; 0: no MoE layer
+};
+std::string step_line(const StepLine& s);  // at most 100 columns
+
+// Live and peak bytes of each purpose, and their sum.
+std::string memory_table(const Allocator& allocator);
+
+}  // namespace switchyard::metrics

@@ -1,0 +1,30 @@
+// Columns of constant width, so that lines below each other can be compared at a glance.
+#include "switchyard/metrics/tables.h"
+
+#include "switchyard/base/units.h"
+
+#include <fmt/format.h>
+
+namespace switchyard::metrics {
+
+std::string step_line(const StepLine& s) {
+  const auto width = fmt::formatted_size("{}", s.steps);
+  std::string line = fmt::format("step {:>{}}/{}  loss {:<9.6g} lr {:<9.3g} norm {:<8.4g} {:>7} tok/s", s.step, width,
+                                 s.steps, s.loss, s.lr, s.grad_norm, format_count(s.tokens_per_second));
+  if (s.load > 0) line += fmt::format("  load {:.2f}", s.load);
+  return line;
+}
+
+std::string memory_table(const Allocator& allocator) {
+  std::string table = fmt::format("{:<14}{:>12}{:>12}\n", "memory", "now", "peak");
+  const auto row = [&](std::string_view name, const MemoryStats& stats) {
+    table += fmt::format("  {:<12}{:>12}{:>12}\n", name, format_bytes(static_cast<double>(stats.live_bytes)),
+                         format_bytes(static_cast<double>(stats.peak_bytes)));
+  };
+  for (int p = 0; p < kNumPurposes; ++p)
+    row(name_of(static_cast<Purpose>(p)), allocator.stats(static_cast<Purpose>(p)));
+  row("all", allocator.total());
+  return table;
+}
+
+}  // namespace switchyard::metrics

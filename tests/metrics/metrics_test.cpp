@@ -1,0 +1,95 @@
+// Records are JSON with the promised digits; a resumed run cuts what came after its checkpoint.
+#include "switchyard/metrics/record.h"
+#include "switchyard/metrics/tables.h"
+#include "switchyard/metrics/verdict.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+namespace switchyard::metrics {
+namespace {
+
+class Folder : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = std::filesystem::temp_directory_path() / fmt::format("metrics-{}", getpid());
+    std::filesystem::create_directories(path_);
+  }
+  void TearDown() override { std::filesystem::remove_all(path_); }
+  std::string file(const char* name) const { return (path_ / name).string(); }
+  std::filesystem::path path_;
+};
+
+Record record_of(int64_t step) {
+  Record record;
+  record.add("step", step);
+  record.add("loss", 1.0 / 3.0);
+  return record;
+}
+
+TEST(Record, KeepsNineDigitsAndAllOfAnF64) {
+  Record record = record_of(7);
+  record.add("exact", 0.1, 17);
+  record.add("nan", std::numeric_limits<double>::quiet_NaN());
+  record.add("text", "a \"b\"\n\xff");
+  EXPECT_TRUE(
+      record.line().starts_with(R"({"step": 7, "loss": 0.333333333, "exact": 0.10000000000000001, "nan": null)"));
+  const auto object = nlohmann::json::parse(record.line());
+  EXPECT_EQ(object["exact"].get<double>(), 0.1);
+  EXPECT_EQ(object["text"].get<std::string>(), "a \"b\"\n\xef\xbf\xbd");
+}
+
+using MetricsFileTest = Folder;
+TEST_F(MetricsFileTest, CutsWhatCameAfterTheResumedStep) {
+  {
+    MetricsFile file(this->file("m.jsonl"), -1);
+    for (int64_t step = 1; step <= 5; ++step) EXPECT_TRUE(file.append(record_of(step)));
+  }
+  std::ofstream(this->file("m.jsonl"), std::ios::app) << "{\"step\": 6, \"lo";  // a run that died while writing
+  MetricsFile file(this->file("m.jsonl"), 3);
+  file.append(record_of(4));
+  EXPECT_EQ(read_file(this->file("m.jsonl")),
+            record_of(1).line() + record_of(2).line() + record_of(3).line() + record_of(4).line());
+}
+
+using VerdictTest = Folder;
+TEST_F(VerdictTest, SaysHowTheRunEnded) {
+  write_verdict(path_.string(), Verdict::resume, 40, "stop requested");
+  const auto object = nlohmann::json::parse(read_file(file("verdict.json")));
+  EXPECT_EQ(object["verdict"], "resume");
+  EXPECT_EQ(object["last_committed_step"], 40);
+  EXPECT_EQ(object["reason"], "stop requested");
+}
+
+TEST(Tables, StepLinesFitATerminalAndAlign) {
+  const std::string small = step_line(
+      {.step = 1, .steps = 200, .loss = 5.5, .lr = 1e-3, .grad_norm = 1, .tokens_per_second = 900, .load = 1});
+  const std::string large = step_line({.step = 200,
+                                       .steps = 200,
+                                       .loss = 12.3456789,
+                                       .lr = 1.2345678e-5,
+                                       .grad_norm = 123.456789,
+                                       .tokens_per_second = 123456,
+                                       .load = 1.25});
+  EXPECT_LE(large.size(), 100u);
+  EXPECT_EQ(small.size(), large.size());
+}
+
+TEST(Tables, MemoryTableNamesEveryPurpose) {
+  Allocator allocator;
+  void* p = allocator.allocate(3 << 20, Purpose::optimizer);
+  const std::string table = memory_table(allocator);
+  EXPECT_NE(table.find("optimizer"), std::string::npos);
+  EXPECT_NE(table.find("3.00 MiB"), std::string::npos) << table;
+  allocator.release(p, 3 << 20, Purpose::optimizer);
+}
+
+}  // namespace
+}  // namespace switchyard::metrics
