@@ -19,7 +19,7 @@ if(SWITCHYARD_SANITIZE STREQUAL "address")
   add_link_options(-fsanitize=address,undefined)
 elseif(SWITCHYARD_SANITIZE STREQUAL "thread")
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
-  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -fopenmp-simd)  # vector loops without the library
   add_link_options(-fsanitize=thread)
   target_compile_definitions(switchyard_flags INTERFACE SWITCHYARD_TSAN)
 elseif(NOT SWITCHYARD_SANITIZE STREQUAL "")
