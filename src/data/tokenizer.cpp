@@ -2,28 +2,10 @@
 #include "switchyard/data/tokenizer.h"
 
 #include "switchyard/base/error.h"
+#include "utf8.h"
 
 namespace switchyard::data {
 namespace {
-
-// Length of the UTF-8 character at the start of `text`, 0 if it is not one. Well-formed sequences of Unicode, table
-// 3-7.
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto follows = [&](size_t i) { return (byte(i) & 0xc0u) == 0x80u; };
-  const unsigned first = byte(0), second = byte(1);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const bool overlong = first == 0xe0 && second < 0xa0, surrogate = first == 0xed && second >= 0xa0;
-    return follows(1) && follows(2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const bool overlong = first == 0xf0 && second < 0x90, beyond = first == 0xf4 && second >= 0x90;
-    return follows(1) && follows(2) && follows(3) && !overlong && !beyond ? 4 : 0;
-  }
-  return 0;
-}
 
 // C1 controls (U+0080 to U+009F) drive terminals like escape sequences do; U+202A.. and U+2066.. reorder text.
 bool is_control(std::string_view character) {
