@@ -70,6 +70,10 @@ struct MtpConfig {
   bool operator==(const MtpConfig&) const = default;
 };
 
+// What backward computes again instead of keeping it.
+enum class Recompute { none, moe, full };
+constexpr auto names_of(Recompute) { return config::names("none", "moe", "full"); }
+
 struct ModelConfig {
   Family family = Family::generic;
   std::optional<std::string> from_hf = {};

@@ -11,9 +11,6 @@
 
 namespace switchyard::model {
 
-enum class Recompute { none, moe, full };
-constexpr auto names_of(Recompute) { return config::names("none", "moe", "full"); }
-
 // x + attention(norm(x)), then x + ffn(norm(x)), the FFN being dense or a mixture of experts.
 class Block {
  public:

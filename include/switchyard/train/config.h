@@ -39,8 +39,7 @@ struct RunConfig {
   bool operator==(const RunConfig&) const = default;
 };
 
-enum class Recompute { none, moe, full };
-constexpr auto names_of(Recompute) { return config::names("none", "moe", "full"); }
+using model::Recompute;
 
 struct TrainConfig {
   int64_t steps = 200;

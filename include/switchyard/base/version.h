@@ -1,0 +1,12 @@
+// What this program is: printed by --version and stored in every manifest.
+#pragma once
+
+#include <string>
+
+namespace switchyard {
+
+std::string program_version();  // "0.1.0 (commit 1a2b3c4)"
+std::string build_details();    // compiler, build type, processor it was built for and processor it runs on
+std::string processor_name();   // of the machine it runs on
+
+}  // namespace switchyard

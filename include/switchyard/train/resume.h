@@ -1,0 +1,20 @@
+// Where a run starts from: nothing, another checkpoint's weights, or its own last checkpoint.
+#pragma once
+
+#include "switchyard/train/experiment.h"
+#include "switchyard/train/session.h"
+
+namespace switchyard::train {
+
+struct Position {
+  int64_t step = 0;              // steps done
+  int64_t consumed_samples = 0;  // the place in the data
+};
+
+// Fills the session by checkpoint.resume and checkpoint.init. `allowed`: names of changes that are accepted although
+// they change what a run means, for example "data". Throws Error(usage), naming the key, both values and the flag, for
+// a change that is not. Collective.
+Position start_from(const ExperimentConfig& config, const std::string& data_fingerprint,
+                    const std::vector<std::string>& allowed, Session& session);
+
+}  // namespace switchyard::train

@@ -1,0 +1,50 @@
+// The model of an experiment on this rank with everything that training changes: weights, gradients, optimizer state
+// and router biases. What a checkpoint stores and what it restores are listed here, once.
+#pragma once
+
+#include "switchyard/checkpoint/load.h"
+#include "switchyard/checkpoint/save.h"
+#include "switchyard/model/decoder.h"
+#include "switchyard/parallel/gradient_sync.h"
+#include "switchyard/parallel/optimizer.h"
+#include "switchyard/train/config.h"
+
+namespace switchyard::train {
+
+struct Session {
+  Session(const ExperimentConfig& config, comm::World& world);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  std::vector<checkpoint::Entry> entries();          // what this rank stores
+  std::vector<checkpoint::Target> targets();         // the same places, to be filled
+  std::vector<checkpoint::Target> weight_targets();  // masters and router biases only
+  void loaded();                                     // after targets were filled: weights from masters, on every rank
+
+  const ExperimentConfig& config;
+  parallel::Mesh mesh;
+  model::Decoder model;
+  std::vector<parallel::Bucket> buckets;
+  parallel::GradientSync sync;
+  parallel::ShardedAdamW optimizer;
+};
+
+// A model for evaluation and generation: weights alone, in `dtype`, from a checkpoint of any layout.
+class FrozenModel {
+ public:
+  FrozenModel(const ExperimentConfig& config, comm::World& world, DType dtype, const checkpoint::Found& found);
+
+  parallel::Mesh mesh;
+  model::Decoder model;
+
+ private:
+  std::vector<parallel::Bucket> buckets_;
+};
+
+// Parameters of the whole model, and those that one token uses: routed experts count top_k / num_experts.
+struct ParameterCount {
+  int64_t total = 0, active = 0;
+};
+ParameterCount count_parameters(model::Decoder& model);
+
+}  // namespace switchyard::train

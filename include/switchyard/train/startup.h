@@ -1,0 +1,19 @@
+// What a run settles and says before its first step.
+#pragma once
+
+#include "switchyard/train/experiment.h"
+#include "switchyard/train/session.h"
+
+namespace switchyard::train {
+
+// Threads of this rank: run.threads, or the node's cores shared by its ranks. Warns where the launcher has bound the
+// rank to fewer cores.
+int64_t set_up_threads(const RunConfig& run, const comm::World& world);
+
+// Lines about the model, the layout and the batch: parameters in all and per token, tokens per step.
+std::string describe_run(const ExperimentConfig& config, Session& session, int64_t threads);
+
+// A warning if the disk of the run's folder has less room than two checkpoints; empty otherwise. Collective.
+std::string disk_warning(const std::string& run_dir, Session& session);
+
+}  // namespace switchyard::train

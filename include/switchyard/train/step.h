@@ -1,0 +1,27 @@
+// One optimizer step: the page to read first.
+#pragma once
+
+#include "switchyard/data/loader.h"
+#include "switchyard/train/session.h"
+
+#include <map>
+
+namespace switchyard::train {
+
+// What a step reports, the same on every rank: sums over the global batch.
+struct StepResult {
+  double loss = 0;                    // what is optimised: lm_loss + coefficient x value of every balance loss
+  double lm_loss = 0;                 // mean over loss tokens
+  std::map<std::string, double> aux;  // balance loss by kind, without coefficient, summed over layers
+  double grad_norm = 0;               // before clipping
+  bool is_finite = true;              // false: nothing was changed
+  bool stop_requested = false;        // by a signal to any rank
+  int64_t loss_tokens = 0, routed_tokens = 0;
+  std::vector<std::vector<int64_t>> expert_counts;  // (MoE layers, E)
+  std::vector<double> min_margins;                  // (MoE layers) smallest gap between a chosen and a rejected expert
+};
+
+// `batches`: this rank's micro-batches. `t` counts steps from 1.
+StepResult train_step(Session& session, const std::vector<data::Batch>& batches, int64_t t, double lr);
+
+}  // namespace switchyard::train

@@ -1,0 +1,13 @@
+// A whole run: set up, train, evaluate, save, stop. Called by every rank.
+#pragma once
+
+#include "switchyard/comm/group.h"
+#include "switchyard/train/experiment.h"
+
+namespace switchyard::train {
+
+// Returns finished, stopped (a stop was requested: resume), not_finite (train.max_bad_steps in a row) or io (the last
+// checkpoint could not be saved). The verdict file says the same. `allowed`: see resume.h.
+ExitCode run_training(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed);
+
+}  // namespace switchyard::train

@@ -1,0 +1,32 @@
+// The program's commands, one file each. `add_x` declares the command; when it is the one that was given, it sets
+// `action`.
+#pragma once
+
+#include "switchyard/base/error.h"
+#include "switchyard/comm/group.h"
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace switchyard::tools {
+
+struct Program {
+  CLI::App app{"Switchyard trains Mixture-of-Experts language models", "switchyard"};
+  int* argc;
+  char*** argv;
+  std::function<ExitCode()> action;
+
+  // All ranks that the launcher started; made on first use, so that commands for one process start no library.
+  comm::World& world();
+  std::unique_ptr<comm::World> world_;
+};
+
+void add_train(Program& program);
+void add_eval(Program& program);
+void add_generate(Program& program);
+void add_data(Program& program);
+void add_checkpoint(Program& program);
+void add_config(Program& program);
+
+}  // namespace switchyard::tools

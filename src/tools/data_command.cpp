@@ -1,0 +1,62 @@
+// switchyard data tokenize | inspect
+#include "switchyard/base/console.h"
+#include "switchyard/base/threads.h"
+#include "switchyard/data/corpus.h"
+#include "tools/commands.h"
+
+namespace switchyard::tools {
+namespace {
+
+struct Options {
+  std::vector<std::string> inputs;
+  std::string prefix;
+  data::TokenizeOptions tokenize;
+  int64_t documents = 3;
+};
+
+void print(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  Console::standard().line(text);
+}
+
+void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<Options>& options) {
+  CLI::App* sub = command->add_subcommand(
+      "tokenize", "Folders, text files and JSONL, also .gz and .zst, to PREFIX.bin and PREFIX.idx");
+  sub->add_option("inputs", options->inputs, "Folders and files; JSONL lines are {\"text\": ...}")->required();
+  sub->add_option("--output", options->tokenize.output, "Prefix of the files to write")->required();
+  sub->add_option("--tokenizer", options->tokenize.tokenizer, "byte")->capture_default_str();
+  sub->add_option("--held-out", options->tokenize.held_out,
+                  "N: every N-th document, by a hash of its name, goes to the held-out pair")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40));
+  sub->add_option("--held-out-output", options->tokenize.held_out_output,
+                  "Prefix of the held-out pair; default: PREFIX-valid");
+  sub->add_flag("--skip-bad", options->tokenize.skip_bad, "Leave out JSONL lines that cannot be used, and count them");
+  sub->add_flag("--force", options->tokenize.force, "Write over existing files");
+  sub->callback([&program, options] {
+    program.action = [options] {
+      print(data::tokenize(options->inputs, options->tokenize).text());
+      return ExitCode::finished;
+    };
+  });
+}
+
+}  // namespace
+
+void add_data(Program& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.app.add_subcommand("data", "Make token files, and look into them");
+  command->require_subcommand(1);
+  add_tokenize(program, command, options);
+  CLI::App* inspect = command->add_subcommand("inspect", "Counts, lengths and the first documents of a .bin/.idx pair");
+  inspect->add_option("prefix", options->prefix, "PREFIX of .bin and .idx")->required();
+  inspect->add_option("--tokenizer", options->tokenize.tokenizer, "byte")->capture_default_str();
+  inspect->add_option("--documents", options->documents, "Documents to show")->capture_default_str();
+  inspect->callback([&program, options] {
+    program.action = [options] {
+      print(data::inspect(options->prefix, options->tokenize.tokenizer, options->documents));
+      return ExitCode::finished;
+    };
+  });
+}
+
+}  // namespace switchyard::tools

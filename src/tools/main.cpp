@@ -1,0 +1,47 @@
+// The program: declares the commands, runs the one that was given, turns errors into one message and an exit code.
+#include "switchyard/base/version.h"
+#include "tools/commands.h"
+
+#include <fmt/core.h>
+
+namespace {
+
+using namespace switchyard;
+
+// A mistake in the command line or config is the same on every rank: rank 0 says it and all leave in order. Anything
+// else may have hit one rank only, and the others would wait for it: the job is aborted.
+int report(const tools::Program& program, ExitCode code, const char* message) {
+  const comm::World* world = program.world_.get();
+  const int rank = world ? world->rank() : 0;
+  const bool is_shared = code == ExitCode::usage;
+  if (!world || world->size() == 1)
+    fmt::print(stderr, "switchyard: {}\n", message);
+  else if (!is_shared || rank == 0)
+    fmt::print(stderr, "[rank {}] switchyard: {}\n", rank, message);
+  if (world && world->size() > 1 && !is_shared) world->abort(static_cast<int>(code));
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tools::Program program{.argc = &argc, .argv = &argv, .action = {}, .world_ = {}};
+  program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
+  program.app.require_subcommand(1);
+  for (const auto add : {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,
+                         tools::add_config})
+    add(program);
+  try {
+    program.app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = program.app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  try {
+    return static_cast<int>(program.action());
+  } catch (const Error& error) {
+    return report(program, error.code(), error.what());
+  } catch (const std::exception& error) {
+    return report(program, ExitCode::internal, error.what());
+  }
+}

@@ -1,0 +1,41 @@
+// switchyard train CONFIG [key=value ...]
+#include "switchyard/checkpoint/agree.h"
+#include "switchyard/train/trainer.h"
+#include "tools/commands.h"
+
+namespace switchyard::tools {
+namespace {
+
+struct Options {
+  std::string config;
+  std::vector<std::string> overrides, allowed;
+};
+
+ExitCode train_with(Program& program, const Options& options) {
+  comm::World& world = program.world();
+  // Rank 0 reads; all parse the same bytes, and so meet the same errors.
+  const std::string packed = checkpoint::gather_texts(
+      world.all(), world.rank() == 0 ? config::read_sources(options.config).pack() : std::string())[0];
+  const train::Experiment experiment = train::parse_experiment(config::Sources::unpack(packed), options.overrides);
+  return train::run_training(experiment, world, options.allowed);
+}
+
+}  // namespace
+
+void add_train(Program& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.app.add_subcommand(
+      "train", "Train, or resume, the experiment of a config; start it with mpirun for many ranks");
+  command->add_option("config", options->config, "YAML file of the experiment")->required();
+  command->add_option("overrides", options->overrides, "key=value, for example train.steps=50");
+  command
+      ->add_option("--allow-change", options->allowed,
+                   "Accept, when resuming, a change of: data, tokenizer, sequence_length, document_mask, "
+                   "global_batch_size, vocab_size, seed")
+      ->check(CLI::IsMember(
+          {"data", "tokenizer", "sequence_length", "document_mask", "global_batch_size", "vocab_size", "seed"}));
+  command->callback(
+      [&program, options] { program.action = [&program, options] { return train_with(program, *options); }; });
+}
+
+}  // namespace switchyard::tools

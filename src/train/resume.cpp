@@ -1,0 +1,67 @@
+// Finding, comparing, loading.
+#include "switchyard/train/resume.h"
+
+#include "switchyard/base/console.h"
+#include "switchyard/base/log.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace switchyard::train {
+namespace {
+
+// What may not change silently between the runs that share a folder, and the name under which a user may allow it.
+void check_unchanged(const checkpoint::Found& found, const ExperimentConfig& now, const std::string& data_fingerprint,
+                     const std::vector<std::string>& allowed) {
+  const ExperimentConfig before =
+      parse_experiment(config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config), {},
+                       without_run_and_data())
+          .config;
+  const auto compare = [&](std::string_view flag, std::string_view key, const auto& was, const auto& is) {
+    if (was == is || std::find(allowed.begin(), allowed.end(), flag) != allowed.end()) return;
+    fail(ExitCode::usage, "{} was {} in {} and is {} now; give --allow-change {} if that is meant", key, was,
+         found.folder.string(), is, flag);
+  };
+  compare("tokenizer", "data.tokenizer", before.data.tokenizer, now.data.tokenizer);
+  compare("sequence_length", "data.sequence_length", before.data.sequence_length, now.data.sequence_length);
+  compare("document_mask", "data.document_mask", before.data.document_mask, now.data.document_mask);
+  compare("global_batch_size", "train.global_batch_size", before.train.global_batch_size, now.train.global_batch_size);
+  compare("vocab_size", "model.vocab_size", before.model.vocab_size, now.model.vocab_size);
+  compare("seed", "run.seed", before.run.seed, now.run.seed);
+  compare("data", "the fingerprint of data.train", found.manifest.meta.data_fingerprint, data_fingerprint);
+}
+
+void warn(const std::string& message) { log()->warn("{}", message); }
+
+}  // namespace
+
+Position start_from(const ExperimentConfig& config, const std::string& data_fingerprint,
+                    const std::vector<std::string>& allowed, Session& session) {
+  const std::string& resume = config.checkpoint.resume;
+  const comm::Group& all = session.mesh.all();
+  const std::string where = resume == "auto" || resume == "never" ? config.run.dir : resume;
+  auto found = checkpoint::find(where, all, warn);
+  if (resume == "never") {
+    require(!found, ExitCode::usage,
+            "checkpoint.resume=never, but {} holds {}; choose another run.dir, remove it, or resume", config.run.dir,
+            found ? found->folder.string() : "");
+  } else if (found) {
+    check_unchanged(*found, config, data_fingerprint, allowed);
+    checkpoint::load(*found, all, session.targets());
+    session.loaded();
+    if (all.rank() == 0) Console::standard().line(fmt::format("resumed    {}", found->folder.string()));
+    return {found->manifest.meta.step, found->manifest.meta.consumed_samples};
+  }
+  require(found || resume == "auto" || resume == "never", ExitCode::input, "checkpoint.resume={}: no checkpoint there",
+          resume);
+  if (config.checkpoint.init) {
+    const auto init = checkpoint::find(*config.checkpoint.init, all, warn);
+    require(init.has_value(), ExitCode::input, "checkpoint.init={}: no checkpoint there", *config.checkpoint.init);
+    checkpoint::load(*init, all, session.weight_targets(), {"optimizer/"});
+    session.loaded();
+    if (all.rank() == 0) Console::standard().line(fmt::format("weights    from {}", init->folder.string()));
+  }
+  return {};
+}
+
+}  // namespace switchyard::train

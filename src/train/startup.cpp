@@ -1,0 +1,58 @@
+// Threads, facts, disk.
+#include "switchyard/train/startup.h"
+
+#include "switchyard/base/log.h"
+#include "switchyard/base/threads.h"
+#include "switchyard/base/units.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace switchyard::train {
+namespace {
+
+int64_t cores_allowed() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+}  // namespace
+
+int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
+  const std::vector<int>& nodes = world.nodes();
+  const int64_t neighbours = std::count(nodes.begin(), nodes.end(), nodes[static_cast<size_t>(world.rank())]);
+  const int64_t cores = std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
+  const int64_t threads = run.threads > 0 ? run.threads : std::max<int64_t>(1, cores / neighbours);
+  if (threads > cores_allowed())
+    log()->warn("{} threads, but this rank may use {} cores only: start mpirun with --bind-to none, or set run.threads",
+                threads, cores_allowed());
+  set_num_threads(static_cast<int>(threads));
+  return threads;
+}
+
+std::string describe_run(const ExperimentConfig& c, Session& session, int64_t threads) {
+  const ParameterCount count = count_parameters(session.model);
+  std::string text = fmt::format(
+      "model      {} parameters, {} active per token, {} layers, {}\n", format_count(static_cast<double>(count.total)),
+      format_count(static_cast<double>(count.active)), c.model.num_layers, name_of(c.train.dtype));
+  text +=
+      fmt::format("layout     {}; ZeRO {}; {} threads per rank\n", session.mesh.describe(), c.parallel.zero, threads);
+  text += fmt::format("batch      {} sequences of {} tokens = {} tokens a step, in micro-batches of {}\n",
+                      c.train.global_batch_size, c.data.sequence_length,
+                      c.train.global_batch_size * c.data.sequence_length, c.train.micro_batch_size);
+  return text;
+}
+
+std::string disk_warning(const std::string& run_dir, Session& session) {
+  int64_t needed = checkpoint::bytes_of(session.entries());
+  session.mesh.all().all_reduce(&needed, 1, DType::i64).wait();
+  const int64_t available = checkpoint::free_bytes(run_dir);
+  if (available >= 2 * needed) return {};
+  return fmt::format("{} free below {}, and a checkpoint takes {}: saving may fail",
+                     format_bytes(static_cast<double>(available)), run_dir, format_bytes(static_cast<double>(needed)));
+}
+
+}  // namespace switchyard::train

@@ -1,0 +1,125 @@
+// The training step. Everything that ranks must agree on travels in two sums: how many tokens there are, before, and
+// what came out, after.
+#include "switchyard/train/step.h"
+
+#include "switchyard/autograd/profile.h"
+#include "switchyard/config/fields.h"
+#include "switchyard/train/faults.h"
+#include "switchyard/train/stop.h"
+
+#include <cmath>
+
+namespace switchyard::train {
+namespace {
+
+// This rank's part of the sums that are reported.
+struct Sums {
+  double total = 0, lm = 0;
+  std::map<std::string, double> aux;
+
+  void add(const model::LossTerms& terms) {
+    total += terms.total.item();
+    lm += terms.lm.item();
+    for (const moe::Losses::Term& term : terms.balance.terms())
+      aux[std::string(config::name(term.kind))] += term.value.item();
+  }
+};
+
+int64_t sum_over_data(const parallel::Mesh& mesh, int64_t value) {
+  mesh.data().all_reduce(&value, 1, DType::i64).wait();
+  return value;
+}
+
+bool needs_counting_pass(const Session& session, size_t num_batches) {
+  if (num_batches <= 1 || session.config.model.moe.layers == std::nullopt) return false;
+  for (const moe::BalanceConfig& balance : session.config.model.moe.balance)
+    if (balance.kind == moe::BalanceKind::switch_loss && balance.scope == moe::BalanceScope::global_batch) return true;
+  return false;
+}
+
+// Fixes the expert frequencies of the step before the passes that train on them.
+void count_step(Session& session, const std::vector<data::Batch>& batches) {
+  const autograd::NoGrad no_grad;
+  const auto layers = session.model.moe_layers();
+  for (moe::MoeLayer* layer : layers) layer->begin_count();
+  moe::Losses none;
+  for (const data::Batch& batch : batches) session.model.hidden(batch.tokens_BS, batch.document_BS, none);
+  for (moe::MoeLayer* layer : layers) layer->end_count();
+}
+
+// Sums `result` and the experts' counts over data ranks, in one reduction of f64: counts are exact below 2^53.
+void reduce_result(Session& session, const Sums& sums, StepResult& result) {
+  std::vector<double> values{sums.total, sums.lm, stop_requested() ? 1.0 : 0.0};
+  for (const auto& [kind, value] : sums.aux) values.push_back(value);
+  const auto layers = session.model.moe_layers();
+  for (const moe::MoeLayer* layer : layers)
+    values.insert(values.end(), layer->stats().counts_E.begin(), layer->stats().counts_E.end());
+  session.mesh.data().all_reduce(values.data(), static_cast<int64_t>(values.size()), DType::f64).wait();
+
+  auto next = values.begin();
+  result.loss = *next++;
+  result.lm_loss = *next++;
+  result.stop_requested = *next++ > 0;
+  for (const auto& [kind, value] : sums.aux) result.aux[kind] = *next++;
+  std::vector<double> margins;
+  for (const moe::MoeLayer* layer : layers) {
+    auto& counts = result.expert_counts.emplace_back();
+    for (size_t e = 0; e < layer->stats().counts_E.size(); ++e) counts.push_back(std::llround(*next++));
+    margins.push_back(layer->stats().min_margin);
+  }
+  if (!margins.empty())
+    session.mesh.data()
+        .all_reduce(margins.data(), static_cast<int64_t>(margins.size()), DType::f64, comm::Reduce::min)
+        .wait();
+  result.min_margins = margins;
+}
+
+// min(1, max_norm / norm), as torch.nn.utils.clip_grad_norm_ has it; max_norm 0: never clipped.
+double clip_factor(double norm, double max_norm) {
+  return max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
+}
+
+}  // namespace
+
+StepResult train_step(Session& session, const std::vector<data::Batch>& batches, int64_t t, double lr) {
+  const TrainConfig& train = session.config.train;
+  StepResult result;
+  for (const data::Batch& batch : batches) result.loss_tokens += batch.loss_tokens;
+  result.loss_tokens = sum_over_data(session.mesh, result.loss_tokens);
+  const double token_share = 1.0 / static_cast<double>(std::max<int64_t>(result.loss_tokens, 1));
+
+  const auto layers = session.model.moe_layers();
+  const moe::StepSizes sizes{session.config.data.sequence_length, train.global_batch_size,
+                             train.global_batch_size / train.micro_batch_size};
+  result.routed_tokens = sizes.routed_tokens();
+  for (moe::MoeLayer* layer : layers) layer->begin_step(sizes);
+  if (needs_counting_pass(session, batches.size())) count_step(session, batches);
+
+  Sums sums;
+  session.sync.begin_step();
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const data::Batch& batch = batches[i];
+    const model::LossTerms terms =
+        session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share, train.recompute);
+    if (i + 1 == batches.size()) session.sync.expect_last_pass();
+    autograd::backward(terms.total);
+    sums.add(terms);
+  }
+  for (moe::MoeLayer* layer : layers) layer->end_step();
+  inject_not_finite(session, t);
+  {
+    const autograd::ProfileScope scope("gradient sync", autograd::Pass::backward);
+    session.sync.finish();
+    result.grad_norm = session.optimizer.gradient_norm();
+    reduce_result(session, sums, result);
+  }
+  result.is_finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  if (!result.is_finite) return result;
+
+  const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
+  session.optimizer.step(lr, clip_factor(result.grad_norm, train.clip_grad), t);
+  for (size_t i = 0; i < layers.size(); ++i) layers[i]->update_bias(result.expert_counts[i]);
+  return result;
+}
+
+}  // namespace switchyard::train

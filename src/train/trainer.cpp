@@ -1,0 +1,241 @@
+// The loop around the training step.
+#include "switchyard/train/trainer.h"
+
+#include "switchyard/base/log.h"
+#include "switchyard/base/progress.h"
+#include "switchyard/base/units.h"
+#include "switchyard/base/version.h"
+#include "switchyard/checkpoint/agree.h"
+#include "switchyard/checkpoint/run_lock.h"
+#include "switchyard/metrics/verdict.h"
+#include "switchyard/optim/schedule.h"
+#include "switchyard/train/logbook.h"
+#include "switchyard/train/resume.h"
+#include "switchyard/train/startup.h"
+#include "switchyard/train/stop.h"
+#include "switchyard/train/watchdog.h"
+
+#include <chrono>
+#include <filesystem>
+
+namespace switchyard::train {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+class Trainer {
+ public:
+  Trainer(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed);
+  void announce(int64_t threads);
+  ExitCode run();
+  int64_t last_saved() const { return saved_step_; }
+
+ private:
+  bool is_first_rank() const { return session_.mesh.all().rank() == 0; }
+  void say(const std::string& text) const {
+    if (is_first_rank()) Console::standard().line(text);
+  }
+  StepFacts step(int64_t t);
+  void note_bad_step(const StepFacts& facts);
+  void evaluate_if_due(StepFacts& facts, bool is_last);
+  void log_step(const StepFacts& facts, bool is_last);
+  bool save(int64_t t);
+  uint64_t data_hash(const std::vector<data::Batch>& batches) const;
+  ExitCode end(ExitCode code, metrics::Verdict verdict, const std::string& reason);
+
+  const Experiment& experiment_;
+  const ExperimentConfig& config_;
+  Session session_;
+  data::Loader loader_;
+  std::optional<data::Loader> valid_;
+  std::string fingerprint_;
+  Position position_;
+  Watchdog watchdog_;
+  std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
+  std::unique_ptr<Progress> progress_;
+  int64_t bad_steps_ = 0, saved_step_ = -1;
+};
+
+data::DataConfig held_out(data::DataConfig config) {
+  config.train = config.valid;
+  return config;
+}
+
+Trainer::Trainer(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed)
+    : experiment_(experiment),
+      config_(experiment.config),
+      session_(config_, world),
+      loader_(config_.data, config_.model.vocab_size, static_cast<uint64_t>(config_.run.seed)),
+      fingerprint_(loader_.fingerprint()),
+      watchdog_(static_cast<double>(config_.run.watchdog),
+                [logger = log()](const std::string& words) { logger->critical("{}", words); }) {
+  if (!config_.data.valid.empty()) valid_.emplace(held_out(config_.data), config_.model.vocab_size, 0);
+  position_ = start_from(config_, fingerprint_, allowed, session_);
+  if (position_.step > 0) saved_step_ = position_.step;
+  if (!is_first_rank()) return;
+  metrics_ = std::make_unique<metrics::MetricsFile>(config_.run.dir + "/metrics.jsonl", position_.step);
+}
+
+uint64_t Trainer::data_hash(const std::vector<data::Batch>& batches) const {
+  const comm::Group& data = session_.mesh.data();
+  std::vector<uint64_t> mine;
+  for (const data::Batch& batch : batches)
+    mine.insert(mine.end(), batch.sample_hashes.begin(), batch.sample_hashes.end());
+  std::vector<uint64_t> by_rank(mine.size() * static_cast<size_t>(data.size())), in_order;
+  data.all_gather(mine.data(), by_rank.data(), static_cast<int64_t>(mine.size()), DType::i64).wait();
+  const auto micro = static_cast<size_t>(config_.train.micro_batch_size);
+  for (size_t a = 0; a < batches.size(); ++a)
+    for (size_t r = 0; r < static_cast<size_t>(data.size()); ++r)
+      for (size_t i = 0; i < micro; ++i) in_order.push_back(by_rank[r * mine.size() + a * micro + i]);
+  return data::combine_hashes(in_order);
+}
+
+StepFacts Trainer::step(int64_t t) {
+  const Watchdog::Section section(watchdog_, fmt::format("step {}", t));
+  const double begin = now();
+  const comm::Group& data = session_.mesh.data();
+  const auto batches = loader_.step(position_.consumed_samples, config_.train.global_batch_size,
+                                    config_.train.micro_batch_size, data.rank(), data.size());
+  StepFacts facts;
+  facts.step = t;
+  facts.lr = optim::learning_rate(config_.schedule, t, config_.train.steps);
+  facts.result = train_step(session_, batches, t, facts.lr);
+  facts.data_hash = data_hash(batches);
+  facts.memory_bytes = Allocator::current()->total().peak_bytes;
+  session_.mesh.all().all_reduce(&facts.memory_bytes, 1, DType::i64, comm::Reduce::max).wait();
+  facts.seconds = now() - begin;
+  position_.step = t;
+  position_.consumed_samples += config_.train.global_batch_size;
+  facts.tokens = position_.consumed_samples * config_.data.sequence_length;
+  return facts;
+}
+
+void Trainer::note_bad_step(const StepFacts& facts) {
+  bad_steps_ = facts.result.is_finite ? 0 : bad_steps_ + 1;
+  if (facts.result.is_finite) return;
+  const int64_t end = position_.consumed_samples;
+  log()->error(
+      "step {}: loss {} and gradient norm {} are not both finite; no rank changed a weight (samples {} to {}, {} of {} "
+      "in a row)",
+      facts.step, facts.result.loss, facts.result.grad_norm, end - config_.train.global_batch_size, end - 1, bad_steps_,
+      config_.train.max_bad_steps);
+}
+
+void Trainer::evaluate_if_due(StepFacts& facts, bool is_last) {
+  const bool is_due = is_last || (config_.eval.every > 0 && facts.step % config_.eval.every == 0);
+  if (!valid_ || !is_due) return;
+  const Watchdog::Section section(watchdog_, "evaluation");
+  facts.evaluation = evaluate(session_.model, session_.mesh, *valid_,
+                              config_.eval.batches * config_.train.global_batch_size, config_.train.micro_batch_size);
+  say(fmt::format("eval at step {}: loss {:.6g}, {:.4f} bits per byte ({} held-out samples)", facts.step,
+                  facts.evaluation->loss, facts.evaluation->bits_per_byte, facts.evaluation->samples));
+}
+
+void Trainer::log_step(const StepFacts& facts, bool is_last) {
+  if (!is_first_rank()) return;
+  const int64_t steps = config_.train.steps;
+  const std::string line = metrics::step_line(line_of(facts, steps));
+  const int64_t line_every = std::max(config_.metrics.every, (steps + 49) / 50);
+  if (is_last || facts.step == 1 || facts.step % line_every == 0 || !facts.result.is_finite)
+    Console::standard().line(line);
+  log()->info("{}", line);
+  if (progress_) progress_->update(facts.step, fmt::format("loss {:.4f}", facts.result.loss));
+  if (!is_last && facts.step % config_.metrics.every != 0 && !facts.evaluation) return;
+  if (!metrics_->append(record_of(facts, session_)))
+    log()->warn("metrics.jsonl: step {} could not be written", facts.step);
+}
+
+bool Trainer::save(int64_t t) {
+  if (saved_step_ == t) return true;
+  if (bad_steps_ > 0) {
+    log()->warn("step {}: no checkpoint after a step that was not finite", t);
+    return false;
+  }
+  const Watchdog::Section section(watchdog_, "saving");
+  checkpoint::Meta meta;
+  meta.step = t;
+  meta.consumed_samples = position_.consumed_samples;
+  meta.program_version = program_version();
+  meta.config = experiment_.resolved();
+  meta.data_fingerprint = fingerprint_;
+  const auto result =
+      checkpoint::save(config_.run.dir, session_.mesh.all(), session_.entries(), meta, config_.checkpoint.keep);
+  if (!result.message.empty() && is_first_rank()) log()->warn("{}", result.message);
+  if (!result.saved) return false;
+  saved_step_ = t;
+  say(fmt::format("saved {} ({}, {:.1f} s)", result.folder.string(), format_bytes(static_cast<double>(result.bytes)),
+                  result.seconds));
+  return true;
+}
+
+ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string& reason) {
+  progress_.reset();
+  if (is_first_rank()) metrics::write_verdict(config_.run.dir, verdict, saved_step_, reason);
+  return code;
+}
+
+void Trainer::announce(int64_t threads) {
+  const std::string warning = disk_warning(config_.run.dir, session_);
+  if (!is_first_rank()) return;
+  Console::standard().line(describe_run(config_, session_, threads) +
+                           fmt::format("data       {} samples an epoch\n\n", loader_.num_samples()) +
+                           metrics::memory_table(*Allocator::current()));
+  if (!warning.empty()) log()->warn("{}", warning);
+}
+
+ExitCode Trainer::run() {
+  const int64_t steps = config_.train.steps;
+  if (is_first_rank()) progress_ = std::make_unique<Progress>("train", steps, Unit::steps, 0, position_.step);
+  bool is_saved = position_.step >= steps;
+  for (int64_t t = position_.step + 1; t <= steps; ++t) {
+    StepFacts facts = step(t);
+    const bool is_last = t == steps || facts.result.stop_requested;
+    note_bad_step(facts);
+    if (facts.result.is_finite) evaluate_if_due(facts, t == steps);
+    log_step(facts, is_last);
+    if (bad_steps_ >= config_.train.max_bad_steps)
+      return end(ExitCode::not_finite, metrics::Verdict::failed,
+                 fmt::format("{} steps in a row were not finite, the last is {}", bad_steps_, t));
+    if (is_last || t % config_.checkpoint.every == 0) is_saved = save(t);
+    if (!facts.result.stop_requested || t == steps) continue;
+    if (!is_saved)
+      return end(ExitCode::io, metrics::Verdict::failed, "stop requested, but the checkpoint could not be saved");
+    say(fmt::format("stopped on request after step {}; the same command resumes", t));
+    return end(ExitCode::stopped, metrics::Verdict::resume, "stop requested");
+  }
+  if (!is_saved) return end(ExitCode::io, metrics::Verdict::failed, "the last checkpoint could not be saved");
+  return end(ExitCode::finished, metrics::Verdict::finished, fmt::format("{} steps", steps));
+}
+
+}  // namespace
+
+ExitCode run_training(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed) {
+  const ExperimentConfig& config = experiment.config;
+  const std::string& dir = config.run.dir;
+  world.set_ranks_per_node(config.parallel.ranks_per_node);
+  parallel::check_world(config.parallel, world.size());
+  install_stop_handlers();
+  std::unique_ptr<checkpoint::RunLock> lock;
+  checkpoint::on_rank_zero(world.all(), [&] {
+    lock = std::make_unique<checkpoint::RunLock>(dir);
+    checkpoint::clean(dir);
+    std::filesystem::remove(dir + "/verdict.json");
+    replace_file(dir + "/config.yaml", experiment.resolved());
+    return std::string();
+  });
+  checkpoint::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
+  const int64_t threads = set_up_threads(config.run, world);
+  int64_t saved_step = -1;
+  try {
+    Trainer trainer(experiment, world, allowed);
+    trainer.announce(threads);
+    const ExitCode code = trainer.run();
+    saved_step = trainer.last_saved();
+    return code;
+  } catch (const Error& error) {
+    metrics::write_verdict(dir, metrics::Verdict::failed, saved_step, error.what());
+    throw;
+  }
+}
+
+}  // namespace switchyard::train

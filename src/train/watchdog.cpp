@@ -1,0 +1,80 @@
+// One waiting thread. On expiry the watched thread is asked, by a signal, to print its own stack to stderr: a stack can
+// only be taken from inside.
+#include "switchyard/train/watchdog.h"
+
+#include "switchyard/base/error.h"
+
+#include <execinfo.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include <chrono>
+
+namespace switchyard::train {
+namespace {
+
+constexpr int kStackSignal = SIGUSR2;
+
+void print_stack(int) {
+  void* frames[64];
+  backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+}
+
+}  // namespace
+
+Watchdog::Watchdog(double limit_seconds, std::function<void(const std::string&)> last_words)
+    : limit_seconds_(limit_seconds), last_words_(std::move(last_words)), watched_(pthread_self()) {
+  if (limit_seconds_ <= 0) return;
+  void* frames[1];
+  backtrace(frames, 1);  // loads the unwinder now: in a signal handler it could not allocate
+  std::signal(kStackSignal, print_stack);
+  thread_ = std::thread([this] { watch(); });
+}
+
+Watchdog::~Watchdog() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void Watchdog::watch() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are for the main thread
+  std::unique_lock lock(mutex_);
+  while (!ending_) {
+    if (section_.empty()) {
+      changed_.wait(lock);
+      continue;
+    }
+    const uint64_t watched_generation = generation_;
+    const auto moved_on = [&] { return ending_ || generation_ != watched_generation; };
+    if (changed_.wait_for(lock, std::chrono::duration<double>(limit_seconds_), moved_on)) continue;
+    last_words_(fmt::format("{} took longer than run.watchdog={} seconds; this rank ends with exit code {}", section_,
+                            limit_seconds_, static_cast<int>(ExitCode::watchdog)));
+    pthread_kill(watched_, kStackSignal);
+    usleep(200'000);  // time for the stack to be printed
+    _exit(static_cast<int>(ExitCode::watchdog));
+  }
+}
+
+Watchdog::Section::Section(Watchdog& dog, std::string name) : dog_(dog) {
+  const std::lock_guard lock(dog_.mutex_);
+  dog_.section_ = std::move(name);
+  ++dog_.generation_;
+  dog_.changed_.notify_one();
+}
+
+Watchdog::Section::~Section() {
+  const std::lock_guard lock(dog_.mutex_);
+  dog_.section_.clear();
+  ++dog_.generation_;
+  dog_.changed_.notify_one();
+}
+
+}  // namespace switchyard::train
