@@ -1,0 +1,136 @@
+// A process killed at, or failed by, any one system call of a save leaves a whole checkpoint, the old one or the new
+// one. strace injects the kill or the error.
+#include "tests/checkpoint/state.h"
+#include "tests/support/scratch.h"
+
+#include <fstream>
+#include <map>
+#include <set>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace switchyard::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Call {
+  std::string name;
+  int number = 0;  // of its name, counted from the start of the process
+};
+
+int run(const std::vector<std::string>& command) {
+  const pid_t child = fork();
+  if (child == 0) {
+    // The leak checker cannot work under a tracer.
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+    const int nowhere = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; ++fd) dup2(nowhere, fd);
+    std::vector<char*> arguments;
+    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    execvp(arguments[0], arguments.data());
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::string program() { return fs::read_symlink("/proc/self/exe").parent_path() / "save_once_program"; }
+
+// The system calls between the two marks of the program; none if tracing is not allowed here.
+std::vector<Call> calls_of_a_save(const Scratch& scratch) {
+  const std::string log = scratch.path("log");
+  if (!save_step(scratch.path("traced"), comm::Group(), 1).saved) return {};
+  if (run({"strace", "-o", log, program(), scratch.path("traced")}) != 0) return {};
+  std::vector<Call> calls;
+  std::map<std::string, int> seen;
+  std::ifstream lines(log);
+  bool inside = false;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string name = line.substr(0, line.find('('));
+    if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") != std::string::npos) continue;
+    const int number = ++seen[name];
+    if (line.find("/save-begins") != std::string::npos)
+      inside = true;
+    else if (line.find("/save-ends") != std::string::npos)
+      inside = false;
+    else if (inside)
+      calls.push_back({name, number});
+  }
+  return calls;
+}
+
+class SystemCalls : public testing::Test {
+ protected:
+  void SetUp() override {
+    calls_ = calls_of_a_save(scratch_);
+    if (calls_.empty()) GTEST_SKIP() << "strace cannot trace a program here";
+    ASSERT_GT(calls_.size(), 20u);
+  }
+
+  // A run with a checkpoint of step 1, and one save of step 2 with an injection into one call.
+  int save_with(const Call& call, const std::string& injection) {
+    fs::remove_all(run_);
+    EXPECT_TRUE(save_step(run_, alone_, 1).saved);
+    return run({"strace", "-f", "-o", "/dev/null", "-e", "trace=" + call.name, "-e",
+                fmt::format("inject={}:{}:when={}", call.name, injection, call.number), program(), run_});
+  }
+
+  // The newest checkpoint is whole, holds what was saved, and `latest` names nothing that is not there.
+  int64_t newest_step(const std::string& why) {
+    const auto found = checkpoint::find(run_, alone_);
+    EXPECT_TRUE(found.has_value()) << why;
+    if (!found) return -1;
+    const int64_t step = found->manifest.meta.step;
+    EXPECT_TRUE(loads_as_step(*found, alone_, step)) << why;
+    const fs::path latest = fs::path(run_) / "checkpoints" / "latest";
+    EXPECT_TRUE(!fs::is_symlink(latest) || fs::exists(latest / "manifest")) << why;
+    return step;
+  }
+
+  Scratch scratch_;
+  std::string run_ = scratch_.path("run");
+  comm::Group alone_;
+  std::vector<Call> calls_;
+};
+
+TEST_F(SystemCalls, AKillAtAnyOneLeavesTheOldOrTheNewCheckpoint) {
+  std::set<int64_t> steps;
+  for (const Call& call : calls_) {
+    const std::string why = fmt::format("killed at {} number {}", call.name, call.number);
+    save_with(call, "signal=KILL");
+    const int64_t step = newest_step(why);
+    EXPECT_TRUE(step == 1 || step == 2) << why;
+    steps.insert(step);
+    checkpoint::clean(run_);
+    EXPECT_TRUE(save_step(run_, alone_, 5, 1).saved) << why;
+    int entries = 0;
+    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(fs::path(run_) / "checkpoints")) ++entries;
+    EXPECT_EQ(entries, 2) << why << ": one checkpoint and `latest`, nothing left over";
+  }
+  EXPECT_EQ(steps, (std::set<int64_t>{1, 2}));  // kills before and after the commit were among them
+}
+
+TEST_F(SystemCalls, AnErrorFromAnyOneLeavesAWholeCheckpointAndTheRunGoesOn) {
+  const std::set<std::string> no_files{"mmap",      "munmap",  "mprotect",      "brk",
+                                       "madvise",   "futex",   "rt_sigaction",  "rt_sigprocmask",
+                                       "getrandom", "geteuid", "clock_gettime", "exit_group"};
+  for (const Call& call : calls_) {
+    if (no_files.contains(call.name)) continue;
+    for (const std::string error : {"EIO", "ENOSPC", "EINTR"}) {
+      const std::string why = fmt::format("{} from {} number {}", error, call.name, call.number);
+      const int code = save_with(call, "error=" + error);
+      EXPECT_TRUE(code == 0 || code == 3) << why << ": exit code " << code;
+      EXPECT_EQ(newest_step(why), code == 0 ? 2 : 3) << why;
+      const bool must_repeat = error == "EINTR" && call.name != "newfstatat";  // which no signal interrupts
+      EXPECT_TRUE(code == 0 || !must_repeat) << why << ": an interrupted call is repeated";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace switchyard::test
