@@ -24,11 +24,15 @@ inline std::byte* bytes_at(void* base, int64_t elements, DType dtype) {
 // What operands of `dtype` are multiplied as: bf16 as f32 on a processor without bf16 instructions.
 inline DType multiplied_as(DType dtype) { return dtype == DType::bf16 && !has_bf16_products() ? DType::f32 : dtype; }
 
-// body(i, thread) for i in [0, n), one by one to the next free thread: for independent pieces of uneven cost.
+constexpr int64_t kThreadWork = 1 << 18;  // multiplications that are worth a thread
+
+// body(i, thread) for i in [0, n), one by one to the next free thread: for independent pieces of uneven cost, `work`
+// multiplications in all.
 template <class Body>
-void hand_out(int64_t n, Body&& body) {
+void hand_out(int64_t n, int64_t work, Body&& body) {
   std::atomic<int64_t> next{0};
-  parallel_ranges(std::min<int64_t>(n, num_threads()), 1, [&](int64_t, int64_t, int thread) {
+  const int64_t threads = std::min<int64_t>({n, num_threads(), std::max<int64_t>(1, work / kThreadWork)});
+  parallel_ranges(threads, 1, [&](int64_t, int64_t, int thread) {
     for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n;
          i = next.fetch_add(1, std::memory_order_relaxed))
       body(i, thread);

@@ -56,7 +56,7 @@ void row_product_as(const RowProductArgs& a) {
   const int64_t in = is_forward ? a.K : a.N, out = is_forward ? a.N : a.K;
   for (int64_t g = 0; g < a.G; ++g) {
     const T* w = static_cast<const T*>(a.w) + g * a.N * a.K;
-    parallel_for(a.offsets[g + 1] - a.offsets[g], 1, [&](int64_t i) {
+    parallel_for(a.offsets[g + 1] - a.offsets[g], kThreadWork / (a.N * a.K + 1), [&](int64_t i) {
       const int64_t r = a.offsets[g] + i;
       const T* row = static_cast<const T*>(a.rows) + r * in;
       Out* result = static_cast<Out*>(a.out) + r * out;
@@ -83,7 +83,7 @@ void row_product(const RowProductArgs& a) {
 void weight_gradient(const WeightGradientArgs& a) {
   on_floating(a.dtype, [&](auto t) {
     using T = decltype(t);
-    parallel_for(a.G * a.N, 1, [&](int64_t i) {
+    parallel_for(a.G * a.N, kThreadWork * a.G / (a.offsets[a.G] * a.K + 1), [&](int64_t i) {
       const int64_t g = i / a.N, n = i % a.N, begin = a.offsets[g];
       weighted_rows(static_cast<const T*>(a.dy) + begin * a.N + n, a.N, static_cast<const T*>(a.x) + begin * a.K,
                     a.offsets[g + 1] - begin, a.K, static_cast<accumulate_t<T>*>(a.dw) + i * a.K, a.accumulate);

@@ -1,0 +1,54 @@
+// Fills the arguments of the product kernels and lends them scratch memory.
+#include "ops/products.h"
+
+#include "switchyard/ops/packed.h"
+
+namespace switchyard::ops {
+namespace {
+
+Tensor scratch_of(int64_t bytes) { return Tensor::empty({bytes}, DType::u8, Purpose::buffers); }
+
+}  // namespace
+
+void multiply(kernels::RowProduct product, const Tensor& rows, const Tensor& w, const WeightShape& shape,
+              const std::vector<int64_t>& offsets, const Tensor& out) {
+  const ProductWeights weights = product_weights(w, product, shape.G, shape.N, shape.K, offsets.back());
+  kernels::RowProductArgs args{.product = product,
+                               .rows = rows.raw(),
+                               .w = weights.data,
+                               .out = out.raw(),
+                               .offsets = offsets.data(),
+                               .G = shape.G,
+                               .N = shape.N,
+                               .K = shape.K,
+                               .dtype = rows.dtype(),
+                               .out_dtype = out.dtype(),
+                               .is_packed = weights.is_packed,
+                               .scratch = nullptr};
+  on_device(rows, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::row_product_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::row_product(exec, args);
+  });
+}
+
+void multiply_for_weight(const Tensor& dy, const Tensor& x, const WeightShape& shape,
+                         const std::vector<int64_t>& offsets, const Tensor& dw, bool accumulate) {
+  kernels::WeightGradientArgs args{.dy = dy.raw(),
+                                   .x = x.raw(),
+                                   .dw = dw.raw(),
+                                   .offsets = offsets.data(),
+                                   .G = shape.G,
+                                   .N = shape.N,
+                                   .K = shape.K,
+                                   .dtype = x.dtype(),
+                                   .accumulate = accumulate,
+                                   .scratch = nullptr};
+  on_device(x, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::weight_gradient_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::weight_gradient(exec, args);
+  });
+}
+
+}  // namespace switchyard::ops
