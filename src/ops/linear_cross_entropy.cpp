@@ -2,12 +2,12 @@
 //   logits = x w^T    dlogits = scale * (softmax(logits) - onehot(target))    dx = dlogits w    dw = dlogits^T x
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
-#include "kernels/products.h"
+#include "ops/products.h"
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/loss.h"
+#include "switchyard/ops/packed.h"
 
 #include <algorithm>
-#include <array>
 
 namespace switchyard::ops {
 namespace {
@@ -31,52 +31,15 @@ struct Pass {
   void run();
 
  private:
-  void multiply(RowProduct product, const Tensor& rows, const Tensor& out) const;
-  void add_weight_gradient(const Tensor& dlogits_RV, const Tensor& x_RD, bool accumulate) const;
+  void pack() const;
   int64_t V() const { return w_VD.dim(0); }
   int64_t D() const { return w_VD.dim(1); }
 };
 
-Tensor scratch_of(int64_t bytes) { return Tensor::empty({bytes}, DType::u8, Purpose::buffers); }
-
-void Pass::multiply(RowProduct product, const Tensor& rows, const Tensor& out) const {
-  const std::array<int64_t, 2> offsets = {0, rows.dim(0)};
-  on_device(rows, [&](auto exec) {
-    kernels::RowProductArgs args{.product = product,
-                                 .rows = rows.raw(),
-                                 .w = w_VD.raw(),
-                                 .out = out.raw(),
-                                 .offsets = offsets.data(),
-                                 .G = 1,
-                                 .N = V(),
-                                 .K = D(),
-                                 .dtype = w_VD.dtype(),
-                                 .out_dtype = out.dtype(),
-                                 .is_packed = false,
-                                 .scratch = nullptr};
-    const Tensor scratch = scratch_of(kernels::row_product_scratch_bytes(exec, args));
-    args.scratch = scratch.raw();
-    kernels::row_product(exec, args);
-  });
-}
-
-void Pass::add_weight_gradient(const Tensor& dlogits_RV, const Tensor& x_RD, bool accumulate) const {
-  const std::array<int64_t, 2> offsets = {0, x_RD.dim(0)};
-  on_device(x_RD, [&](auto exec) {
-    kernels::WeightGradientArgs args{.dy = dlogits_RV.raw(),
-                                     .x = x_RD.raw(),
-                                     .dw = dw_VD.raw(),
-                                     .offsets = offsets.data(),
-                                     .G = 1,
-                                     .N = V(),
-                                     .K = D(),
-                                     .dtype = w_VD.dtype(),
-                                     .accumulate = accumulate,
-                                     .scratch = nullptr};
-    const Tensor scratch = scratch_of(kernels::weight_gradient_scratch_bytes(exec, args));
-    args.scratch = scratch.raw();
-    kernels::weight_gradient(exec, args);
-  });
+// Packs the weights if that pays for all tokens: the products see only a chunk.
+void Pass::pack() const {
+  product_weights(w_VD, RowProduct::forward, 1, V(), D(), x_TD.dim(0));
+  if (dx_TD.defined()) product_weights(w_VD, RowProduct::input_gradient, 1, V(), D(), x_TD.dim(0));
 }
 
 void Pass::run() {
@@ -86,12 +49,14 @@ void Pass::run() {
   const Tensor all_logits = Tensor::empty({rows, V()}, sums, Purpose::buffers);
   Tensor all_dlogits;
   if (needs_gradient) all_dlogits = dtype == sums ? all_logits : Tensor::empty({rows, V()}, dtype, Purpose::buffers);
-  if (T == 0 && dw_VD.defined()) add_weight_gradient(all_dlogits, x_TD, false);
+  const WeightShape shape = WeightShape::of(w_VD, 1);
+  pack();
+  if (T == 0 && dw_VD.defined()) multiply_for_weight(all_dlogits, x_TD, shape, {0, 0}, dw_VD, false);
   for (int64_t begin = 0; begin < T; begin += rows) {
     const int64_t end = std::min(T, begin + rows), R = end - begin;
     const Tensor x_RD = x_TD.slice(0, begin, end), logits_RV = all_logits.slice(0, 0, R);
     const Tensor dlogits_RV = needs_gradient ? all_dlogits.slice(0, 0, R) : Tensor{};
-    multiply(RowProduct::forward, x_RD, logits_RV);
+    multiply(RowProduct::forward, x_RD, w_VD, shape, {0, R}, logits_RV);
     on_device(x_TD, [&](auto exec) {
       kernels::cross_entropy(exec, {.logits = logits_RV.raw(),
                                     .targets = targets_T.data<int32_t>() + begin,
@@ -102,8 +67,9 @@ void Pass::run() {
                                     .scale = scale,
                                     .dtype = dtype});
     });
-    if (dx_TD.defined()) multiply(RowProduct::input_gradient, dlogits_RV, dx_TD.slice(0, begin, end));
-    if (dw_VD.defined()) add_weight_gradient(dlogits_RV, x_RD, begin > 0);
+    if (dx_TD.defined())
+      multiply(RowProduct::input_gradient, dlogits_RV, w_VD, shape, {0, R}, dx_TD.slice(0, begin, end));
+    if (dw_VD.defined()) multiply_for_weight(dlogits_RV, x_RD, shape, {0, R}, dw_VD, begin > 0);
   }
 }
 
