@@ -36,6 +36,7 @@ struct CountExpertsArgs {
 void count_experts(exec::Cpu, const CountExpertsArgs&);
 
 // w[t, i] = scale * s_e / sum, e = ids[t, i].  sum: over the chosen if `normalize` (at least 1e-20), else 1.
+// A row with a NaN or an infinity gets NaN weights.
 struct RouterWeightsArgs {
   const void* logits;  // (T, E) dtype
   const int32_t* ids;  // (T, K)

@@ -21,6 +21,14 @@ inline void on_router_type(DType dtype, Body&& body) {
 }
 
 template <class A>
+inline bool is_finite_row(const A* z, int64_t E) {
+  int bad = 0;
+#pragma omp simd reduction(| : bad)
+  for (int64_t e = 0; e < E; ++e) bad |= !(std::fabs(z[e]) <= std::numeric_limits<A>::max());
+  return bad == 0;
+}
+
+template <class A>
 inline A row_max(const A* z, int64_t E) {
   A largest = -std::numeric_limits<A>::infinity();
 #pragma omp simd reduction(max : largest)

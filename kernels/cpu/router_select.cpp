@@ -44,14 +44,6 @@ int64_t best_bytes(const SelectExpertsArgs& a) {
 }
 int64_t thread_bytes(const SelectExpertsArgs& a) { return counts_bytes(a) + best_bytes(a); }
 
-template <class A>
-bool is_finite_row(const A* z, int64_t E) {
-  int bad = 0;
-#pragma omp simd reduction(| : bad)
-  for (int64_t e = 0; e < E; ++e) bad |= !(std::fabs(z[e]) <= std::numeric_limits<A>::max());
-  return bad == 0;
-}
-
 // values[j] = what is compared for expert begin + j
 template <class A>
 struct Criterion {

@@ -19,6 +19,10 @@ constexpr A kSmallestSum = A(1e-20);
 // w[i] = the rule's weight before scaling
 template <class A>
 void weigh_row(const RouterWeightsArgs& a, const A* z, const int32_t* ids, A* w) {
+  if (!is_finite_row(z, a.E)) {  // also where no chosen logit is bad: the step must fail
+    std::fill(w, w + a.K, std::numeric_limits<A>::quiet_NaN());
+    return;
+  }
   if (a.score == Score::softmax && !a.normalize) {
     const A largest = row_max(z, a.E), sum = row_sum_exp(z, largest, a.E);
     for (int64_t i = 0; i < a.K; ++i) w[i] = vec_exp(z[ids[i]] - largest) / sum;

@@ -222,6 +222,16 @@ TEST(RouterWeights, SurviveLargeLogits) {
   expect_near(router_weights(z, ids, {}).to_vector<double>(), {0.731058579, 0.268941421}, 1e-6);
 }
 
+TEST(RouterWeights, AreNanWhereAnyLogitIsNotFinite) {
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    const Tensor z = logits({3, 2, 1, bad, 0, 2, 1, 3}, 4, DType::f32), ids = select_experts(z, 2).ids_TK;
+    for (const auto& rule : kRules) {
+      const auto w = router_weights(z, ids, rule).to_vector<double>();
+      EXPECT_TRUE(std::isnan(w[0]) && std::isnan(w[1]) && std::isfinite(w[2]) && std::isfinite(w[3]));
+    }
+  }
+}
+
 TEST(RouterWeights, OneNormalizedChoiceHasWeightScaleAndNoGradient) {
   const Tensor z = random_tensor({5, 6}, DType::f64, "logits"), ids = select_experts(z, 1).ids_TK;
   for (const Score score : {Score::softmax, Score::sigmoid}) {

@@ -13,7 +13,7 @@ struct Selection {
   Tensor ids_TK;      // i32, ascending in each row
   Tensor counts_E;    // i64, tokens per expert
   double min_margin;  // smallest gap between the last chosen and the first rejected; +inf when nothing is rejected
-  int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1 and are not counted
+  int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
 };
 
 // The k experts of each token: by logit, or with a bias by score(logit) + bias (f32). Equal values: smaller index
