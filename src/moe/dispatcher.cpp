@@ -9,6 +9,8 @@ namespace switchyard::moe {
 std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
                                             int64_t num_experts) {
   using parallel::DispatcherKind;
+  require(num_experts % experts.size() == 0, ExitCode::usage,
+          "model.moe.num_experts: {} is not a multiple of parallel.expert={}", num_experts, experts.size());
   if (kind == DispatcherKind::automatic) kind = experts.size() == 1 ? DispatcherKind::local : DispatcherKind::alltoall;
   switch (kind) {
     case DispatcherKind::allgather: return make_allgather_dispatcher(experts, num_experts);

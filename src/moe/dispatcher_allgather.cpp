@@ -48,7 +48,7 @@ class AllGatherDispatcher final : public Dispatcher {
             parallel::start_all_gather(pad(routing.probs_TK, most), group_), plan};
   }
 
-  Dispatch finish_dispatch(const InFlight& flight) const override {
+  Dispatch finish_dispatch(InFlight flight) const override {
     const int64_t rows = flight.plan->offsets.back();
     return {ops::gather_rows(parallel::finish(flight.rows), flight.plan->positions_TK, rows),
             row_weights(parallel::finish(flight.weights), flight.plan->positions_TK, rows), flight.plan};

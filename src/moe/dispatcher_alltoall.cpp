@@ -47,7 +47,7 @@ class AllToAllDispatcher final : public Dispatcher {
             plan};
   }
 
-  Dispatch finish_dispatch(const InFlight& flight) const override {
+  Dispatch finish_dispatch(InFlight flight) const override {
     const int64_t rows = flight.plan->offsets.back();
     Tensor rows_RD = parallel::finish(flight.rows), weights_R1 = parallel::finish(flight.weights);
     if (flight.plan->regroup_R1.defined()) {

@@ -20,7 +20,7 @@ class LocalDispatcher final : public Dispatcher {
             {row_weights(routing.probs_TK, plan->positions_TK, rows), nullptr},
             plan};
   }
-  Dispatch finish_dispatch(const InFlight& flight) const override {
+  Dispatch finish_dispatch(InFlight flight) const override {
     return {flight.rows.rows, flight.weights.rows, flight.plan};
   }
   parallel::Pending start_combine(const Tensor& h_RD, const Plan&) const override { return {h_RD, nullptr}; }

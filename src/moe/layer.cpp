@@ -8,8 +8,23 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace switchyard::moe {
+namespace {
+
+// counts (G, E) -> their shares of each row's sum, which is k T of the group; 0 in a group without tokens.
+Tensor shares(const Tensor& counts_GE, DType dtype) {
+  auto values = counts_GE.to_vector<double>();
+  const auto E = counts_GE.dim(1);
+  for (auto row = values.begin(); row != values.end(); row += E) {
+    const double sum = std::accumulate(row, row + E, 0.0);
+    for (auto share = row; share != row + E; ++share) *share = sum == 0 ? 0 : *share / sum;
+  }
+  return Tensor::of(values, counts_GE.shape()).to(dtype);
+}
+
+}  // namespace
 
 MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const nn::Init& in,
                    const nn::Init& out, const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher)
@@ -27,9 +42,9 @@ Tensor MoeLayer::forward(const Tensor& x_TD, Losses& losses) {
   const Routing routing = router_.forward(x_TD);
   count(routing);
   add_losses(routing, losses);
-  const Dispatcher::InFlight travelling = dispatcher_->start_dispatch(x_TD, routing);
+  Dispatcher::InFlight travelling = dispatcher_->start_dispatch(x_TD, routing);
   const Tensor shared_TD = shared(x_TD);
-  const Dispatch d = dispatcher_->finish_dispatch(travelling);
+  const Dispatch d = dispatcher_->finish_dispatch(std::move(travelling));
   const Tensor h_RD = experts_.forward(d.rows_RD, d.weights_R, d.plan->offsets);
   const Tensor y_TD = dispatcher_->finish_combine(dispatcher_->start_combine(h_RD, *d.plan), *d.plan);
   return shared_TD.defined() ? ops::add(y_TD, shared_TD) : y_TD;
@@ -55,29 +70,6 @@ void MoeLayer::count(const Routing& routing) {
   stats_.min_margin = std::min(stats_.min_margin, routing.min_margin);
 }
 
-namespace {
-
-// counts (G, E) -> c / (k T of the group), in the dtype of the logits.
-Tensor shares(const Tensor& counts_GE, DType dtype) {
-  Tensor shares_GE = Tensor::empty(counts_GE.shape(), dtype, Purpose::buffers);
-  const int64_t* counts = counts_GE.data<int64_t>();
-  const int64_t E = counts_GE.dim(1);
-  for (int64_t g = 0; g < counts_GE.dim(0); ++g) {
-    int64_t sum = 0;
-    for (int64_t e = 0; e < E; ++e) sum += counts[g * E + e];
-    for (int64_t e = 0; e < E; ++e) {
-      const double share = sum == 0 ? 0 : static_cast<double>(counts[g * E + e]) / static_cast<double>(sum);
-      if (dtype == DType::f64)
-        shares_GE.data<double>()[g * E + e] = share;
-      else
-        shares_GE.data<float>()[g * E + e] = static_cast<float>(share);
-    }
-  }
-  return shares_GE;
-}
-
-}  // namespace
-
 void MoeLayer::begin_count() { is_counting_ = true; }
 
 void MoeLayer::end_count() {
@@ -98,6 +90,8 @@ Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope) {
   if (scope == BalanceScope::micro_batch)
     return shares(ops::count_experts(routing.ids_TK, config_.num_experts, std::max<int64_t>(tokens, 1)), dtype);
   if (!step_frequencies_1E_.defined()) {  // one micro-batch per rank: this pass sees the whole step
+    check(sizes_.num_micro_batches <= data_.size(), "balance: {} micro-batches on {} ranks need a counting pass first",
+          sizes_.num_micro_batches, data_.size());
     step_frequencies_1E_ = routing.counts_E.view({1, config_.num_experts}).clone(Purpose::buffers);
     data_.all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64).wait();
   }
@@ -108,7 +102,7 @@ void MoeLayer::add_losses(const Routing& routing, Losses& losses) {
   if (!is_training_ || is_counting_) return;
   const auto tokens = std::max<int64_t>(routing.logits_TE.dim(0), 1);
   const auto routed = static_cast<double>(sizes_.routed_tokens());
-  const ops::Score score = config_.router.score == RouterScore::softmax ? ops::Score::softmax : ops::Score::sigmoid;
+  const ops::Score score = config_.router.score;
   for (const BalanceConfig& balance : config_.balance) {
     if (balance.kind == BalanceKind::z_loss) {
       losses.add(balance.kind, ops::z_loss(routing.logits_TE, routed), balance.coefficient);

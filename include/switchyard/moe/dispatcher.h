@@ -36,7 +36,7 @@ class Dispatcher {
   };
   virtual ~Dispatcher() = default;
   virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const = 0;
-  virtual Dispatch finish_dispatch(const InFlight& flight) const = 0;
+  virtual Dispatch finish_dispatch(InFlight flight) const = 0;
   virtual parallel::Pending start_combine(const Tensor& h_RD, const Plan& plan) const = 0;
   virtual Tensor finish_combine(const parallel::Pending& pending,
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
