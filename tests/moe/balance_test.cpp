@@ -1,0 +1,188 @@
+// The selection bias between steps, and the losses of a whole step, against the routing specification's numbers.
+#include "switchyard/moe/balance.h"
+
+#include "switchyard/moe/load.h"
+#include "switchyard/moe/router.h"
+#include "switchyard/ops/router.h"
+#include "tests/moe/layer_support.h"
+
+#include <algorithm>
+
+namespace switchyard::moe {
+namespace {
+
+using Counts = std::vector<int64_t>;
+
+BalanceConfig bias_config(BiasRule rule, double rate = 1e-3) {
+  return {.kind = BalanceKind::bias, .rate = rate, .rule = rule};
+}
+
+std::vector<double> updated(std::vector<float> bias, const Counts& counts, const BalanceConfig& config,
+                            RouterScore score = RouterScore::sigmoid) {
+  Tensor bias_E = Tensor::of(bias, {static_cast<int64_t>(bias.size())});
+  update_selection_bias(config, score, counts, bias_E);
+  return bias_E.to_vector<double>();
+}
+
+void expect_near(const std::vector<double>& got, const std::vector<double>& expected, double bound = 1e-8) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], bound) << "expert " << i;
+}
+
+// Golden G6: the counts of two ranks and two micro-batches, summed before the one update of the step.
+const std::vector<float> kBias{0.010f, -0.020f, 0, 0.005f};
+const Counts kCounts{10, 8, 8, 6};
+
+TEST(SelectionBias, SignRuleGivesThePublishedNumbers) {
+  expect_near(updated(kBias, kCounts, bias_config(BiasRule::sign)), {0.009, -0.02, 0, 0.006});
+}
+
+TEST(SelectionBias, ProportionalRuleGivesThePublishedNumbers) {
+  // Published per token of error; ours is relative to the mean, 8.
+  expect_near(updated(kBias, kCounts, bias_config(BiasRule::proportional, 8e-3)), {0.008, -0.02, 0, 0.007});
+}
+
+TEST(SelectionBias, AutomaticRuleFollowsTheScore) {
+  for (const auto& [score, rule] :
+       {std::pair{RouterScore::sigmoid, BiasRule::sign}, std::pair{RouterScore::softmax, BiasRule::proportional}})
+    EXPECT_EQ(updated(kBias, kCounts, bias_config(BiasRule::automatic), score),
+              updated(kBias, kCounts, bias_config(rule), score));
+}
+
+TEST(SelectionBias, StaysBitIdenticalWithoutTokensOrRate) {
+  const auto before = updated(kBias, {0, 0, 0, 0}, bias_config(BiasRule::sign));
+  EXPECT_EQ(before, (std::vector<double>(kBias.begin(), kBias.end())));
+  for (const BiasRule rule : {BiasRule::sign, BiasRule::proportional})
+    EXPECT_EQ(updated(kBias, kCounts, bias_config(rule, 0)), before);
+}
+
+TEST(SelectionBias, SignIsExactWhereTheMeanIsNoInteger) {
+  expect_near(updated({0, 0, 0}, {3, 3, 4}, bias_config(BiasRule::sign)), {0.001, 0.001, -0.001});
+}
+
+// Logits that favour some experts for every token.
+Tensor skewed_logits(int64_t T, int64_t E, std::string_view name) {
+  auto z = test::random_tensor({T, E}, DType::f32, name).to_vector<float>();
+  for (size_t i = 0; i < z.size(); ++i) z[i] += 0.1f * static_cast<float>(i % static_cast<size_t>(E));
+  return Tensor::of(z, {T, E});
+}
+
+TEST(SelectionBias, EvensOutASkewedRouter) {
+  const int64_t T = 600, E = 16, K = 2;
+  const test::Threads one(1);
+  for (const RouterScore score : {RouterScore::sigmoid, RouterScore::softmax}) {
+    const Tensor logits = skewed_logits(T, E, "skew");
+    Tensor bias_E = Tensor::zeros({E}, DType::f32);
+    EXPECT_GT(load_of(ops::select_experts(logits, K, bias_E, score).counts_E.to_vector<int64_t>()).max_over_mean, 1.5);
+    for (int step = 0; step < 1000; ++step) {
+      const auto counts = ops::select_experts(logits, K, bias_E, score).counts_E.to_vector<int64_t>();
+      update_selection_bias(bias_config(BiasRule::automatic), score, counts, bias_E);
+    }
+    EXPECT_LT(load_of(ops::select_experts(logits, K, bias_E, score).counts_E.to_vector<int64_t>()).max_over_mean, 1.1);
+  }
+}
+
+MoeConfig biased_config() {
+  MoeConfig config = test::busy_config();
+  config.router.score = RouterScore::sigmoid;
+  config.balance = {bias_config(BiasRule::automatic, 0.5)};
+  return config;
+}
+
+TEST(SelectionBias, ChangesTheChoiceButNotTheWeights) {
+  Router router("router", 4, biased_config(), {});
+  nn::Parameters parameters;
+  router.parameters(parameters);
+  parameters[0]->value = test::random_tensor({8, 4}, DType::f64, "w");
+  const Tensor x = test::random_tensor({30, 4}, DType::f64, "x");
+  const std::vector<size_t> chosen{2, 5, 7};
+  for (const size_t e : chosen) router.bias_E().data<float>()[e] = 10;
+  const Routing routing = router.forward(x);
+  const auto z = routing.logits_TE.to_vector<double>(), probs = routing.probs_TK.to_vector<double>();
+  for (size_t t = 0; t < 30; ++t) {
+    double sum = 0;
+    for (const size_t e : chosen) sum += 1 / (1 + std::exp(-z[t * 8 + e]));
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_NEAR(probs[t * 3 + i], 1.5 / (1 + std::exp(-z[t * 8 + chosen[i]])) / sum, 1e-14);
+  }
+}
+
+TEST(SelectionBias, FollowsTheCountsOfAllRanksOnce) {
+  std::mutex mutex;
+  std::vector<std::vector<double>> biases;
+  for (const int ranks : {1, 2, 4}) {
+    test::run_ranks(ranks, [&](comm::World& world) {
+      test::TrainedLayer trained(world, {}, biased_config(), 5);
+      const Tensor x = test::random_tensor({24, 5}, DType::f64, "x");
+      Losses losses;
+      trained.layer.begin_step({3, 8, 4});
+      for (int64_t j = world.rank(); j < 4; j += world.size())
+        trained.layer.forward(x.slice(0, 6 * j, 6 * j + 6), losses);
+      trained.layer.end_step();
+      EXPECT_TRUE(losses.terms().empty());
+      Counts counts = trained.layer.stats().counts_E;
+      world.all().all_reduce(counts.data(), 8, DType::i64).wait();
+      trained.layer.update_bias(counts);
+      const std::lock_guard lock(mutex);
+      biases.push_back(trained.layer.router().bias_E().to_vector<double>());
+    });
+  }
+  for (const auto& bias : biases) EXPECT_EQ(bias, biases[0]);
+  EXPECT_GT(*std::max_element(biases[0].begin(), biases[0].end()), 0.4);
+}
+
+// Golden G11: two ranks x two micro-batches of two tokens, E = 2, k = 1; the numbers are probabilities of expert 0.
+double step_loss(BalanceScope scope, int ranks) {
+  MoeConfig config;
+  config.num_experts = 2;
+  config.top_k = 1;
+  config.intermediate_size = 1;
+  config.shared.num_experts = 0;
+  config.balance = {{.scope = scope, .coefficient = 1}};
+  // Published by rank; a micro-batch of the step is block 2 step + rank here.
+  const std::vector<double> probabilities{.9, .8, .3, .6, .7, .4, .2, .9};
+  std::vector<double> x;
+  for (const double p : probabilities) x.insert(x.end(), {std::log(p), std::log(1 - p)});
+  const Tensor x_TD = Tensor::of(x, {8, 2});
+  double sum = 0;
+  std::mutex mutex;
+  test::run_ranks(ranks, [&](comm::World& world) {
+    test::TrainedLayer trained(world, {}, config, 2);
+    trained.parameters[0]->value.copy_from(Tensor::of(std::vector<double>{1, 0, 0, 1}, {2, 2}));
+    MoeLayer& layer = trained.layer;
+    auto pass = [&] {
+      Losses losses;
+      for (int64_t j = world.rank(); j < 4; j += world.size()) layer.forward(x_TD.slice(0, 2 * j, 2 * j + 2), losses);
+      return losses;
+    };
+    layer.begin_step({2, 4, 4});
+    if (ranks < 4) {
+      layer.begin_count();
+      pass();
+      layer.end_count();
+    }
+    const Losses losses = pass();
+    const std::lock_guard lock(mutex);
+    for (const auto& term : losses.terms()) sum += term.value.item();
+  });
+  return sum;
+}
+
+TEST(BalanceScope, GivesThePublishedNumbersInEveryLayout) {
+  for (const int ranks : {1, 2, 4}) {
+    EXPECT_NEAR(step_loss(BalanceScope::micro_batch, ranks), 1.175, 1e-12);
+    EXPECT_NEAR(step_loss(BalanceScope::sequence, ranks), 1.175, 1e-12);  // sequences of two tokens
+    EXPECT_NEAR(step_loss(BalanceScope::global_batch, ranks), 1.05, 1e-12);
+  }
+}
+
+TEST(BalanceScope, GlobalBatchRefusesSeveralMicroBatchesThatWereNotCounted) {
+  comm::World world = comm::World::self();
+  test::TrainedLayer trained(world, {}, test::busy_config(), 5);
+  trained.layer.begin_step({3, 8, 4});
+  Losses losses;
+  EXPECT_THROW(trained.layer.forward(test::random_tensor({6, 5}, DType::f64, "x"), losses), Error);
+}
+
+}  // namespace
+}  // namespace switchyard::moe
