@@ -9,6 +9,13 @@
 namespace switchyard::data {
 namespace {
 
+// How far a source is behind its share. The product is rounded before the subtraction, as in the reference: `volatile`
+// keeps the compiler from fusing the two, which would decide near-ties differently, and by processor.
+double behind_share(double weight, double samples, int64_t taken) {
+  const volatile double share = weight * samples;
+  return share - static_cast<double>(taken);
+}
+
 // numpy's pairwise sum, which the reference normalises weights with: eight running sums up to 128 terms, halves above.
 double pairwise_sum(const double* x, size_t n) {
   if (n < 8) {
@@ -77,9 +84,9 @@ Blend::Pick Blend::at(int64_t sample) {
   for (; next_ <= sample; ++next_) {
     const auto s = static_cast<double>(std::max<int64_t>(next_, 1));
     size_t best = 0;
-    double furthest = weights_[0] * s - static_cast<double>(taken_[0]);
+    double furthest = behind_share(weights_[0], s, taken_[0]);
     for (size_t i = 1; i < weights_.size(); ++i) {
-      const double behind = weights_[i] * s - static_cast<double>(taken_[i]);
+      const double behind = behind_share(weights_[i], s, taken_[i]);
       if (behind > furthest) furthest = behind, best = i;
     }
     pick = {static_cast<int64_t>(best), taken_[best]++};
