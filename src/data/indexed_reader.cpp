@@ -1,35 +1,12 @@
 // Reading token files: plain reads at an offset. A mapped file that shrinks would kill the process; a read reports it.
+#include "content_hash.h"
 #include "index_file.h"
-
-#include <xxhash.h>
 
 #include <algorithm>
 #include <filesystem>
 
 namespace switchyard::data {
 namespace {
-
-struct HashState {
-  XXH3_state_t* state = XXH3_createState();
-  HashState() {
-    check(state != nullptr, "no memory for a hash");
-    XXH3_128bits_reset(state);
-  }
-  ~HashState() { XXH3_freeState(state); }
-  HashState(const HashState&) = delete;
-  HashState& operator=(const HashState&) = delete;
-  void add(const void* bytes, size_t size) { XXH3_128bits_update(state, bytes, size); }
-  std::string hex() const {
-    const XXH128_hash_t hash = XXH3_128bits_digest(state);
-    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-  }
-};
-
-std::string hash_of(const std::string& bytes) {
-  HashState hash;
-  hash.add(bytes.data(), bytes.size());
-  return hash.hex();
-}
 
 template <class T>
 void widen(const std::string& bytes, std::span<int32_t> out, const std::string& path, int64_t first_byte) {
@@ -118,20 +95,7 @@ void IndexedTokens::read_run(int64_t byte, std::span<int32_t> out) const {
 }
 
 std::string IndexedTokens::fingerprint() const {
-  constexpr int64_t kWhole = int64_t{1} << 30, kBlock = 64 << 10, kBlocks = kWhole / kBlock;
-  HashState hash;
-  std::string block(kBlock, '\0');
-  auto add = [&](int64_t offset, int64_t bytes) {
-    bin_.read_at(offset, block.data(), bytes);
-    hash.add(block.data(), static_cast<size_t>(bytes));
-  };
-  if (bin_bytes_ <= kWhole) {
-    for (int64_t offset = 0; offset < bin_bytes_; offset += kBlock) add(offset, std::min(kBlock, bin_bytes_ - offset));
-  } else {
-    const double stride = static_cast<double>(bin_bytes_ - kBlock) / static_cast<double>(kBlocks - 1);
-    for (int64_t i = 0; i < kBlocks; ++i) add(static_cast<int64_t>(stride * static_cast<double>(i)), kBlock);
-  }
-  return fmt::format("idx:{} bin:{}:{}", index_hash_, bin_bytes_, hash.hex());
+  return fmt::format("idx:{} bin:{}:{}", index_hash_, bin_bytes_, hash_of(bin_, bin_bytes_));
 }
 
 }  // namespace switchyard::data

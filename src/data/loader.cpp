@@ -1,6 +1,7 @@
 // From sample numbers to tensors.
 #include "switchyard/data/loader.h"
 
+#include "source.h"
 #include "switchyard/base/error.h"
 
 #include <xxhash.h>
@@ -18,22 +19,17 @@ std::vector<double> weights_of(const std::vector<SourceConfig>& sources) {
 
 }  // namespace
 
-Source::Source(const SourceConfig& config, int64_t sequence_length)
-    : tokens_(config.path),
-      sequence_length_(sequence_length),
-      num_samples_((tokens_.num_tokens() - 1) / sequence_length) {
-  require(num_samples_ >= 1, ExitCode::input,
-          "{}.bin: {} tokens are too few for one sample of data.sequence_length={} + 1", config.path,
-          tokens_.num_tokens(), sequence_length);
-}
-
 Loader::Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed)
     : config_(config),
       vocab_size_(vocab_size),
       seed_(seed),
       tokenizer_(make_tokenizer(config.tokenizer)),
       blend_(weights_of(config.train)) {
-  for (const SourceConfig& source : config.train) sources_.emplace_back(source, config.sequence_length);
+  for (const SourceConfig& source : config.train) {
+    sources_.push_back(open_source(source, config.sequence_length));
+    require(sources_.back()->fixed_batch() == 0 || config.train.size() == 1, ExitCode::usage,
+            "data: {} fixes the batch of every step, so it cannot be blended with other sources", source.path);
+  }
 }
 
 Batch Loader::make_batch(int64_t rows) const {
@@ -47,36 +43,46 @@ Batch Loader::make_batch(int64_t rows) const {
 }
 
 void Loader::fill_row(Batch& batch, int64_t row, const Source& source, int64_t sample) const {
-  const int64_t S = config_.sequence_length;
-  std::vector<int32_t> ids(static_cast<size_t>(S) + 1);
-  source.read(sample, ids);
-  for (size_t i = 0; i < ids.size(); ++i)
-    require(ids[i] < vocab_size_, ExitCode::input, "{}.bin: token {} is id {}, but the model's vocabulary has {}",
-            source.tokens().prefix(), sample * S + static_cast<int64_t>(i), ids[i], vocab_size_);
-  std::copy_n(ids.begin(), S, batch.tokens_BS.data<int32_t>() + row * S);
-  std::copy_n(ids.begin() + 1, S, batch.targets_BS.data<int32_t>() + row * S);
-  if (config_.document_mask) {
-    int32_t document = 0;
-    for (int64_t i = 0; i < S; ++i) {
-      batch.document_BS.data<int32_t>()[row * S + i] = document;
-      document += ids[static_cast<size_t>(i)] == tokenizer_->end_of_document();
-    }
+  const auto S = static_cast<size_t>(config_.sequence_length), at = static_cast<size_t>(row) * S;
+  const auto row_of = [&](const Tensor& t) { return std::span(t.data<int32_t>() + at, S); };
+  SampleView view{row_of(batch.tokens_BS), row_of(batch.targets_BS), {}};
+  if (config_.document_mask) view.documents_S = row_of(batch.document_BS);
+  source.read(sample, view);
+  for (size_t i = 0; i < S; ++i) {
+    const int32_t id = std::max(view.tokens_S[i], view.targets_S[i]);
+    require(id < vocab_size_, ExitCode::input, "{}: sample {}, position {}: id {}, but the model's vocabulary has {}",
+            source.path(), sample, i, id, vocab_size_);
+    batch.loss_tokens += view.targets_S[i] >= 0;
   }
-  batch.sample_hashes[static_cast<size_t>(row)] = XXH3_64bits(ids.data(), ids.size() * sizeof(int32_t));
-  batch.loss_tokens += S;
-  batch.text_bytes += tokenizer_->text_bytes(std::span<const int32_t>(ids).subspan(1));
+  batch.sample_hashes[static_cast<size_t>(row)] = XXH3_64bits(view.tokens_S.data(), view.tokens_S.size_bytes());
+  batch.text_bytes += tokenizer_->text_bytes(view.targets_S);
+}
+
+void Loader::check_fixed_batch(int64_t consumed_samples, int64_t global_batch) const {
+  const Source& source = *sources_[0];
+  const int64_t batch = source.fixed_batch();
+  if (batch == 0) return;
+  require(batch == global_batch, ExitCode::usage, "train.global_batch_size={}, but {} holds {} sequences a step",
+          global_batch, source.path(), batch);
+  require(consumed_samples + global_batch <= source.num_samples(), ExitCode::usage,
+          "{} holds {} steps, and step {} is asked for: reduce train.steps", source.path(),
+          source.num_samples() / batch, consumed_samples / batch + 1);
 }
 
 std::vector<Batch> Loader::step(int64_t consumed_samples, int64_t global_batch, int64_t micro_batch, int rank,
                                 int ranks) {
+  check(global_batch % (micro_batch * ranks) == 0, "a global batch of {} in micro-batches of {} over {} ranks",
+        global_batch, micro_batch, ranks);
+  check_fixed_batch(consumed_samples, global_batch);
   std::vector<Batch> batches;
   for (int64_t j = rank; j < global_batch / micro_batch; j += ranks) {
     Batch batch = make_batch(micro_batch);
     for (int64_t row = 0; row < micro_batch; ++row) {
       const auto [source, index] = blend_.at(consumed_samples + j * micro_batch + row);
-      const Source& from = sources_[static_cast<size_t>(source)];
+      const Source& from = *sources_[static_cast<size_t>(source)];
       const int64_t n = from.num_samples();
-      fill_row(batch, row, from, Permutation(seed_, source, index / n, n)(index % n));
+      const bool keeps_order = from.fixed_batch() > 0;
+      fill_row(batch, row, from, keeps_order ? index : Permutation(seed_, source, index / n, n)(index % n));
     }
     batches.push_back(std::move(batch));
   }
@@ -91,8 +97,8 @@ std::vector<Batch> Loader::in_order(int64_t first, int64_t count, int64_t micro_
     for (int64_t row = 0; row < batch.tokens_BS.dim(0); ++row, ++first) {
       int64_t sample = first;
       auto source = sources_.begin();
-      while (sample >= source->num_samples()) sample -= source++->num_samples();
-      fill_row(batch, row, *source, sample);
+      while (sample >= (*source)->num_samples()) sample -= (*source++)->num_samples();
+      fill_row(batch, row, **source, sample);
     }
     batches.push_back(std::move(batch));
   }
@@ -101,14 +107,14 @@ std::vector<Batch> Loader::in_order(int64_t first, int64_t count, int64_t micro_
 
 int64_t Loader::num_samples() const {
   int64_t total = 0;
-  for (const Source& source : sources_) total += source.num_samples();
+  for (const auto& source : sources_) total += source->num_samples();
   return total;
 }
 
 std::string Loader::fingerprint() const {
   std::string text = fmt::format("tokenizer {} sequence_length {}", tokenizer_->fingerprint(), config_.sequence_length);
   for (size_t i = 0; i < sources_.size(); ++i)
-    text += fmt::format("; {} x {}", config_.train[i].weight, sources_[i].tokens().fingerprint());
+    text += fmt::format("; {} x {}", config_.train[i].weight, sources_[i]->fingerprint());
   return text;
 }
 

@@ -143,13 +143,10 @@ class ZstdStream : public PackedStream {
  public:
   ZstdStream(File file, const ReadLimits& limits) : PackedStream(std::move(file), limits) {
     check(state_ != nullptr, "zstd has no memory");
-    const size_t result = ZSTD_DCtx_setParameter(state_, ZSTD_d_windowLogMax, limits.zstd_window_log);
+    const size_t result = ZSTD_DCtx_setParameter(state_.get(), ZSTD_d_windowLogMax, limits.zstd_window_log);
     require(!ZSTD_isError(result), ExitCode::usage, "zstd window log {}: {}; accepted: 10 to 31",
             limits.zstd_window_log, ZSTD_getErrorName(result));
   }
-  ~ZstdStream() override { ZSTD_freeDCtx(state_); }
-  ZstdStream(const ZstdStream&) = delete;
-  ZstdStream& operator=(const ZstdStream&) = delete;
 
  private:
   int64_t unpack(char* out, int64_t bytes) override {
@@ -159,7 +156,7 @@ class ZstdStream : public PackedStream {
       const bool has_input = refill();
       if (!has_input && is_complete_) return 0;
       ZSTD_inBuffer from{next_, static_cast<size_t>(available_), 0};
-      const size_t result = ZSTD_decompressStream(state_, &to, &from);
+      const size_t result = ZSTD_decompressStream(state_.get(), &to, &from);
       next_ += from.pos;
       available_ -= static_cast<int64_t>(from.pos);
       if (ZSTD_isError(result)) refuse_frame(result);
@@ -176,7 +173,7 @@ class ZstdStream : public PackedStream {
            limits().zstd_window_log);
   }
 
-  ZSTD_DCtx* state_ = ZSTD_createDCtx();
+  std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> state_{ZSTD_createDCtx(), ZSTD_freeDCtx};
   bool is_complete_ = false;  // a frame has ended and none has begun; a file of no frame at all is cut
 };
 

@@ -1,6 +1,9 @@
 // A step's samples do not depend on the number of ranks; targets are the next tokens.
 #include "switchyard/data/loader.h"
 
+#include "switchyard/data/indexed.h"
+#include "tests/support/scratch.h"
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -82,12 +85,23 @@ TEST_F(LoaderTest, EveryEpochVisitsEverySampleOnce) {
   EXPECT_EQ(epochs[0], epochs[1]);
 }
 
-TEST_F(LoaderTest, DocumentMaskCountsDocumentsFromTheirEnds) {
-  config_.document_mask = true;
-  config_.sequence_length = 12;
-  Loader loader(config_, 257, 1);
-  const Batch batch = loader.in_order(0, 1, 1).at(0);
-  EXPECT_EQ(batch.document_BS.to_vector<int32_t>(), (std::vector<int32_t>{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1}));
+TEST_F(LoaderTest, DocumentsFollowTheIndexAlsoWithoutEndTokens) {
+  const test::Scratch scratch;
+  IndexedWriter writer(scratch.path("t"), TokenType::u16);
+  for (const std::vector<int32_t>& document : {std::vector{1, 2, 3}, {}, {4, 5, 6, 7}, {8}, {}, {9, 10, 11, 12, 13}}) {
+    writer.add_sequence(document);
+    writer.end_document();
+  }
+  writer.commit();
+  DataConfig config;
+  config.sequence_length = 6;
+  config.document_mask = true;
+  config.train = {{scratch.path("t"), 1}};
+  const auto batches = Loader(config, 257, 1).in_order(0, 10, 1);
+  ASSERT_EQ(batches.size(), 2u);
+  EXPECT_EQ(batches[0].document_BS.to_vector<int32_t>(), (std::vector<int32_t>{0, 0, 0, 1, 1, 1}));
+  EXPECT_EQ(batches[1].tokens_BS.to_vector<int32_t>(), (std::vector<int32_t>{7, 8, 9, 10, 11, 12}));
+  EXPECT_EQ(batches[1].document_BS.to_vector<int32_t>(), (std::vector<int32_t>{0, 1, 2, 2, 2, 2}));
 }
 
 TEST_F(LoaderTest, ASourceWithoutASampleAndAnIdOutsideTheVocabularyAreInputErrors) {

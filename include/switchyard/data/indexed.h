@@ -35,8 +35,7 @@ class IndexedTokens {
   // Tokens [first, first + out.size()). An id that i32 cannot hold, or below 0, is Error(input).
   void read(int64_t first, std::span<int32_t> out) const;
 
-  // Hash of the whole .idx, of the .bin's size, and of its content: all of it up to 1 GiB, else 64 KiB at each of
-  // 16,384 places spread evenly from the first byte to the last.
+  // Hash of the whole .idx, size of the .bin, and hash of the .bin's content: all of it up to 1 GiB, else samples.
   std::string fingerprint() const;
 
  private:

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "switchyard/data/config.h"
-#include "switchyard/data/indexed.h"
 #include "switchyard/data/order.h"
 #include "switchyard/data/tokenizer.h"
 #include "switchyard/tensor/tensor.h"
@@ -20,28 +19,15 @@ struct Batch {
   int64_t text_bytes = 0;               // bytes of text that the targets stand for
 };
 
-// A source of samples: sample k of T tokens is tokens [k S, k S + S], so n = (T - 1) / S.
-class Source {
- public:
-  Source(const SourceConfig& config, int64_t sequence_length);
-  int64_t num_samples() const { return num_samples_; }
-  const IndexedTokens& tokens() const { return tokens_; }
-  void read(int64_t sample, std::span<int32_t> ids) const {
-    tokens_.read(sample * sequence_length_, ids);
-  }  // S + 1 ids
-
- private:
-  IndexedTokens tokens_;
-  int64_t sequence_length_, num_samples_;
-};
+class Source;  // token files, or batches made beforehand
 
 class Loader {
  public:
-  // Throws Error(input) for a source that is too short for one sample.
+  // Throws Error(input) for a source that is broken or too short for one sample.
   Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed);
 
   // Micro-batches of data rank `rank` of `ranks`: j = a ranks + rank for a = 0, 1, ..., of micro_batch_size consecutive
-  // samples from `consumed_samples` on.
+  // samples from `consumed_samples` on. A file of batches has an end: beyond it is Error(usage).
   std::vector<Batch> step(int64_t consumed_samples, int64_t global_batch, int64_t micro_batch, int rank, int ranks);
 
   // Held-out samples [first, first + count) in file order, source after source; the last batch may be smaller.
@@ -53,12 +39,13 @@ class Loader {
  private:
   Batch make_batch(int64_t rows) const;
   void fill_row(Batch& batch, int64_t row, const Source& source, int64_t sample) const;
+  void check_fixed_batch(int64_t consumed_samples, int64_t global_batch) const;
 
   DataConfig config_;
   int64_t vocab_size_;
   uint64_t seed_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::vector<Source> sources_;
+  std::vector<std::shared_ptr<const Source>> sources_;
   Blend blend_;
 };
 
