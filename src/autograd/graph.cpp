@@ -33,6 +33,7 @@ std::vector<std::shared_ptr<Node>> reachable_newest_first(const Tensors& roots) 
   return found;
 }
 
+// Adds into the memory of `sum` if nobody else holds it, else into new memory: gradients may be shared by consumers.
 void add_into(Tensor& sum, const Tensor& term) {
   if (!sum.defined()) {
     sum = term;
@@ -40,15 +41,16 @@ void add_into(Tensor& sum, const Tensor& term) {
   }
   check(sum.shape() == term.shape() && sum.dtype() == term.dtype(), "gradients of shape {} and {} meet",
         to_string(sum.shape()), to_string(term.shape()));
-  // A fresh tensor: `sum` may be shared with another consumer.
   const Tensor a = sum.contiguous(), b = term.contiguous();
-  Tensor out = Tensor::empty(sum.shape(), sum.dtype());
+  const bool is_own = sum.storage().use_count() == (a.storage() == sum.storage() ? 2 : 1);
+  Tensor out = is_own && a.storage() == sum.storage() ? a : Tensor::empty(sum.shape(), sum.dtype());
   on_floating(sum.dtype(), [&](auto t) {
     using T = decltype(t);
     using A = accumulate_t<T>;
     const T *pa = a.data<T>(), *pb = b.data<T>();
     T* po = out.data<T>();
     parallel_ranges(out.numel(), 1 << 15, [&](int64_t begin, int64_t end, int) {
+#pragma omp simd
       for (int64_t i = begin; i < end; ++i) po[i] = T(static_cast<A>(pa[i]) + static_cast<A>(pb[i]));
     });
   });
@@ -68,13 +70,17 @@ void write_leaf(Leaf& leaf, const Tensor& grad) {
   leaf.is_written = true;
 }
 
-void send(const Edge& edge, const Tensor& grad) {
+void send(const Edge& edge, Tensor grad) {
   if (!grad.defined()) return;
   if (edge.leaf) return write_leaf(*edge.leaf, grad);
   if (!edge.node) return;
   auto& douts = edge.node->douts;
   if (douts.size() <= static_cast<size_t>(edge.output)) douts.resize(static_cast<size_t>(edge.output) + 1);
-  add_into(douts[static_cast<size_t>(edge.output)], grad);
+  Tensor& dout = douts[static_cast<size_t>(edge.output)];
+  if (dout.defined())
+    add_into(dout, grad);
+  else
+    dout = std::move(grad);
 }
 
 void count_uses(const std::vector<std::shared_ptr<Node>>& nodes, int change) {
@@ -93,7 +99,7 @@ void run_node(Node& node) {
     state().running = outer;
     check(grads.size() <= node.inputs.size(), "{}: {} gradients for {} inputs", node.name, grads.size(),
           node.inputs.size());
-    for (size_t i = 0; i < grads.size(); ++i) send(node.inputs[i], grads[i]);
+    for (size_t i = 0; i < grads.size(); ++i) send(node.inputs[i], std::move(grads[i]));
   }
   node.release();
   node.douts.clear();
