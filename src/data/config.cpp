@@ -1,15 +1,14 @@
 // Rules of the `data` section.
 #include "switchyard/data/config.h"
 
-#include <string_view>
+#include <algorithm>
 
 namespace switchyard::data {
 
-void SourceConfig::validate() const {
-  config::expect(!path.empty(), "path", "is empty; accepted: the prefix of a .bin/.idx pair");
-  config::expect(
-      !std::string_view(path).ends_with(".safetensors"), "path",
-      "'{}': batches from a safetensors file are not built yet; accepted now: the prefix of a .bin/.idx pair", path);
+void DataConfig::validate() const {
+  const bool has_batches = std::ranges::any_of(train, &SourceConfig::is_batch_file);
+  config::expect(!has_batches || train.size() == 1, "train",
+                 "a file of batches among {} sources; it holds whole steps and stands alone", train.size());
 }
 
 int64_t DataConfig::tokenizer_size() const {

@@ -84,6 +84,7 @@ TEST(Experiment, VocabularyFollowsTheTokenizer) {
   EXPECT_EQ(with({}).config.model.vocab_size, 320);
   EXPECT_EQ(with({"model.vocab_multiple=1"}).config.model.vocab_size, 257);
   EXPECT_EQ(with({"model.vocab_size=300"}).config.model.vocab_size, 300);
+  EXPECT_EQ(with({"model.vocab_size=96", "data.train=[{path: batches.safetensors}]"}).config.model.vocab_size, 96);
   EXPECT_NE(with({}).resolved().find("257 tokens of byte, rounded up"), std::string::npos);
 }
 
@@ -146,7 +147,6 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"parallel.pipeline_schedule=zero_bubble"}, {"'zero_bubble' is not built yet", "1f1b"}},
       {{"parallel.virtual_stages=2"}, {"parallel.virtual_stages: 2", "is not built yet"}},
       {{"data.tokenizer=tokenizer.json"}, {"data.tokenizer: tokenizer.json", "is not built yet", "byte"}},
-      {{"data.train=[{path: batches.safetensors}]"}, {"data.train[0].path: 'batches.safetensors'", "not built yet"}},
       {{"checkpoint.async=true"}, {"checkpoint.async: true: asynchronous saving is not built yet", "false"}},
       {{"metrics.tensorboard=true"}, {"metrics.tensorboard: true", "is not built yet", "false"}},
   };
@@ -181,6 +181,7 @@ TEST(Experiment, ValuesThatDoNotFitAreRefusedWithBothNumbers) {
       {{"schedule={kind: step, boundaries: [5, 5]}"}, {"schedule.boundaries: 5 does not come after 5"}},
       {{"schedule={kind: inverse_sqrt, warmup_steps: 0}"}, {"schedule.warmup_steps", "inverse_sqrt"}},
       {{"schedule.decay_steps=3"}, {"schedule.decay_steps: belongs to kind wsd"}},
+      {{"data.train=[{path: a.safetensors}, {path: b}]"}, {"data.train", "2 sources"}},
       {{"data.train=[{path: ''}]"}, {"data.train[0].path: is empty"}},
   };
   for (const Row& row : rows) expect_refused([&] { with(row.overrides); }, row.pieces, row.overrides.front());

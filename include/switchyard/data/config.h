@@ -12,11 +12,13 @@ struct SourceConfig {
   std::string path = {};
   double weight = 1.0;
 
+  bool is_batch_file() const { return path.ends_with(".safetensors"); }
   void fields(auto& f) {
-    f("path", path, "prefix of a .bin/.idx pair", {.required = true});
+    f("path", path,
+      "prefix of a .bin/.idx pair; or one .safetensors with input_ids and labels [N, B, S], row n is step n",
+      {.required = true});
     f("weight", weight, "share of samples, relative to the other sources", {.above = 0});
   }
-  void validate() const;
   bool operator==(const SourceConfig&) const = default;
 };
 
@@ -35,6 +37,7 @@ struct DataConfig {
     f("valid", valid, "held-out text; none: no evaluation");
     f("document_mask", document_mask, "attention does not cross documents");
   }
+  void validate() const;
   bool operator==(const DataConfig&) const = default;
 };
 
