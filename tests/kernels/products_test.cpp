@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -40,10 +39,12 @@ class Buffer {
   void* raw() const { return data_.get(); }
   int64_t bytes() const { return count_ * size_of(dtype_); }
   DType dtype() const { return dtype_; }
-  double operator[](int64_t i) const {
-    double value = 0;
-    on_floating(dtype_, [&](auto t) { value = widen(static_cast<const decltype(t)*>(raw())[i]); });
-    return value;
+  std::vector<double> values() const {
+    std::vector<double> values(static_cast<size_t>(count_));
+    on_floating(dtype_, [&](auto t) {
+      for (size_t i = 0; i < values.size(); ++i) values[i] = widen(static_cast<const decltype(t)*>(raw())[i]);
+    });
+    return values;
   }
   void set(int64_t i, double value) {
     on_floating(dtype_, [&](auto t) {
@@ -80,7 +81,7 @@ const std::vector<Row> kTable = {
     {.N = 12, .K = 10, .rows = {1200}, .why = "several blocks of summed rows"},
     {.N = 600, .K = 9, .rows = {70}, .why = "a panel of outputs and a narrower one"},
     {.N = 16, .K = 16, .rows = {0, 0}, .why = "no rows at all"},
-    {.N = 300, .K = 1500, .rows = {40}, .why = "a long sum"},
+    {.N = 130, .K = 1500, .rows = {20}, .why = "a long sum"},
 };
 
 std::vector<int64_t> offsets_of(const std::vector<int64_t>& rows) {
@@ -153,21 +154,22 @@ void add_product(const Case& c, const Buffer& dw, bool accumulate) {
 std::vector<double> expected_rows(const Case& c, RowProduct which) {
   const bool is_forward = which == RowProduct::forward;
   const int64_t out = is_forward ? c.N : c.K, in = is_forward ? c.K : c.N;
+  const auto rows = (is_forward ? c.x : c.dy).values(), w = c.w.values();
   std::vector<double> y(static_cast<size_t>(c.R * out));
   for (int64_t g = 0; g < c.G; ++g)
     for (int64_t r = c.offsets[g]; r < c.offsets[g + 1]; ++r)
       for (int64_t o = 0; o < out; ++o)
         for (int64_t i = 0; i < in; ++i)
-          y[r * out + o] += is_forward ? c.x[r * in + i] * c.w[(g * c.N + o) * c.K + i]
-                                       : c.dy[r * in + i] * c.w[(g * c.N + i) * c.K + o];
+          y[r * out + o] += rows[r * in + i] * w[is_forward ? (g * c.N + o) * c.K + i : (g * c.N + i) * c.K + o];
   return y;
 }
 std::vector<double> expected_weights(const Case& c) {
+  const auto dy = c.dy.values(), x = c.x.values();
   std::vector<double> dw(static_cast<size_t>(c.G * c.N * c.K));
   for (int64_t g = 0; g < c.G; ++g)
     for (int64_t r = c.offsets[g]; r < c.offsets[g + 1]; ++r)
       for (int64_t n = 0; n < c.N; ++n)
-        for (int64_t k = 0; k < c.K; ++k) dw[(g * c.N + n) * c.K + k] += c.dy[r * c.N + n] * c.x[r * c.K + k];
+        for (int64_t k = 0; k < c.K; ++k) dw[(g * c.N + n) * c.K + k] += dy[r * c.N + n] * x[r * c.K + k];
   return dw;
 }
 
@@ -175,9 +177,10 @@ std::vector<double> expected_weights(const Case& c) {
 void expect_close(const Buffer& got, const std::vector<double>& expected, int64_t terms, double times = 1) {
   const double eps = got.dtype() == DType::f64 ? 1e-16 : got.dtype() == DType::f32 ? 6e-8 : 4e-3;
   const double summing = got.dtype() == DType::f64 ? 1e-16 : 6e-8;
+  const auto values = got.values();
   for (size_t i = 0; i < expected.size(); ++i) {
     const double bound = 2 * eps * std::abs(times * expected[i]) + 2 * summing * static_cast<double>(terms) + 1e-15;
-    ASSERT_NEAR(got[static_cast<int64_t>(i)], times * expected[i], bound) << "element " << i;
+    ASSERT_NEAR(values[i], times * expected[i], bound) << "element " << i;
   }
 }
 
@@ -206,17 +209,22 @@ class Pretend {
   Pretend& operator=(const Pretend&) = delete;
 };
 
+bool has_wide_kernels() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
+
 TEST(Products, RowProductsMatchLoops) {
   for (const Row& row : kTable)
-    for (const Format& format : kFormats)
-      for (const RowProduct which : {RowProduct::forward, RowProduct::input_gradient})
+    for (const Format& format : kFormats) {
+      const Pretend pretend(format.pretends);
+      const Case c(row, format.dtype);
+      for (const RowProduct which : {RowProduct::forward, RowProduct::input_gradient}) {
+        const auto expected = expected_rows(c, which);
         for (const bool is_packed : {false, true}) {
           SCOPED_TRACE(std::string(row.why) + ", " + text_of(format) + (is_packed ? ", packed" : ", plain") +
                        (which == RowProduct::forward ? ", forward" : ", input gradient"));
-          const Pretend pretend(format.pretends);
-          const Case c(row, format.dtype);
-          expect_close(product(c, which, format.out_dtype, is_packed), expected_rows(c, which), std::max(row.N, row.K));
+          expect_close(product(c, which, format.out_dtype, is_packed), expected, std::max(row.N, row.K));
         }
+      }
+    }
 }
 
 TEST(Products, WeightGradientIsAssignedThenAdded) {
@@ -237,7 +245,7 @@ TEST(Products, WeightGradientIsAssignedThenAdded) {
 
 // A row alone, and the same row anywhere in groups of any size.
 TEST(Products, ARowHasTheSameBitsWhereverItLies) {
-  if (!__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "the library's older kernels add up in other orders";
+  if (!has_wide_kernels()) GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
   for (const Format& format : kFormats)
     for (const RowProduct which : {RowProduct::forward, RowProduct::input_gradient}) {
       SCOPED_TRACE(text_of(format));
@@ -259,6 +267,7 @@ TEST(Products, ARowHasTheSameBitsWhereverItLies) {
 }
 
 TEST(Products, ResultsDoNotDependOnTheNumberOfThreads) {
+  if (!has_wide_kernels()) GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
   const int before = num_threads();
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     const Case c({.N = 528, .K = 40, .rows = {700, 3, 0, 90}, .why = ""}, dtype);
