@@ -213,7 +213,7 @@ ExitCode run_training(const Experiment& experiment, comm::World& world, const st
   const ExperimentConfig& config = experiment.config;
   const std::string& dir = config.run.dir;
   world.set_ranks_per_node(config.parallel.ranks_per_node);
-  parallel::check_world(config.parallel, world.size());
+  check_world(config, world.size());
   install_stop_handlers();
   std::unique_ptr<checkpoint::RunLock> lock;
   checkpoint::on_rank_zero(world.all(), [&] {
