@@ -16,7 +16,7 @@ int64_t end_of(const Bucket& bucket) {
 }
 
 // One open bucket per view: consecutive parameters of the same view share one until it is full.
-std::vector<Bucket> plan_buckets(const nn::Parameters& parameters, const Mesh& mesh, int64_t grad_bytes) {
+std::vector<Bucket> plan_buckets(const nn::Parameters& parameters, const Mesh& mesh, int64_t bucket_size) {
   std::vector<Bucket> buckets;
   constexpr size_t kNone = ~size_t{0};
   size_t open[2] = {kNone, kNone};
@@ -24,7 +24,7 @@ std::vector<Bucket> plan_buckets(const nn::Parameters& parameters, const Mesh& m
     const nn::View view = parameter->placement.view;
     const Box box = local_box(*parameter, mesh);
     size_t& at = open[static_cast<size_t>(view)];
-    if (at != kNone && (end_of(buckets[at]) + box.numel()) * grad_bytes > kBucketBytes) at = kNone;
+    if (at != kNone && end_of(buckets[at]) + box.numel() > bucket_size) at = kNone;
     if (at == kNone) {
       at = buckets.size();
       buckets.push_back({mesh.replicas(view), {}, {}, {}});
@@ -40,9 +40,10 @@ Tensor view_of(const Tensor& flat, const Segment& segment) {
 
 }  // namespace
 
-std::vector<Bucket> make_buckets(const nn::Parameters& parameters, const Mesh& mesh, DType dtype, uint64_t seed) {
+std::vector<Bucket> make_buckets(const nn::Parameters& parameters, const Mesh& mesh, DType dtype, uint64_t seed,
+                                 int64_t bucket_bytes) {
   const DType grad_dtype = accumulate_type(dtype);
-  std::vector<Bucket> buckets = plan_buckets(parameters, mesh, size_of(grad_dtype));
+  std::vector<Bucket> buckets = plan_buckets(parameters, mesh, bucket_bytes / size_of(grad_dtype));
   for (Bucket& bucket : buckets) {
     const int64_t size = round_up(end_of(bucket), kSegmentAlignment * bucket.replicas.size());
     bucket.weights = Tensor::zeros({size}, dtype, Purpose::weights);

@@ -29,7 +29,8 @@ int64_t sum(const std::vector<int64_t>& rows) { return std::accumulate(rows.begi
 
 // Starts the collective (or, backwards, its partner) on contiguous rows and returns the buffer it will fill.
 Tensor launch(Flight& flight, const Tensor& rows, bool backwards) {
-  const int64_t width = rows.dim(-1), ranks = flight.group.size();
+  check(rows.rank() == 2, "collective of rows: a tensor of shape {}", to_string(rows.shape()));
+  const int64_t width = rows.dim(1), ranks = flight.group.size();
   const DType dtype = rows.dtype();
   flight.source = rows.contiguous();
   if (flight.kind == Kind::all_to_all) {

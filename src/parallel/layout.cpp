@@ -33,6 +33,7 @@ int64_t Layout::coordinate(int64_t rank, std::string_view axis) const {
 }
 
 std::vector<int> Layout::peers(int64_t rank, const std::vector<std::string>& along) const {
+  for (const std::string& axis : along) index_of(axis);  // must exist
   std::vector<int> ranks;
   for (int64_t other = 0; other < num_ranks(); ++other) {
     const bool differs_elsewhere = std::any_of(axes_.begin(), axes_.end(), [&](const Axis& axis) {

@@ -30,6 +30,7 @@ constexpr int64_t kBucketBytes = 25 << 20;  // of gradients; a larger parameter 
 
 // Gives every parameter its value (initialised by `seed`) and its gradient buffer, as views of buckets. The parameters
 // become leaves of the autograd graph.
-std::vector<Bucket> make_buckets(const nn::Parameters& parameters, const Mesh& mesh, DType dtype, uint64_t seed);
+std::vector<Bucket> make_buckets(const nn::Parameters& parameters, const Mesh& mesh, DType dtype, uint64_t seed,
+                                 int64_t bucket_bytes = kBucketBytes);
 
 }  // namespace switchyard::parallel

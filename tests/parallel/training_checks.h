@@ -1,0 +1,131 @@
+// Gradient sync and ZeRO-1 AdamW against plain loops over the whole model, on ranks of any transport: threads
+// (tests/parallel) and mpi (tests/mpi).
+#pragma once
+
+#include "switchyard/parallel/gradient_sync.h"
+#include "tests/parallel/toy_model.h"
+
+namespace switchyard::test {
+
+struct ToyLayout {
+  int64_t expert = 1;
+  int64_t bucket_bytes = parallel::kBucketBytes;  // small: many buckets
+  bool shard = true;
+  DType dtype = DType::f32;
+};
+
+constexpr uint64_t kSeed = 11;
+
+inline parallel::Mesh toy_mesh(comm::World& world, int64_t expert) {
+  parallel::ParallelConfig config;
+  config.expert = expert;
+  return parallel::Mesh(config, world);
+}
+
+// A replica's part of one parameter against the same part of the whole.
+inline void expect_part(const Tensor& got, const nn::Parameter& p, const parallel::Mesh& mesh,
+                        const std::vector<double>& whole, double tolerance, const char* what) {
+  const Tensor expected = part_of(Tensor::of(whole, p.global_shape), parallel::local_box(p, mesh));
+  EXPECT_LE(max_error(got.detach(), expected.to_vector<double>()), tolerance) << p.name << ": " << what;
+}
+
+inline void check_gradients_are_summed(comm::World& world, const ToyLayout& layout) {
+  const ToyModel model;
+  const parallel::Mesh mesh = toy_mesh(world, layout.expert);
+  auto buckets = parallel::make_buckets(model.parameters(), mesh, layout.dtype, kSeed, layout.bucket_bytes);
+  parallel::GradientSync sync(buckets, false);
+  for (const int64_t step : {0, 1}) {
+    for (auto& bucket : buckets)
+      for (auto& segment : bucket.segments) segment.leaf->grad.fill(99);  // nothing of this may be left
+    model.backward(mesh, sync, step);
+    for (const nn::Parameter* p : model.parameters())
+      expect_part(autograd::leaf_of(p->value)->grad, *p, mesh, ToyModel::gradient(*p, step, mesh),
+                  tolerance(accumulate_type(layout.dtype), 8), "gradient");
+  }
+}
+
+inline void check_norm(const parallel::ShardedAdamW& optimizer, const ToyModel& model, const parallel::Mesh& mesh,
+                       int64_t step, double bound) {
+  double squares = 0;
+  for (const nn::Parameter* p : model.parameters())
+    for (const double g : ToyModel::gradient(*p, step, mesh)) squares += g * g;
+  double norm = optimizer.gradient_norm(), largest = norm;
+  EXPECT_NEAR(norm, std::sqrt(squares), bound * std::sqrt(squares));
+  mesh.all().all_reduce(&largest, 1, DType::f64, comm::Reduce::max).wait();
+  EXPECT_EQ(norm, largest) << "ranks disagree on the norm";
+}
+
+// Three steps; the weights that come out, as f64, in parameter order.
+inline std::vector<std::vector<double>> check_adamw(comm::World& world, const ToyLayout& layout) {
+  const ToyModel model;
+  const parallel::Mesh mesh = toy_mesh(world, layout.expert);
+  const optim::OptimizerConfig config;
+  auto buckets = parallel::make_buckets(model.parameters(), mesh, layout.dtype, kSeed, layout.bucket_bytes);
+  parallel::GradientSync sync(buckets, layout.shard);
+  parallel::ShardedAdamW optimizer(buckets, config, layout.shard, mesh, kSeed);
+  PlainAdamW plain(model, config, kSeed);
+  const DType master = accumulate_type(layout.dtype);
+  const double bound = master == DType::f64 ? 1e-14 : 3e-6;
+  for (int64_t t = 1; t <= 3; ++t) {
+    model.backward(mesh, sync, t);
+    check_norm(optimizer, model, mesh, t, bound);
+    const uint64_t version = model.parameters()[0]->value.storage()->version;
+    optimizer.step(0.01 * static_cast<double>(t), 0.7, t);
+    EXPECT_GT(model.parameters()[0]->value.storage()->version, version);
+    for (const nn::Parameter* p : model.parameters())
+      plain.step(*p, ToyModel::gradient(*p, t, mesh), 0.01 * static_cast<double>(t), 0.7, t);
+  }
+  std::vector<std::vector<double>> weights;
+  for (const nn::Parameter* p : model.parameters()) {
+    expect_part(p->value, *p, mesh, plain.weights(p->name), layout.dtype == DType::bf16 ? 8e-3 : bound, "weights");
+    weights.push_back(p->value.detach().to_vector<double>());
+  }
+  for (const parallel::OwnedSlice& owned : optimizer.owned_slices()) {
+    const auto expect_state = [&](const void* state, const std::vector<double>& whole, const char* what) {
+      const auto part = part_of(Tensor::of(whole, owned.parameter->global_shape), owned.slice.box).to_vector<double>();
+      const std::vector<double> expected(part.begin() + owned.slice.begin, part.begin() + owned.slice.end);
+      std::vector<double> got;
+      for (size_t i = 0; i < expected.size(); ++i)
+        got.push_back(owned.dtype == DType::f64 ? static_cast<const double*>(state)[i]
+                                                : static_cast<double>(static_cast<const float*>(state)[i]));
+      EXPECT_LE(max_error(got, expected), bound) << owned.parameter->name << ": " << what;
+    };
+    expect_state(owned.master, plain.weights(owned.parameter->name), "master");
+    expect_state(owned.exp_avg, plain.exp_avg(owned.parameter->name), "first moment");
+    expect_state(owned.exp_avg_sq, plain.exp_avg_sq(owned.parameter->name), "second moment");
+  }
+  return weights;
+}
+
+// Over all ranks, every element of every parameter is owned once, and only its owner needs it for all replicas to load.
+inline void check_ownership(comm::World& world, const ToyLayout& layout) {
+  const ToyModel model;
+  const parallel::Mesh mesh = toy_mesh(world, layout.expert);
+  auto buckets = parallel::make_buckets(model.parameters(), mesh, layout.dtype, kSeed, layout.bucket_bytes);
+  parallel::ShardedAdamW optimizer(buckets, {}, layout.shard, mesh, kSeed);
+  std::map<std::string, std::vector<int32_t>> owners;
+  for (const nn::Parameter* p : model.parameters())
+    owners[p->name].resize(static_cast<size_t>(numel_of(p->global_shape)));
+  for (const parallel::OwnedSlice& owned : optimizer.owned_slices()) {
+    const int64_t first = owned.slice.box.offset[0] * numel_of(owned.slice.box.extent) / owned.slice.box.extent[0];
+    for (int64_t i = owned.slice.begin; i < owned.slice.end; ++i) {
+      ++owners[owned.parameter->name][static_cast<size_t>(first + i)];
+      const auto value = static_cast<float>(first + i);  // small integers: exact in bf16
+      if (owned.dtype == DType::f64)
+        static_cast<double*>(owned.master)[i - owned.slice.begin] = static_cast<double>(value);
+      else
+        static_cast<float*>(owned.master)[i - owned.slice.begin] = value;
+    }
+  }
+  optimizer.masters_changed();
+  for (const nn::Parameter* p : model.parameters()) {
+    auto& counts = owners[p->name];
+    mesh.all().all_reduce(counts.data(), static_cast<int64_t>(counts.size()), DType::i32).wait();
+    EXPECT_EQ(counts, std::vector<int32_t>(counts.size(), 1)) << p->name;
+    std::vector<double> index(counts.size());
+    for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<double>(i);
+    expect_part(p->value, *p, mesh, index, 0, "weights after loading");
+  }
+}
+
+}  // namespace switchyard::test
