@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <utility>
+#include <tuple>
 
 namespace switchyard::kernels::library {
 namespace {
@@ -43,7 +43,7 @@ class OneThread {
   int previous_;
 };
 
-bool is_weight_gradient(Kind kind) { return kind == Kind::assign_weight_gradient || kind == Kind::add_weight_gradient; }
+bool is_sum(Kind kind) { return kind == Kind::assign_sum || kind == Kind::add_sum; }
 
 dnnl::matmul::primitive_desc describe(const memory::desc& a, const memory::desc& b, const memory::desc& out, bool add) {
   dnnl::primitive_attr attributes;
@@ -60,21 +60,23 @@ dnnl::matmul::primitive_desc describe(const memory::desc& a, const memory::desc&
 #endif
 }
 
+memory::desc weights_of(const Problem& p, DType dtype, Kind kind) {
+  const Tag tag = kind == Kind::packed ? Tag::any : kind == Kind::plain ? Tag::ab : Tag::ba;
+  return {{p.in, p.out}, type_of(dtype), tag};
+}
+
 dnnl::matmul::primitive_desc describe(const Problem& p, int64_t rows, const memory::desc* weights) {
   const auto type = type_of(p.dtype), out_type = type_of(p.out_dtype);
-  if (is_weight_gradient(p.kind))
-    return describe({{p.N, rows}, type, Tag::ba}, {{rows, p.K}, type, Tag::ab}, {{p.N, p.K}, out_type, Tag::ab},
-                    p.kind == Kind::add_weight_gradient);
-  const bool is_forward = p.kind == Kind::forward;
-  const int64_t in = is_forward ? p.K : p.N, out = is_forward ? p.N : p.K;
-  const Tag tag = p.is_packed ? Tag::any : is_forward ? Tag::ba : Tag::ab;
-  return describe({{rows, in}, type, Tag::ab}, weights != nullptr ? *weights : memory::desc{{in, out}, type, tag},
-                  {{rows, out}, out_type, Tag::ab}, false);
+  if (is_sum(p.kind))
+    return describe({{p.out, rows}, type, Tag::ba}, {{rows, p.in}, type, Tag::ab}, {{p.out, p.in}, out_type, Tag::ab},
+                    p.kind == Kind::add_sum);
+  return describe({{rows, p.in}, type, Tag::ab}, weights != nullptr ? *weights : weights_of(p, p.dtype, p.kind),
+                  {{rows, p.out}, out_type, Tag::ab}, false);
 }
 
 std::vector<int64_t> row_counts(Kind kind) {
   std::vector<int64_t> counts;
-  const int64_t most = is_weight_gradient(kind) ? kMaxSummedRows : kMaxRows;
+  const int64_t most = is_sum(kind) ? kMaxSummedRows : kMaxRows;
   for (int64_t rows = 1; rows <= most; rows = counts.back() + 1) counts.push_back(padded_rows(kind, rows));
   return counts;
 }
@@ -84,8 +86,8 @@ memory at(const memory::desc& layout, const void* data) { return {layout, engine
 }  // namespace
 
 int64_t padded_rows(Kind kind, int64_t rows) {
-  if (!is_weight_gradient(kind) && rows == 1) return 1;
-  const int64_t step = is_weight_gradient(kind) && rows > 8 * kRowStep ? 2 * kRowStep : kRowStep;
+  if (!is_sum(kind) && rows == 1) return 1;
+  const int64_t step = is_sum(kind) && rows > 8 * kRowStep ? 2 * kRowStep : kRowStep;
   return (rows + step - 1) / step * step;
 }
 
@@ -99,7 +101,7 @@ Kernel::Kernel(const Problem& problem, int64_t rows, const memory::desc* weights
     out_ = description.dst_desc();
     scratch_ = description.scratchpad_desc();
   } catch (const dnnl::error& error) {
-    fail(ExitCode::internal, "oneDNN: no product of {} rows, n = {}, k = {}, {}: {}", rows, problem.N, problem.K,
+    fail(ExitCode::internal, "oneDNN: no product of {} rows, {} by {}, {}: {}", rows, problem.in, problem.out,
          name_of(problem.dtype), error.what());
   }
   ++compiled;
@@ -121,7 +123,7 @@ KernelSet::KernelSet(const Problem& problem) {
   kernels_.emplace_back(problem, counts.back(), nullptr);  // its layout of packed weights is that of all
   const memory::desc weights = kernels_.front().weight_layout();
   for (size_t i = counts.size() - 1; i-- > 0;)
-    kernels_.emplace_back(problem, counts[i], is_weight_gradient(problem.kind) ? nullptr : &weights);
+    kernels_.emplace_back(problem, counts[i], is_sum(problem.kind) ? nullptr : &weights);
   std::reverse(kernels_.begin(), kernels_.end());
   for (const Kernel& kernel : kernels_) scratch_bytes_ = std::max(scratch_bytes_, kernel.scratch_bytes());
 }
@@ -140,14 +142,11 @@ const KernelSet& kernels_for(const Problem& problem) {
   return *set;
 }
 
-Packing::Packing(const Problem& problem, DType plain_dtype)
-    : plain_({problem.K, problem.N}, type_of(plain_dtype), Tag::ba) {
-  if (problem.kind == Kind::input_gradient)
-    plain_ = memory::desc({problem.N, problem.K}, type_of(plain_dtype), Tag::ab);
-  packed_ = kernels_for(problem).weight_layout();
+Packing::Packing(const Problem& packed, Kind plain_kind, DType plain_dtype)
+    : plain_(weights_of(packed, plain_dtype, plain_kind)), packed_(kernels_for(packed).weight_layout()) {
   const dnnl::reorder::primitive_desc description(engine(), plain_, engine(), packed_);
-  check(description.scratchpad_desc().get_size() == 0, "oneDNN: packing n = {}, k = {} wants scratch memory", problem.N,
-        problem.K);
+  check(description.scratchpad_desc().get_size() == 0, "oneDNN: packing {} by {} wants scratch memory", packed.in,
+        packed.out);
   primitive_ = dnnl::reorder(description);
   ++compiled;
 }
@@ -159,10 +158,10 @@ void Packing::run(const void* plain, void* packed) const {
   check(status == dnnl_success, "oneDNN: packing failed with status {}", static_cast<int>(status));
 }
 
-const Packing& packing_for(const Problem& problem, DType plain_dtype) {
-  thread_local std::map<std::pair<Problem, DType>, std::unique_ptr<Packing>> packings;
-  auto& packing = packings[{problem, plain_dtype}];
-  if (!packing) packing = std::make_unique<Packing>(problem, plain_dtype);
+const Packing& packing_for(const Problem& packed, Kind plain_kind, DType plain_dtype) {
+  thread_local std::map<std::tuple<Problem, Kind, DType>, std::unique_ptr<Packing>> packings;
+  auto& packing = packings[{packed, plain_kind, plain_dtype}];
+  if (!packing) packing = std::make_unique<Packing>(packed, plain_kind, plain_dtype);
   return *packing;
 }
 

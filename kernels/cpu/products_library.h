@@ -14,19 +14,19 @@
 
 namespace switchyard::kernels::library {
 
-enum class Kind : uint8_t { forward, input_gradient, assign_weight_gradient, add_weight_gradient };
+// Rows times weights that are packed, plain (in, out), or plain (out, in); and sums over rows, assigned or added.
+enum class Kind : uint8_t { packed, plain, transposed, assign_sum, add_sum };
 
 // A product without its row count. `dtype` is what the library multiplies, f32 or bf16.
 struct Problem {
   Kind kind;
   DType dtype, out_dtype;
-  bool is_packed;  // weights of a row product
-  int64_t N, K;
+  int64_t in, out;  // widths of the rows read and written; of x and dy where their products are summed
   auto operator<=>(const Problem&) const = default;
 };
 
 // Row counts that have a kernel: 1 and multiples of 16 up to kMaxRows for row products; multiples of 16, from 128 on of
-// 32, up to kMaxSummedRows for weight gradients, whose rows are what is summed over.
+// 32, up to kMaxSummedRows for sums over rows.
 constexpr int64_t kRowStep = 16;
 constexpr int64_t kMaxRows = 256;
 constexpr int64_t kMaxSummedRows = 512;
@@ -39,7 +39,7 @@ class Kernel {
   int64_t rows() const { return rows_; }
   int64_t scratch_bytes() const { return static_cast<int64_t>(scratch_.get_size()); }
   const dnnl::memory::desc& weight_layout() const { return b_; }
-  // Row products: a the rows, b the weights. Weight gradients: a = dy, b = x. Any thread.
+  // a: the rows, b: the weights. For sums a = dy, b = x. Any thread.
   void run(const void* a, const void* b, void* out, void* scratch) const;
 
  private:
@@ -64,18 +64,17 @@ class KernelSet {
 // The calling rank's kernels, compiled at first use; to be called outside of parallel regions.
 const KernelSet& kernels_for(const Problem& problem);
 
-// Rewrites plain weights (N, K), whose elements may be wider or narrower, into the layout of `problem`.
+// Rewrites plain or transposed weights of `plain_dtype` into the layout of a packed problem.
 class Packing {
  public:
-  Packing(const Problem& problem, DType plain_dtype);
-  int64_t packed_bytes() const { return static_cast<int64_t>(packed_.get_size()); }
+  Packing(const Problem& packed, Kind plain_kind, DType plain_dtype);
   void run(const void* plain, void* packed) const;
 
  private:
   dnnl::reorder primitive_;
   dnnl::memory::desc plain_, packed_;
 };
-const Packing& packing_for(const Problem& problem, DType plain_dtype);
+const Packing& packing_for(const Problem& packed, Kind plain_kind, DType plain_dtype);
 
 int64_t num_compiled();  // by the calling rank
 bool has_bf16_instructions();

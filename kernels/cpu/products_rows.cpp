@@ -40,26 +40,27 @@ int64_t num_blocks(const RowProductArgs& a, int64_t block_rows) {
   return count;
 }
 
+Kind plain_kind(RowProduct product) { return product == RowProduct::forward ? Kind::transposed : Kind::plain; }
+
 Problem problem_of(RowProduct product, int64_t N, int64_t K, DType dtype, DType out_dtype, bool is_packed) {
   const DType multiplied = multiplied_as(dtype);
-  return {.kind = product == RowProduct::forward ? Kind::forward : Kind::input_gradient,
+  const bool is_forward = product == RowProduct::forward;
+  return {.kind = is_packed ? Kind::packed : plain_kind(product),
           .dtype = multiplied,
           .out_dtype = multiplied == DType::f32 ? DType::f32 : out_dtype,
-          .is_packed = is_packed,
-          .N = N,
-          .K = K};
+          .in = is_forward ? K : N,
+          .out = is_forward ? N : K};
 }
 // The layout does not depend on what results are stored as.
 Problem problem_of(const PackArgs& a) { return problem_of(a.product, a.N, a.K, a.dtype, a.dtype, true); }
 
 RowPlan plan_of(const RowProductArgs& a) {
   const Problem problem = problem_of(a.product, a.N, a.K, a.dtype, a.out_dtype, a.is_packed);
-  const bool is_forward = a.product == RowProduct::forward;
   const bool converts = problem.dtype != a.dtype;
   RowPlan p{};
   p.kernels = &kernels_for(problem);
-  p.in = is_forward ? a.K : a.N;
-  p.out = is_forward ? a.N : a.K;
+  p.in = problem.in;
+  p.out = problem.out;
   p.dtype = problem.dtype;
   p.product_dtype = problem.out_dtype;
   p.block_rows = kMaxRows;
@@ -115,7 +116,7 @@ class BlockProduct {
 
   void run_staged(int64_t begin, int64_t rows) const {
     std::byte *staged = scratch_, *results = scratch_ + p_.rows_bytes;
-    const int64_t padded = padded_rows(Kind::forward, rows);
+    const int64_t padded = padded_rows(Kind::plain, rows);
     convert(bytes_at(a_.rows, begin * p_.in, a_.dtype), a_.dtype, staged, p_.dtype, rows * p_.in);
     std::memset(bytes_at(staged, rows * p_.in, p_.dtype), 0,
                 static_cast<size_t>((padded - rows) * p_.in * size_of(p_.dtype)));
@@ -140,7 +141,7 @@ int64_t packed_group_bytes(const PackArgs& a) {
 }
 
 void pack_weights(const PackArgs& a) {
-  const Packing& packing = packing_for(problem_of(a), a.dtype);
+  const Packing& packing = packing_for(problem_of(a), plain_kind(a.product), a.dtype);
   const int64_t bytes = packed_group_bytes(a);
   auto pack = [&](int64_t g) {
     packing.run(bytes_at(a.w, g * a.N * a.K, a.dtype), static_cast<std::byte*>(a.packed) + g * bytes);

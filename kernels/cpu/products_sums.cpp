@@ -29,14 +29,9 @@ struct SumPlan {
 };
 
 PanelKernels kernels_of(const WeightGradientArgs& a, DType dtype, int64_t outputs) {
-  Problem problem{.kind = Kind::assign_weight_gradient,
-                  .dtype = dtype,
-                  .out_dtype = DType::f32,
-                  .is_packed = false,
-                  .N = outputs,
-                  .K = a.K};
+  Problem problem{.kind = Kind::assign_sum, .dtype = dtype, .out_dtype = DType::f32, .in = a.K, .out = outputs};
   const KernelSet& assign = kernels_for(problem);
-  problem.kind = Kind::add_weight_gradient;
+  problem.kind = Kind::add_sum;
   return {&assign, &kernels_for(problem)};
 }
 
@@ -91,7 +86,7 @@ void sum_piece(const WeightGradientArgs& a, const SumPlan& p, const Piece& piece
   std::byte *dy_copy = scratch, *x_copy = scratch + p.dy_bytes, *library = scratch + p.dy_bytes + p.x_bytes;
   if (first == last && !a.accumulate) std::memset(dw, 0, static_cast<size_t>(columns * a.K) * sizeof(float));
   for (int64_t r = first; r < last; r += kMaxSummedRows) {
-    const int64_t rows = std::min(kMaxSummedRows, last - r), padded = padded_rows(Kind::add_weight_gradient, rows);
+    const int64_t rows = std::min(kMaxSummedRows, last - r), padded = padded_rows(Kind::add_sum, rows);
     const bool must_copy = padded != rows || p.dtype != a.dtype;
     const std::byte* dy = bytes_at(a.dy, r * a.N, a.dtype);
     const std::byte* x = bytes_at(a.x, r * a.K, a.dtype);
