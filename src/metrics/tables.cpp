@@ -9,8 +9,10 @@ namespace switchyard::metrics {
 
 std::string step_line(const StepLine& s) {
   const auto width = fmt::formatted_size("{}", s.steps);
-  std::string line = fmt::format("step {:>{}}/{}  loss {:<9.6g} lr {:<9.3g} norm {:<8.4g} {:>7} tok/s", s.step, width,
-                                 s.steps, s.loss, s.lr, s.grad_norm, format_count(s.tokens_per_second));
+  // A loss below 1 needs "0." and a zero or two in front of its digits.
+  std::string line =
+      fmt::format("step {:>{}}/{}  loss {:<{}.{}g} lr {:<8.3g} norm {:<8.4g} {:>6} tok/s", s.step, width, s.steps,
+                  s.loss, s.loss_digits + 2, s.loss_digits, s.lr, s.grad_norm, format_count(s.tokens_per_second));
   if (s.load > 0) line += fmt::format("  load {:.2f}", s.load);
   return line;
 }

@@ -8,7 +8,10 @@
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -59,6 +62,39 @@ TEST_F(MetricsFileTest, CutsWhatCameAfterTheResumedStep) {
             record_of(1).line() + record_of(2).line() + record_of(3).line() + record_of(4).line());
 }
 
+TEST_F(MetricsFileTest, ASpoiltLineCostsNoOther) {
+  std::ofstream(this->file("m.jsonl")) << record_of(1).line() << "{\"step\": 2, \"lo" << record_of(3).line()
+                                       << record_of(4).line() << "nonsense\n"
+                                       << record_of(9).line();
+  const std::string whole = read_file(this->file("m.jsonl"));
+  MetricsFile file(this->file("m.jsonl"), 4);
+  EXPECT_EQ(read_file(this->file("m.jsonl")), whole.substr(0, whole.find("nonsense")));
+}
+
+TEST_F(MetricsFileTest, AFullDiskLosesLinesButNotTheFile) {
+  MetricsFile file(this->file("m.jsonl"), -1);
+  EXPECT_TRUE(file.append(record_of(1)));
+  Record long_record = record_of(2);
+  long_record.add("text", std::string(5000, 'x'));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{1000, before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_FALSE(file.append(long_record));
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_TRUE(file.append(record_of(3)));
+  EXPECT_EQ(read_file(this->file("m.jsonl")), record_of(1).line() + record_of(3).line());
+}
+
+TEST(MetricsFile, AFullDeviceIsReportedByAppend) {
+  const auto path = std::filesystem::temp_directory_path() / fmt::format("metrics-full-{}", getpid());
+  std::filesystem::create_symlink("/dev/full", path);
+  EXPECT_FALSE(MetricsFile(path.string(), -1).append(record_of(1)));
+  std::filesystem::remove(path);
+}
+
 using VerdictTest = Folder;
 TEST_F(VerdictTest, SaysHowTheRunEnded) {
   write_verdict(path_.string(), Verdict::resume, 40, "stop requested");
@@ -66,6 +102,10 @@ TEST_F(VerdictTest, SaysHowTheRunEnded) {
   EXPECT_EQ(object["verdict"], "resume");
   EXPECT_EQ(object["last_committed_step"], 40);
   EXPECT_EQ(object["reason"], "stop requested");
+}
+
+TEST_F(VerdictTest, ThatCannotBeWrittenHidesNothing) {
+  write_verdict(path_.string() + "/missing", Verdict::failed, 40, "the reason");
 }
 
 TEST(Tables, StepLinesFitATerminalAndAlign) {
@@ -80,6 +120,17 @@ TEST(Tables, StepLinesFitATerminalAndAlign) {
                                        .load = 1.25});
   EXPECT_LE(large.size(), 100u);
   EXPECT_EQ(small.size(), large.size());
+  EXPECT_NE(large.find("loss 12.3456789 "), std::string::npos) << "nine digits, so that two runs can be compared";
+  const std::string exact = step_line({.step = 200000,
+                                       .steps = 200000,
+                                       .loss = 2.0 / 3.0,
+                                       .lr = 1.2345678e-5,
+                                       .grad_norm = 123456.789,
+                                       .tokens_per_second = 123456,
+                                       .load = 1.25,
+                                       .loss_digits = 17});
+  EXPECT_LE(exact.size(), 100u);
+  EXPECT_NE(exact.find("0.66666666666666663"), std::string::npos);
 }
 
 TEST(Tables, MemoryTableNamesEveryPurpose) {

@@ -11,7 +11,8 @@ namespace switchyard::metrics {
 struct StepLine {
   int64_t step = 0, steps = 0;
   double loss = 0, lr = 0, grad_norm = 0, tokens_per_second = 0;
-  double load = 0;  // most loaded expert over the mean, mean over layers; 0: no MoE layer
+  double load = 0;      // most loaded expert over the mean, mean over layers; 0: no MoE layer
+  int loss_digits = 9;  // significant; 17 for f64
 };
 std::string step_line(const StepLine& s);  // at most 100 columns
 
