@@ -74,6 +74,12 @@ void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   result.min_margins = margins;
 }
 
+// A fault enters with backward: buckets are sent before backward ends, so later it could miss the reduction.
+void backward_from(const Tensor& total, bool is_faulty) {
+  if (!is_faulty) return autograd::backward(total);
+  autograd::backward({total}, {Tensor::full(total.shape(), total.dtype(), std::nan(""))});
+}
+
 // min(1, max_norm / norm), as torch.nn.utils.clip_grad_norm_ has it; max_norm 0: never clipped.
 double clip_factor(double norm, double max_norm) {
   return max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
@@ -101,12 +107,12 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
     const data::Batch& batch = batches[i];
     const model::LossTerms terms =
         session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share, train.recompute);
-    if (i + 1 == batches.size()) session.sync.expect_last_pass();
-    autograd::backward(terms.total);
+    const bool is_last = i + 1 == batches.size();
+    if (is_last) session.sync.expect_last_pass();
+    backward_from(terms.total, is_last && wants_not_finite(session.mesh.all().rank(), t));
     sums.add(terms);
   }
   for (moe::MoeLayer* layer : layers) layer->end_step();
-  inject_not_finite(session, t);
   {
     const autograd::ProfileScope scope("gradient sync", autograd::Pass::backward);
     session.sync.finish();

@@ -1,11 +1,12 @@
-// Faults on purpose, for tests of how a run takes them. SWITCHYARD_FAULT="nan:STEP:RANK" makes one gradient element of
-// that rank NaN in that step (":STEP-" in every step from it on).
+// Faults on purpose, for tests of how a run takes them. SWITCHYARD_FAULT="nan:STEP:RANK" makes the gradients of that
+// rank's last micro-batch in that step NaN (":STEP-" in every step from it on); its loss stays as it is.
 #pragma once
 
-#include "switchyard/train/session.h"
+#include <cstdint>
 
 namespace switchyard::train {
 
-void inject_not_finite(Session& session, int64_t step);
+// Whether the variable asks for NaN. Throws Error(usage) if it is malformed.
+bool wants_not_finite(int rank, int64_t step);
 
 }  // namespace switchyard::train

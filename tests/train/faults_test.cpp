@@ -1,0 +1,37 @@
+// SWITCHYARD_FAULT: which rank and step it names, and what is refused.
+#include "switchyard/train/faults.h"
+#include "tests/support/scratch.h"
+#include "tests/train/tiny_experiment.h"
+
+namespace switchyard::train {
+namespace {
+
+using test::Environment;
+
+TEST(Faults, NothingIsAskedForWithoutTheVariable) { EXPECT_FALSE(wants_not_finite(0, 1)); }
+
+TEST(Faults, OneStepOfOneRank) {
+  const Environment fault("SWITCHYARD_FAULT", "nan:30:1");
+  EXPECT_TRUE(wants_not_finite(1, 30));
+  for (const int64_t step : {1, 29, 31, 300}) EXPECT_FALSE(wants_not_finite(1, step)) << step;
+  EXPECT_FALSE(wants_not_finite(0, 30));
+}
+
+TEST(Faults, EveryStepFromOneOn) {
+  const Environment fault("SWITCHYARD_FAULT", "nan:30-:0");
+  EXPECT_FALSE(wants_not_finite(0, 29));
+  for (const int64_t step : {30, 31, 300}) EXPECT_TRUE(wants_not_finite(0, step)) << step;
+  EXPECT_FALSE(wants_not_finite(1, 31));
+}
+
+TEST(Faults, AnythingElseIsRefused) {
+  for (const char* text : {"", "nan", "nan:", "nan:3", "nan:3:", "nan:3-", "nan:-:0", "nan:x:0", "nan:3:x", "inf:3:0",
+                           "nan:3:0x", "nan:3:0,nan:4:0", "nan:3-4:0", "nan:3--:0", " nan:3:0"}) {
+    SCOPED_TRACE(text);
+    const Environment fault("SWITCHYARD_FAULT", text);
+    test::expect_error(ExitCode::usage, {"SWITCHYARD_FAULT=", "nan:STEP:RANK"}, [] { wants_not_finite(0, 3); });
+  }
+}
+
+}  // namespace
+}  // namespace switchyard::train
