@@ -16,6 +16,16 @@ namespace {
 
 constexpr int kStackSignal = SIGUSR2;
 
+constexpr std::chrono::seconds kGrace{2};  // for last words and stack
+
+// Words that cannot be said (a disk that hangs, a lock that the watched thread holds) must not keep the process.
+void exit_soon() {
+  std::thread([] {
+    std::this_thread::sleep_for(kGrace);
+    _exit(static_cast<int>(ExitCode::watchdog));
+  }).detach();
+}
+
 void print_stack(int) {
   void* frames[64];
   backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
@@ -55,6 +65,7 @@ void Watchdog::watch() {
     const uint64_t watched_generation = generation_;
     const auto moved_on = [&] { return ending_ || generation_ != watched_generation; };
     if (changed_.wait_for(lock, std::chrono::duration<double>(limit_seconds_), moved_on)) continue;
+    exit_soon();
     last_words_(fmt::format("{} took longer than run.watchdog={} seconds; this rank ends with exit code {}", section_,
                             limit_seconds_, static_cast<int>(ExitCode::watchdog)));
     pthread_kill(watched_, kStackSignal);
