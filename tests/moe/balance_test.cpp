@@ -176,6 +176,24 @@ TEST(BalanceScope, GivesThePublishedNumbersInEveryLayout) {
   }
 }
 
+std::vector<double> losses_of(const std::vector<BalanceConfig>& balance, int64_t micro_batch) {
+  test::LayerCase c{.config = test::busy_config(), .micro_batch = micro_batch};
+  c.config.balance = balance;
+  return test::run_step(c, 1, 1, parallel::DispatcherKind::local).losses;
+}
+
+TEST(BalanceScope, OnlyMicroBatchDependsOnTheSizeOfAMicroBatch) {
+  const BalanceConfig sequence{.scope = BalanceScope::sequence, .coefficient = 1},
+      global{.scope = BalanceScope::global_batch, .coefficient = 1},
+      micro{.scope = BalanceScope::micro_batch, .coefficient = 1}, z{.kind = BalanceKind::z_loss, .coefficient = 1};
+  const auto expected = losses_of({sequence, global, z}, 1);
+  for (const int64_t micro_batch : {2, 4, 8})
+    EXPECT_LE(test::max_error(losses_of({sequence, global, z}, micro_batch), expected), 1e-14);
+  EXPECT_NEAR(losses_of({micro}, 1)[0], expected[0], 1e-14);  // one sequence
+  EXPECT_NEAR(losses_of({micro}, 8)[0], expected[1], 1e-14);  // the global batch
+  EXPECT_GT(std::abs(losses_of({micro}, 2)[0] - expected[0]), 1e-3);
+}
+
 TEST(BalanceScope, GlobalBatchRefusesSeveralMicroBatchesThatWereNotCounted) {
   comm::World world = comm::World::self();
   test::TrainedLayer trained(world, {}, test::busy_config(), 5);
