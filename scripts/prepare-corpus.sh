@@ -26,7 +26,7 @@ if [ ! -s "$version_file" ]; then
   [ -d "$sources" ] || die 65 "$package $(dpkg-deb -f "$archive" Version) holds no html/_sources"
   rm -rf "$prefix"
   mv "$sources" "$prefix"
-  "$program" data tokenize "$prefix" --output "$prefix" --tokenizer byte --held-out 10
+  "$program" data tokenize "$prefix" --output "$prefix" --tokenizer byte --held-out 10 --force
   dpkg-deb -f "$archive" Version >"$version_file.new"
   mv "$version_file.new" "$version_file"
 fi
