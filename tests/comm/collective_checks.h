@@ -61,7 +61,9 @@ inline const std::vector<Count> kCounts{
 
 template <class T>
 void check_all_reduce(const comm::Group& group, comm::Reduce how) {
+  const bool has_chunks = how == comm::Reduce::sum && sizeof(T) <= 4;  // once is enough for the long vector
   for (const Count& row : kCounts) {
+    if (row.count > 100000 && !has_chunks) continue;
     auto data = values_of<T>(group.rank(), row.count);
     group.all_reduce(data.data(), row.count, DTypeOf<T>::value, how).wait();
     expect_values(data.data(), row.count, [&](int64_t i) { return combined(group, i, how); });
@@ -71,7 +73,7 @@ void check_all_reduce(const comm::Group& group, comm::Reduce how) {
 template <class T>
 void check_reduce_scatter(const comm::Group& group, bool in_place) {
   for (const Count& row : kCounts) {
-    const int64_t n = row.count;
+    const int64_t n = row.count / group.size();
     auto send = values_of<T>(group.rank(), n * group.size());
     std::vector<T> apart(static_cast<size_t>(n));
     T* recv = in_place ? send.data() + n * group.rank() : apart.data();
@@ -82,7 +84,7 @@ void check_reduce_scatter(const comm::Group& group, bool in_place) {
 
 inline void check_all_gather(const comm::Group& group, bool in_place) {
   for (const Count& row : kCounts) {
-    const int64_t n = row.count;
+    const int64_t n = row.count / group.size();
     const auto mine = values_of<float>(group.rank(), n);
     std::vector<float> recv(static_cast<size_t>(n * group.size()), -1.0f);
     float* own_part = recv.data() + n * group.rank();
@@ -211,7 +213,7 @@ inline void check_every_collective(const comm::Group& group) {
   check_all_gather_v(group);
   check_all_to_all(group, [](int, int) { return 100; });
   check_all_to_all(group, [](int, int) { return 0; });
-  check_all_to_all(group, [](int from, int to) { return from == 0 ? 0 : 50000 * to + from; });  // rank 0 has nothing
+  check_all_to_all(group, [](int from, int to) { return from == 0 ? 0 : 20000 * to + from; });  // rank 0 has nothing
   check_all_to_all(group, [](int, int to) { return to == 0 ? 30000 : 0; });                     // all to one rank
   check_broadcast(group);
   check_sums_are_in_rank_order(group);
