@@ -50,7 +50,7 @@ std::vector<Bucket> make_buckets(const nn::Parameters& parameters, const Mesh& m
     bucket.grads = Tensor::zeros({size}, grad_dtype, Purpose::gradients);
     for (Segment& segment : bucket.segments) {
       Tensor value = view_of(bucket.weights, segment);
-      initialize(*segment.parameter, segment.box, seed, value);
+      initialize(*segment.parameter, {segment.box, 0, segment.count}, seed, value);
       segment.leaf = autograd::make_leaf(value, view_of(bucket.grads, segment));
       segment.parameter->value = std::move(value);
     }

@@ -36,15 +36,10 @@ ShardedAdamW::ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerC
     } else {
       // The unrounded initial values, so that f32 and bf16 runs start alike.
       state.master = Tensor::zeros(size, dtype, Purpose::optimizer);
-      for (const Segment& segment : bucket.segments) {
-        Tensor whole = Tensor::empty(segment.box.extent, dtype);
-        initialize(*segment.parameter, segment.box, seed, whole);
-        const int64_t begin = std::max(state.begin, segment.offset),
-                      end = std::min(state.end, segment.offset + segment.count);
-        if (begin >= end) continue;
-        state.master.slice(0, begin - state.begin, end - state.begin)
-            .copy_from(whole.flat().slice(0, begin - segment.offset, end - segment.offset));
-      }
+      visit_range(bucket, state.begin, state.end, [&](const Segment& segment, int64_t begin, int64_t end) {
+        Tensor part = state.master.slice(0, begin - state.begin, end - state.begin);
+        initialize(*segment.parameter, {segment.box, begin - segment.offset, end - segment.offset}, seed, part);
+      });
     }
     states_.push_back(std::move(state));
   }

@@ -43,7 +43,9 @@ Box local_box(const nn::Parameter& parameter, const Mesh& mesh) {
   return box;
 }
 
-void initialize(const nn::Parameter& parameter, const Box& box, uint64_t seed, Tensor& value) {
+void initialize(const nn::Parameter& parameter, const Slice& slice, uint64_t seed, Tensor& value) {
+  check(value.is_contiguous() && value.numel() == slice.numel(), "{}: {} elements for a slice of {}", parameter.name,
+        value.numel(), slice.numel());
   const nn::Init& init = parameter.init;
   if (init.kind == nn::InitKind::ones || init.kind == nn::InitKind::zeros)
     return value.fill(init.kind == nn::InitKind::ones ? 1.0 : 0.0);
@@ -52,7 +54,7 @@ void initialize(const nn::Parameter& parameter, const Box& box, uint64_t seed, T
     using T = decltype(t);
     T* out = value.data<T>();
     parallel_for(value.numel(), 1 << 12, [&](int64_t i) {
-      const auto index = static_cast<uint64_t>(global_index(parameter.global_shape, box, i));
+      const auto index = static_cast<uint64_t>(global_index(parameter.global_shape, slice.box, slice.begin + i));
       const double x = init.kind == nn::InitKind::normal ? random.normal(index) : truncated_normal(random, index);
       out[i] = T(static_cast<float>(x * init.std));
     });

@@ -48,7 +48,7 @@ class TrainedLayer {
     for (nn::Parameter* p : parameters) {
       boxes.push_back(parallel::local_box(*p, mesh_));
       p->value = Tensor::empty(boxes.back().extent, dtype, Purpose::weights);
-      parallel::initialize(*p, boxes.back(), 1, p->value);
+      parallel::initialize(*p, {boxes.back(), 0, boxes.back().numel()}, 1, p->value);
       leaves.push_back(autograd::make_leaf(p->value));
     }
   }

@@ -19,6 +19,8 @@ nn::Parameter experts_parameter(const nn::Init& init) {
   return p;
 }
 
+Slice whole_of(const nn::Parameter& p) { return {Box::whole(p.global_shape), 0, numel_of(p.global_shape)}; }
+
 Mesh expert_mesh(comm::World& world, int64_t expert) {
   ParallelConfig config;
   config.expert = expert;
@@ -53,16 +55,19 @@ TEST(Initialize, AnyBoxIsThePartOfTheGlobalTensor) {
   for (const auto kind : {nn::InitKind::normal, nn::InitKind::truncated_normal}) {
     const nn::Parameter p = experts_parameter({kind, 0.1});
     Tensor global = Tensor::empty(p.global_shape, DType::f32);
-    initialize(p, Box::whole(p.global_shape), 5, global);
+    initialize(p, whole_of(p), 5, global);
     for (const Box& box : {Box{{1, 0, 0}, {2, 3, 5}}, Box{{0, 1, 2}, {4, 2, 2}}, Box{{3, 2, 4}, {1, 1, 1}}}) {
       Tensor part = Tensor::empty(box.extent, DType::f32);
-      initialize(p, box, 5, part);
+      initialize(p, {box, 0, box.numel()}, 5, part);
       Tensor expected = global;
       for (int64_t d = 0; d < 3; ++d) {
         const auto i = static_cast<size_t>(d);
         expected = expected.slice(d, box.offset[i], box.offset[i] + box.extent[i]);
       }
       EXPECT_TRUE(test::same_bits(part, expected.clone()));
+      Tensor range = Tensor::empty({box.numel() - 1}, DType::f32);  // a ZeRO shard: from the second element of the box
+      initialize(p, {box, 1, box.numel()}, 5, range);
+      EXPECT_TRUE(test::same_bits(range, part.flat().slice(0, 1, part.numel())));
     }
   }
 }
@@ -71,7 +76,7 @@ TEST(Initialize, DependsOnSeedAndName) {
   nn::Parameter p = experts_parameter({});
   auto values = [&](uint64_t seed) {
     Tensor t = Tensor::empty(p.global_shape, DType::f32);
-    initialize(p, Box::whole(p.global_shape), seed, t);
+    initialize(p, whole_of(p), seed, t);
     return t.to_vector<double>();
   };
   const auto first = values(1);
@@ -88,7 +93,7 @@ TEST(Initialize, HasTheDistributionThatIsAsked) {
   Tensor t = Tensor::empty(p.global_shape, DType::f64);
   auto moments = [&](nn::InitKind kind) {
     p.init = {kind, 0.5};
-    initialize(p, Box::whole(p.global_shape), 3, t);
+    initialize(p, whole_of(p), 3, t);
     double sum = 0, squares = 0, largest = 0;
     for (const double x : t.to_vector<double>()) {
       sum += x, squares += x * x;

@@ -112,7 +112,7 @@ class PlainAdamW {
   PlainAdamW(const ToyModel& model, const optim::OptimizerConfig& config, uint64_t seed) : config_(config) {
     for (const nn::Parameter* p : model.parameters()) {
       Tensor value = Tensor::empty(p->global_shape, DType::f64);
-      parallel::initialize(*p, Box::whole(p->global_shape), seed, value);
+      parallel::initialize(*p, {Box::whole(p->global_shape), 0, value.numel()}, seed, value);
       w_[p->name] = value.to_vector<double>();
       m_[p->name] = v_[p->name] = std::vector<double>(w_[p->name].size(), 0.0);
     }
