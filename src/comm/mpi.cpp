@@ -67,15 +67,18 @@ class MpiTransfer final : public Transfer {
   }
   bool done() override {
     int all_done = 0;
-    std::vector<MPI_Status>& statuses = statuses_;
-    statuses.resize(requests_.size());
+    statuses_.resize(requests_.size());
     const int count = static_cast<int>(requests_.size());
-    check_mpi(MPI_Testall(count, requests_.data(), &all_done, statuses.data()), "MPI_Testall");
+    int status = MPI_Testall(count, requests_.data(), &all_done, statuses_.data());
+    for (size_t i = 0; status == MPI_ERR_IN_STATUS && i < statuses_.size(); ++i)
+      if (statuses_[i].MPI_ERROR != MPI_SUCCESS && statuses_[i].MPI_ERROR != MPI_ERR_PENDING)
+        status = statuses_[i].MPI_ERROR;
+    check_mpi(status, "a message");
     if (!all_done) return false;
     for (size_t i = 0; i < requests_.size(); ++i) {
       if (expected_[i] < 0) continue;
       int bytes = 0;
-      check_mpi(MPI_Get_count(&statuses[i], MPI_BYTE, &bytes), "MPI_Get_count");
+      check_mpi(MPI_Get_count(&statuses_[i], MPI_BYTE, &bytes), "MPI_Get_count");
       check(bytes == expected_[i], "a message of {} bytes where {} were expected", bytes, expected_[i]);
     }
     return true;
