@@ -28,5 +28,6 @@ void add_generate(Program& program);
 void add_data(Program& program);
 void add_checkpoint(Program& program);
 void add_config(Program& program);
+void add_bench(Program& program);
 
 }  // namespace switchyard::tools

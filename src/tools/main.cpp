@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
   program.app.require_subcommand(1);
   for (const auto add : {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,
-                         tools::add_config})
+                         tools::add_config, tools::add_bench})
     add(program);
   try {
     program.app.parse(argc, argv);

@@ -1,0 +1,15 @@
+// What the system says about this process.
+#pragma once
+
+#include <cstdint>
+
+namespace switchyard::bench {
+
+struct ProcessUsage {
+  int64_t peak_mapped_bytes = 0;    // most address space ever mapped: grows with every mmap or brk beyond it
+  int64_t peak_resident_bytes = 0;  // most memory ever in use
+  int64_t minor_faults = 0;         // pages handed out or mapped in so far
+};
+ProcessUsage process_usage();
+
+}  // namespace switchyard::bench

@@ -1,0 +1,147 @@
+// Warm-up, then timed steps between two looks at the process; the roof comes last, so that its memory is not the
+// step's.
+#include "switchyard/bench/step.h"
+
+#include "bench/process.h"
+#include "bench/timing.h"
+#include "kernels/products.h"
+#include "switchyard/autograd/profile.h"
+#include "switchyard/base/threads.h"
+#include "switchyard/optim/schedule.h"
+#include "switchyard/tensor/random.h"
+#include "switchyard/train/step.h"
+
+#include <algorithm>
+
+namespace switchyard::bench {
+namespace {
+
+// Tokens that depend on the step and on the place in the global batch, not on the rank.
+std::vector<data::Batch> random_batches(const train::ExperimentConfig& c, const parallel::Mesh& mesh, int64_t t) {
+  const Random random(static_cast<uint64_t>(c.run.seed), "bench tokens");
+  const int64_t B = c.train.micro_batch_size, S = c.data.sequence_length, ranks = mesh.data().size();
+  std::vector<data::Batch> batches;
+  for (int64_t j = mesh.data().rank(); j < c.train.global_batch_size / B; j += ranks) {
+    data::Batch batch{.tokens_BS = Tensor::empty({B, S}, DType::i32),
+                      .targets_BS = Tensor::empty({B, S}, DType::i32),
+                      .document_BS = {},
+                      .sample_hashes = {},
+                      .loss_tokens = B * S};
+    const int64_t first = (t * c.train.global_batch_size + j * B) * (S + 1);
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t s = 0; s < S; ++s) {
+        const auto token = [&](int64_t i) {
+          return static_cast<int32_t>(
+              random.below(static_cast<uint64_t>(first + b * (S + 1) + i), static_cast<uint64_t>(c.model.vocab_size)));
+        };
+        batch.tokens_BS.data<int32_t>()[b * S + s] = token(s);
+        batch.targets_BS.data<int32_t>()[b * S + s] = token(s + 1);
+      }
+    batches.push_back(std::move(batch));
+  }
+  return batches;
+}
+
+std::vector<OpTime> op_times(const autograd::Profile& profile, double steps) {
+  std::vector<OpTime> ops;
+  for (const auto& [name, entry] : profile.entries())
+    ops.push_back({name, entry.forward_seconds / steps, entry.backward_seconds / steps,
+                   static_cast<double>(entry.calls) / steps});
+  std::sort(ops.begin(), ops.end(), [](const OpTime& a, const OpTime& b) { return a.seconds() > b.seconds(); });
+  return ops;
+}
+
+class StepBench {
+ public:
+  StepBench(const train::ExperimentConfig& config, comm::World& world) : config_(config), session_(config, world) {}
+
+  double step(int64_t t, StepReport& report) {
+    const auto batches = random_batches(config_, session_.mesh, t);
+    session_.mesh.all().barrier();
+    const double begin = now();
+    report.loss =
+        train::train_step(session_, batches, t, optim::learning_rate(config_.schedule, t, config_.train.steps)).loss;
+    return now() - begin;
+  }
+
+  // A step that maps more than any before it counts as one allocation at least.
+  void timed_steps(const StepOptions& options, StepReport& report) {
+    autograd::Profile profile;
+    Allocator::current()->reset_peaks();
+    for (int64_t i = 1; i <= options.steps; ++i) {
+      const int64_t segments = Allocator::current()->system_allocations();
+      const ProcessUsage before = process_usage();
+      report.step_seconds.push_back(step(options.warm_up + i, report));
+      const ProcessUsage after = process_usage();
+      const int64_t grown = after.peak_mapped_bytes > before.peak_mapped_bytes ? 1 : 0;
+      report.system_allocations += std::max(grown, Allocator::current()->system_allocations() - segments);
+      report.minor_faults += after.minor_faults - before.minor_faults;
+    }
+    report.ops = op_times(profile, static_cast<double>(options.steps));
+    report.peak_memory_bytes = Allocator::current()->total().peak_bytes;
+    for (int p = 0; p < kNumPurposes; ++p)
+      report.peak_by_purpose[static_cast<size_t>(p)] = Allocator::current()->stats(static_cast<Purpose>(p)).peak_bytes;
+    report.peak_resident_bytes = process_usage().peak_resident_bytes;
+  }
+
+ private:
+  const train::ExperimentConfig& config_;
+  train::Session session_;
+};
+
+// What ranks measured apart becomes one report, the same on all.
+void combine(const comm::Group& all, StepReport& report) {
+  all.all_reduce(report.step_seconds.data(), std::ssize(report.step_seconds), DType::f64, comm::Reduce::max).wait();
+  std::sort(report.step_seconds.begin(), report.step_seconds.end());
+  for (int64_t* most : {&report.peak_memory_bytes, &report.peak_resident_bytes})
+    all.all_reduce(most, 1, DType::i64, comm::Reduce::max).wait();
+  all.all_reduce(report.peak_by_purpose.data(), kNumPurposes, DType::i64, comm::Reduce::max).wait();
+  for (int64_t* sum :
+       {&report.kernels_compiled, &report.kernels_compiled_before, &report.system_allocations, &report.minor_faults})
+    all.all_reduce(sum, 1, DType::i64).wait();
+}
+
+}  // namespace
+
+double StepReport::median_seconds() const {
+  const size_t n = step_seconds.size();
+  return n == 0 ? 0 : (step_seconds[(n - 1) / 2] + step_seconds[n / 2]) / 2;
+}
+
+double StepReport::roof_share() const {
+  const double best = roof.gflops(dtype);
+  return best > 0 ? gflops() / best : 0;
+}
+
+double StepReport::attributed_share() const {
+  double ops_seconds = 0, all_seconds = 0;
+  for (const OpTime& op : ops) ops_seconds += op.seconds();
+  for (const double s : step_seconds) all_seconds += s / static_cast<double>(step_seconds.size());
+  return all_seconds > 0 ? ops_seconds / all_seconds : 0;
+}
+
+StepReport measure_step(const std::string& name, const train::ExperimentConfig& config, comm::World& world,
+                        const StepOptions& options) {
+  StepReport report;
+  report.config = name;
+  report.dtype = config.train.dtype;
+  report.threads = num_threads();
+  report.ranks = world.size();
+  report.tokens = config.train.global_batch_size * config.data.sequence_length;
+  report.flops_per_token = flops_per_token(config.model, config.data.sequence_length);
+  const int64_t compiled_at_start = kernels::kernels_compiled();
+  {
+    StepBench bench(config, world);
+    for (int64_t t = 1; t <= options.warm_up; ++t) bench.step(t, report);
+    const int64_t compiled = kernels::kernels_compiled();
+    bench.timed_steps(options, report);
+    report.kernels_compiled_before = compiled - compiled_at_start;
+    report.kernels_compiled = kernels::kernels_compiled() - compiled;
+  }
+  report.expected = expected_memory(config, world.size());
+  combine(world.all(), report);
+  if (options.roof_seconds > 0) report.roof = measure_roof(world.all(), {report.dtype}, options.roof_seconds);
+  return report;
+}
+
+}  // namespace switchyard::bench

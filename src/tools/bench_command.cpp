@@ -1,0 +1,99 @@
+// switchyard bench roof | step: what the machine can do, and what a training step reaches of it.
+#include "switchyard/base/console.h"
+#include "switchyard/base/file.h"
+#include "switchyard/bench/step.h"
+#include "switchyard/checkpoint/agree.h"
+#include "switchyard/train/experiment.h"
+#include "switchyard/train/startup.h"
+#include "tools/commands.h"
+
+#include <filesystem>
+
+namespace switchyard::tools {
+namespace {
+
+struct Options {
+  std::string config, dtype, json;
+  std::vector<std::string> overrides;
+  int64_t threads = 0;
+  bench::StepOptions step;
+  double roof_seconds = 0.2;
+  int64_t roof_divide = 1;
+};
+
+// Rank 0 speaks for all.
+void report(const comm::World& world, const std::string& table, const nlohmann::ordered_json& json,
+            const std::string& file) {
+  if (world.rank() != 0) return;
+  Console::standard().line(table);
+  if (!file.empty()) replace_file(file, json.dump(2) + "\n");
+}
+
+ExitCode bench_roof(Program& program, const Options& options) {
+  comm::World& world = program.world();
+  train::RunConfig run;
+  run.threads = options.threads;
+  train::set_up_threads(run, world);
+  const bench::Roof roof =
+      bench::measure_roof(world.all(), {DType::f32, DType::bf16}, options.roof_seconds, options.roof_divide);
+  report(world, bench::table_of(roof), bench::json_of(roof), options.json);
+  return ExitCode::finished;
+}
+
+ExitCode bench_step(Program& program, Options options) {
+  comm::World& world = program.world();
+  const std::string packed = checkpoint::gather_texts(
+      world.all(), world.rank() == 0 ? config::read_sources(options.config).pack() : std::string())[0];
+  if (!options.dtype.empty()) options.overrides.push_back("train.dtype=" + options.dtype);
+  if (options.threads > 0) options.overrides.push_back(fmt::format("run.threads={}", options.threads));
+  const train::Experiment experiment =
+      train::parse_experiment(config::Sources::unpack(packed), options.overrides, train::without_run_and_data());
+  train::set_up_threads(experiment.config.run, world);
+  const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
+                                          world, options.step);
+  report(world, bench::table_of(result), bench::json_of(result), options.json);
+  return ExitCode::finished;
+}
+
+void add_roof(Program& program, CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = bench.add_subcommand("roof", "Rates of matrix products, memory and exchange on this machine");
+  command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks");
+  command->add_option("--seconds", options->roof_seconds, "Time for each row")->check(CLI::PositiveNumber);
+  command->add_option("--divide", options->roof_divide, "Smaller shapes by this factor, for a quick look")
+      ->check(CLI::Range(1, 16));
+  command->add_option("--json", options->json, "File for the same numbers as JSON");
+  command->callback(
+      [&program, options] { program.action = [&program, options] { return bench_roof(program, *options); }; });
+}
+
+void add_step(Program& program, CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      bench.add_subcommand("step", "Time training steps of a config on random tokens; run.dir and data may be absent");
+  command->add_option("--config", options->config, "YAML file of the experiment")->required();
+  command->add_option("overrides", options->overrides, "key=value, for example train.micro_batch_size=4");
+  command->add_option("--dtype", options->dtype, "f32 or bf16; as in the config if absent")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("--steps", options->step.steps, "Timed steps")->check(CLI::PositiveNumber);
+  command->add_option("--warm-up", options->step.warm_up, "Steps before them")->check(CLI::PositiveNumber);
+  command->add_option("--threads", options->threads, "Threads per rank; 0: as in the config");
+  command
+      ->add_option("--roof-seconds", options->step.roof_seconds,
+                   "Time for each row of the roof that the step is compared with; 0: no roof")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--json", options->json, "File for the same numbers as JSON");
+  command->callback(
+      [&program, options] { program.action = [&program, options] { return bench_step(program, *options); }; });
+}
+
+}  // namespace
+
+void add_bench(Program& program) {
+  CLI::App* bench = program.app.add_subcommand("bench", "Measure this machine, and training steps on it");
+  bench->require_subcommand(1);
+  add_roof(program, *bench);
+  add_step(program, *bench);
+}
+
+}  // namespace switchyard::tools
