@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export GTEST_FILTER="${1:-*}"
 export GTEST_COLOR=no
 export LSAN_OPTIONS="suppressions=$root/scripts/leaks-of-openmpi.txt:print_suppressions=0"
+export OMP_WAIT_POLICY=passive   # tests share cores; a thread that spins at a barrier takes one from another rank
 export UBSAN_OPTIONS="print_stacktrace=1"
 export TSAN_OPTIONS="halt_on_error=0"
 results="$root/build/test-results"
