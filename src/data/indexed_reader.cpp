@@ -13,10 +13,10 @@ void widen(const std::string& bytes, std::span<int32_t> out, const std::string& 
   for (size_t i = 0; i < out.size(); ++i) {
     T value;
     std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    if (static_cast<int64_t>(value) < 0 || static_cast<int64_t>(value) > INT32_MAX)
-      fail(ExitCode::input, "{}: byte {}: token id {}; accepted: 0 to {}", path,
-           first_byte + static_cast<int64_t>(i * sizeof(T)), value, INT32_MAX);
-    out[i] = static_cast<int32_t>(value);
+    const int64_t id{value};
+    require(id >= 0 && id <= INT32_MAX, ExitCode::input, "{}: byte {}: token id {}; accepted: 0 to {}", path,
+            first_byte + static_cast<int64_t>(i * sizeof(T)), id, INT32_MAX);
+    out[i] = static_cast<int32_t>(id);
   }
 }
 
