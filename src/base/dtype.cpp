@@ -8,8 +8,12 @@
 
 namespace switchyard {
 namespace {
-constexpr std::array<std::pair<DType, std::string_view>, 6> kNames{{{DType::f64, "f64"}, {DType::f32, "f32"},
-    {DType::bf16, "bf16"}, {DType::i64, "i64"}, {DType::i32, "i32"}, {DType::u8, "u8"}}};
+constexpr std::array<std::pair<DType, std::string_view>, 6> kNames{{{DType::f64, "f64"},
+                                                                    {DType::f32, "f32"},
+                                                                    {DType::bf16, "bf16"},
+                                                                    {DType::i64, "i64"},
+                                                                    {DType::i32, "i32"},
+                                                                    {DType::u8, "u8"}}};
 }
 
 std::string_view name_of(DType dtype) {

@@ -142,7 +142,7 @@ class Reference {
 
  private:
   static std::filesystem::path folder(const std::string& name) {
-    return std::filesystem::path(__FILE__).parent_path() / "goldens" / name;
+    return std::filesystem::path("tests/model/goldens") / name;  // tests run from the root of the repository
   }
 };
 
