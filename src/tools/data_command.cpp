@@ -31,6 +31,10 @@ void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<Opt
   sub->add_option("--held-out-output", options->tokenize.held_out_output,
                   "Prefix of the held-out pair; default: PREFIX-valid");
   sub->add_flag("--skip-bad", options->tokenize.skip_bad, "Leave out JSONL lines that cannot be used, and count them");
+  sub->add_option("--zstd-window-log", options->tokenize.limits.zstd_window_log,
+                  "Largest window of .zst files; 31 for those made with --long=31")
+      ->check(CLI::Range(10, 31))
+      ->capture_default_str();
   sub->add_flag("--force", options->tokenize.force, "Write over existing files");
   sub->callback([&program, options] {
     program.action = [options] {

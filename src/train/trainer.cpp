@@ -35,6 +35,7 @@ class Trainer {
   void say(const std::string& text) const {
     if (is_first_rank()) Console::standard().line(text);
   }
+  int loss_digits() const { return config_.train.dtype == DType::f64 ? 17 : 9; }
   StepFacts step(int64_t t);
   void note_bad_step(const StepFacts& facts);
   void evaluate_if_due(StepFacts& facts, bool is_last);
@@ -127,14 +128,16 @@ void Trainer::evaluate_if_due(StepFacts& facts, bool is_last) {
   const Watchdog::Section section(watchdog_, "evaluation");
   facts.evaluation = evaluate(session_.model, session_.mesh, *valid_,
                               config_.eval.batches * config_.train.global_batch_size, config_.train.micro_batch_size);
-  say(fmt::format("eval at step {}: loss {:.6g}, {:.4f} bits per byte ({} held-out samples)", facts.step,
-                  facts.evaluation->loss, facts.evaluation->bits_per_byte, facts.evaluation->samples));
+  say(fmt::format("eval at step {}: loss {:.{}g}, {:.4f} bits per byte ({} held-out samples)", facts.step,
+                  facts.evaluation->loss, loss_digits(), facts.evaluation->bits_per_byte, facts.evaluation->samples));
 }
 
 void Trainer::log_step(const StepFacts& facts, bool is_last) {
   if (!is_first_rank()) return;
   const int64_t steps = config_.train.steps;
-  const std::string line = metrics::step_line(line_of(facts, steps));
+  metrics::StepLine columns = line_of(facts, steps);
+  columns.loss_digits = loss_digits();
+  const std::string line = metrics::step_line(columns);
   const int64_t line_every = std::max(config_.metrics.every, (steps + 49) / 50);
   if (is_last || facts.step == 1 || facts.step % line_every == 0 || !facts.result.is_finite)
     Console::standard().line(line);
