@@ -1,6 +1,7 @@
 # Writes switchyard_version.h. Included by CMakeLists.txt it adds a target that runs with every build; run as a script
 # (cmake -P) it does the work, and touches the header only if its content changes.
 if(CMAKE_SCRIPT_MODE_FILE)
+  cmake_minimum_required(VERSION 3.25)
   execute_process(COMMAND git -C "${SOURCE}" rev-parse --short=12 HEAD OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   execute_process(COMMAND git -C "${SOURCE}" status --porcelain --untracked-files=no OUTPUT_VARIABLE changes ERROR_QUIET)
   if(NOT commit)
