@@ -1,0 +1,40 @@
+// What must not change a bit: running again, recomputing, and where the optimizer's state lies.
+#include "tests/equivalence/layouts.h"
+
+namespace switchyard::test {
+namespace {
+
+constexpr const char* kSteps = "train.steps=8";
+constexpr const char* kSave = "checkpoint.every=8";
+
+class Repetition : public testing::TestWithParam<LayoutRow> {
+ protected:
+  static void expect_same(const Command& a, const Command& b) {
+    const std::string run_a = run_of(GetParam(), a), run_b = run_of(GetParam(), b);
+    expect_same_metrics(run_a, run_b);
+    expect_same_checkpoint(checkpoint_of(run_a, 8), checkpoint_of(run_b, 8));
+  }
+};
+
+TEST_P(Repetition, OfARunGivesTheSameBits) {
+  expect_same({kSteps, kSave}, {kSave, kSteps});  // another order of words: another run
+}
+
+TEST_P(Repetition, WithRecomputeGivesTheSameBits) {
+  for (const char* recompute : {"train.recompute=moe", "train.recompute=full"}) {
+    SCOPED_TRACE(recompute);
+    expect_same({kSteps, kSave}, {kSteps, kSave, recompute});
+  }
+}
+
+TEST_P(Repetition, WithoutZeroGivesTheSameBits) { expect_same({kSteps, kSave}, {kSteps, kSave, "parallel.zero=0"}); }
+
+std::vector<LayoutRow> all_layouts() {
+  std::vector<LayoutRow> rows{kOneRank};
+  rows.insert(rows.end(), other_layouts().begin(), other_layouts().end());
+  return rows;
+}
+INSTANTIATE_TEST_SUITE_P(Equivalence, Repetition, testing::ValuesIn(all_layouts()), ByName{});
+
+}  // namespace
+}  // namespace switchyard::test
