@@ -8,9 +8,9 @@ took() { printf '   (%d s)\n' $((SECONDS - part_started)); }
 part() { part_started=$SECONDS; say "$*"; }
 
 case "$(processor_class)" in   # about three minutes of training on two cores of each class
-  amx) steps=600 ;;
-  avx512_bf16) steps=500 ;;
-  other) steps=300 ;;
+  amx) steps=1500 ;;
+  avx512_bf16) steps=1000 ;;
+  other) steps=600 ;;
 esac
 case "$#:${1:-}" in
   0:) ;;

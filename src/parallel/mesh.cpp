@@ -30,7 +30,7 @@ Mesh::Mesh(const ParallelConfig& config, comm::World& world)
 
 std::string Mesh::describe() const {
   auto size = [&](nn::View view, std::string_view axis) { return layout(view).axis_size(axis); };
-  return fmt::format("{} ranks : data {}, experts split over {}, each held by {}", all_.size(),
+  return fmt::format("{} ranks: data {}, experts split over {}, each held by {}", all_.size(),
                      size(nn::View::dense, "dp"), size(nn::View::expert, "ep"), size(nn::View::expert, "edp"));
 }
 
