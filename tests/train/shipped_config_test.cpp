@@ -101,7 +101,7 @@ TEST_F(Shipped, DamagedConfigsAreParsedOrRefused) {
     const std::string original = contents(path);
     for (int i = 0; i < 1000; ++i) {
       std::string text = original;
-      for (size_t edits = 1 + below(4); edits > 0; --edits) {
+      for (size_t edits = 1 + below(4); edits > 0 && !text.empty(); --edits) {
         const size_t at = below(text.size());
         switch (below(5)) {
           case 0: text[at] = static_cast<char>(below(256)); break;
