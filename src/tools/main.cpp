@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>
 
+#include <csignal>
+
 namespace {
 
 using namespace switchyard;
@@ -25,6 +27,7 @@ int report(const tools::Program& program, ExitCode code, const char* message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error to report, from the first write on
   tools::Program program{.argc = &argc, .argv = &argv, .action = {}, .world_ = {}};
   program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
   program.app.require_subcommand(1);

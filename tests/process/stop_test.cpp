@@ -1,0 +1,76 @@
+// How a run ends when it is asked to, when a rank dies, and when a rank hangs.
+#include "tests/process/runs_that_go_on.h"
+
+namespace switchyard::test {
+namespace {
+
+class Stop : public testing::Test {
+ protected:
+  // The run has saved the very step after which it stopped, says so, and goes on from there.
+  void expect_stopped(const Train& run, const Outcome& outcome, int code = 75) {
+    expect_outcome(outcome, code);
+    const std::vector<int64_t> steps = saved_steps(dir_);
+    ASSERT_FALSE(steps.empty()) << outcome.text();
+    EXPECT_EQ(steps.back(), last_step(dir_));
+    expect_verdict(dir_, "resume", steps.back());
+    expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"), 5);
+  }
+
+  Scratch scratch_;
+  std::string dir_ = scratch_.path("run");
+};
+
+TEST_F(Stop, SignalsToAProcessMeanACheckpointAndCode75) {
+  for (const int signal : {SIGUSR1, SIGTERM}) {
+    SCOPED_TRACE(strsignal(signal));
+    fs::remove_all(dir_);
+    fs::remove_all(scratch_.path("straight"));
+    Process process(endless().command(dir_));
+    ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
+    process.send(signal);
+    expect_stopped(endless(), process.wait());
+  }
+}
+
+TEST_F(Stop, Usr1ToMpirunReachesAllRanks) {
+  const Train run = endless(2, {"parallel.expert=2"});
+  Process process(run.command(dir_));
+  ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
+  process.send(SIGUSR1);
+  expect_stopped(run, process.wait());
+}
+
+TEST_F(Stop, Usr1ToOneRankStopsAllAfterTheSameStep) {
+  const Train run = endless(2);
+  Process process(run.command(dir_));
+  ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
+  kill(process.rank(1), SIGUSR1);
+  kill(process.rank(1), SIGUSR1);  // again: the handler only sets a flag
+  expect_stopped(run, process.wait());
+}
+
+// mpirun hands SIGTERM on after the time that it leaves for ending, and ends with 1 itself: the verdict is the truth.
+TEST_F(Stop, TermToMpirunIsTakenWhereThereIsTime) {
+  const Train run = endless(2);
+  Command command = run.command(dir_);
+  const Command grace{"--mca", "odls_base_sigkill_timeout", "3"};
+  command.insert(command.begin() + 1, grace.begin(), grace.end());
+  Process process(command);
+  ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
+  process.send(SIGTERM);
+  expect_stopped(run, process.wait(), 1);
+}
+
+TEST_F(Stop, ADeadRankEndsTheJobAndResumeIsBitIdentical) {
+  const Train run = endless(2, {"parallel.expert=2"});
+  Process process(run.command(dir_));
+  ASSERT_TRUE(saves_a_checkpoint(dir_, process)) << process.wait(0).text();
+  kill(process.rank(1), SIGKILL);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
+  EXPECT_EQ(process.wait().code, 128 + SIGKILL);
+  EXPECT_FALSE(verdict_of(dir_).is_object());
+  expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"));
+}
+
+}  // namespace
+}  // namespace switchyard::test
