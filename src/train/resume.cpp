@@ -10,6 +10,12 @@
 namespace switchyard::train {
 namespace {
 
+// A data fingerprint without the sequence length, which has a key and a flag of its own.
+std::string without_length(std::string fingerprint) {
+  const size_t at = fingerprint.find(" sequence_length ");
+  return at == std::string::npos ? fingerprint : fingerprint.erase(at, fingerprint.find(';', at) - at);
+}
+
 // What may not change silently between the runs that share a folder, and the name under which a user may allow it.
 void check_unchanged(const checkpoint::Found& found, const ExperimentConfig& now, const std::string& data_fingerprint,
                      const std::vector<std::string>& allowed) {
@@ -28,7 +34,8 @@ void check_unchanged(const checkpoint::Found& found, const ExperimentConfig& now
   compare("global_batch_size", "train.global_batch_size", before.train.global_batch_size, now.train.global_batch_size);
   compare("vocab_size", "model.vocab_size", before.model.vocab_size, now.model.vocab_size);
   compare("seed", "run.seed", before.run.seed, now.run.seed);
-  compare("data", "the fingerprint of data.train", found.manifest.meta.data_fingerprint, data_fingerprint);
+  compare("data", "the fingerprint of data.train", without_length(found.manifest.meta.data_fingerprint),
+          without_length(data_fingerprint));
 }
 
 void warn(const std::string& message) { log()->warn("{}", message); }

@@ -59,7 +59,6 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void send(int signal) const { kill(pid_, signal); }
-  void send_to_rank(int rank, int signal) const { kill(pid_of_rank(rank), signal); }
   std::string out() const { return scratch_.read("out"); }  // so far
   std::string err() const { return scratch_.read("err"); }
 
@@ -76,6 +75,13 @@ class Process {
     for (const pid_t left : family()) kill(left, SIGKILL);
     if (!in_time) wait_until([&] { return is_over(); });
     return {code_, in_time, out(), err()};
+  }
+  // The rank's process, as soon as mpirun has started it.
+  pid_t rank(int number) const {
+    const std::string setting = fmt::format("OMPI_COMM_WORLD_RANK={}", number);
+    std::vector<pid_t> found;
+    check(wait_until([&] { return !(found = find(mark_, setting)).empty(); }), "rank {} never started", number);
+    return found.front();
   }
   // The process and those it has started, as long as they live.
   std::vector<pid_t> family() const { return find(mark_); }
@@ -108,13 +114,6 @@ class Process {
     }
     return found;
   }
-  pid_t pid_of_rank(int rank) const {
-    const std::string setting = fmt::format("OMPI_COMM_WORLD_RANK={}", rank);
-    std::vector<pid_t> found;
-    check(wait_until([&] { return !(found = find(mark_, setting)).empty(); }), "rank {} never started", rank);
-    return found.front();
-  }
-
   Scratch scratch_;
   std::string mark_;  // in the environment of the process and of what it starts
   pid_t pid_ = -1;
