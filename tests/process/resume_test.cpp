@@ -30,6 +30,35 @@ TEST_F(Resume, AfterAKillIsBitIdentical) {
   }
 }
 
+TEST_F(Resume, TwiceAndInAnotherEpochIsBitIdentical) {
+  const Command short_epochs{"data.sequence_length=512", "train.global_batch_size=8", "train.micro_batch_size=4"};
+  const Train run{"tiny", 1, Command{"schedule.kind=constant", "checkpoint.every=1", "eval.every=0"} + short_epochs};
+  for (const int64_t steps : {2, 5, 14}) must_train(until(steps, run), dir_);  // an epoch has about 50 samples
+  must_train(until(14, run), scratch_.path("straight"));
+  expect_same_metrics(dir_, scratch_.path("straight"));
+  expect_same_checkpoint(dir_, scratch_.path("straight"));
+}
+
+TEST_F(Resume, OnOtherNumbersOfRanksGoesOnTheSameWay) {
+  const Command settings{"schedule.kind=constant", "eval.every=0"};
+  const Train two_ranks{"tiny", 2, Command{"parallel.expert=2"} + settings};
+  must_train(until(10, two_ranks), dir_);
+  const std::vector<std::pair<std::string, Train>> rows{
+      {"one", {"tiny", 1, settings}},
+      {"four-by-two", {"tiny", 4, Command{"parallel.expert=2"} + settings}},
+      {"four-by-four", {"tiny", 4, Command{"parallel.expert=4"} + settings}},
+  };
+  for (const auto& [name, row] : rows) copy_run(scratch_.path(name));
+  must_train(until(30, two_ranks), dir_);
+  for (const auto& [name, row] : rows) {
+    SCOPED_TRACE(name);
+    const std::string dir = scratch_.path(name);
+    must_train(until(30, row), dir);
+    EXPECT_LE(largest_difference(metrics_of(dir), metrics_of(dir_), "loss"), 1e-5);
+    EXPECT_EQ(metrics_of(dir).back().at("data_hash"), metrics_of(dir_).back().at("data_hash"));
+  }
+}
+
 TEST_F(Resume, FromAnotherRunsCheckpointTakesItsStateAndPlace) {
   must_train({"tiny", 1, {"train.steps=10", "schedule.kind=constant"}}, dir_);
   const Train goes_on{"tiny", 1, {"train.steps=14", "schedule.kind=constant"}};
@@ -50,11 +79,34 @@ TEST_F(Resume, InitTakesTheWeightsAlone) {
 }
 
 struct Change {
-  const char* override_text;
-  const char* flag;
+  std::string override_text, flag;
   std::vector<std::string> parts;
   bool may_be_allowed = true;
 };
+
+TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
+  must_train({"tiny", 1, {"train.steps=2"}}, dir_);
+  const std::string other_data = fmt::format("data.train=[{{path: '{}'}}]", corpus().valid);
+  const std::vector<Change> changes{
+      {"run.seed=7", "seed", {"run.seed", "1234", "7"}},
+      {"data.sequence_length=16", "sequence_length", {"data.sequence_length", "32", "16"}},
+      {"data.document_mask=true", "document_mask", {"data.document_mask", "false", "true"}},
+      {"train.global_batch_size=16", "global_batch_size", {"train.global_batch_size", "8", "16"}},
+      {other_data, "data", {"data.train"}},
+      {"model.vocab_size=384", "vocab_size", {"model.vocab_size", "320", "384"}, false},
+  };
+  for (const Change& change : changes) {
+    SCOPED_TRACE(change.override_text);
+    const Train more{"tiny", 1, {"train.steps=3", change.override_text}};
+    std::vector<std::string> parts = change.parts;
+    parts.insert(parts.end(), {checkpoint_of(dir_, 2), "--allow-change " + change.flag});
+    expect_outcome(train(more, dir_), 64, parts);
+    if (!change.may_be_allowed) continue;
+    const std::string copy = scratch_.path(change.flag);
+    copy_run(copy);
+    expect_outcome(train(more.with({"--allow-change", change.flag}), copy), 0, {"resumed"});
+  }
+}
 
 TEST_F(Resume, NeverAndPathsWithoutACheckpointAreRefusedWithTheRemedy) {
   must_train({"tiny", 1, {"train.steps=2"}}, dir_);

@@ -72,5 +72,15 @@ TEST_F(Stop, ADeadRankEndsTheJobAndResumeIsBitIdentical) {
   expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"));
 }
 
+TEST_F(Stop, AHungRankEndsTheJobByTheWatchdogWithAStack) {
+  const Train run = endless(2, {"parallel.expert=2", "run.watchdog=5"});
+  Process process(run.command(dir_));
+  ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
+  kill(process.rank(1), SIGSTOP);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
+  expect_outcome(process.wait(), 76, {"run.watchdog=5", "switchyard("});
+  EXPECT_NE(read_text(dir_ + "/log/rank-0000.log").find("run.watchdog=5"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace switchyard::test
