@@ -1,0 +1,95 @@
+// Mistakes in the command line and the config: exit code 64, and one message that names key and values, also on ranks.
+#include "tests/support/runs.h"
+
+namespace switchyard::test {
+namespace {
+
+struct Mistake {
+  std::string what;
+  int ranks;
+  Command overrides;
+  std::vector<std::string> parts;
+};
+
+void PrintTo(const Mistake& mistake, std::ostream* out) { *out << mistake.what; }
+
+class BadConfig : public testing::TestWithParam<Mistake> {};
+
+TEST_P(BadConfig, EndsAllRanksWithOneMessageAndWritesNothing) {
+  const Scratch scratch;
+  const std::string dir = scratch.path("run");
+  const Outcome outcome = train({"tiny", GetParam().ranks, GetParam().overrides}, dir);
+  expect_outcome(outcome, 64, GetParam().parts);
+  EXPECT_EQ(outcome.err.find("switchyard: "), outcome.err.rfind("switchyard: ")) << "one message: " << outcome.err;
+  EXPECT_FALSE(fs::exists(dir));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Of, BadConfig,
+    testing::ValuesIn(std::vector<Mistake>{
+        {"UnknownKey", 1, {"train.step=5"}, {"train.step", "did you mean 'train.steps'"}},
+        {"UnknownKeyOnRanks", 2, {"model.moe.topk=5"}, {"model.moe.topk", "did you mean 'model.moe.top_k'"}},
+        {"WrongType", 1, {"train.steps=many"}, {"train.steps", "many"}},
+        {"NotBuilt", 1, {"parallel.tensor=2"}, {"parallel.tensor", "tensor parallelism", "not built"}},
+        {"HeadsByKvHeads",
+         1,
+         {"model.attention.num_heads=3", "model.attention.num_kv_heads=2"},
+         {"model.attention.num_heads: 3", "num_kv_heads=2"}},
+        {"ExpertsByExpertRanks", 1, {"parallel.expert=3"}, {"model.moe.num_experts: 4", "parallel.expert=3"}},
+        {"TopKOverExperts", 1, {"model.moe.top_k=5"}, {"model.moe.top_k", "5", "4"}},
+        {"BatchByMicroBatch", 1, {"train.global_batch_size=7"}, {"train.global_batch_size: 7", "micro_batch_size=2"}},
+        {"BatchByDataRanks",
+         2,
+         {"train.global_batch_size=6"},
+         {"train.global_batch_size=6", "train.micro_batch_size=2", "2 data-parallel ranks"}},
+        {"WorldByExpert", 2, {"parallel.expert=4"}, {"world size 2", "parallel.expert", "4"}},
+        {"WorldByData", 2, {"parallel.data=4"}, {"world size 2", "4"}},
+        {"OneRankByExpert", 1, {"parallel.expert=2"}, {"world size 1", "parallel.expert", "2"}},
+        {"FourRanksByExpert", 4, {"parallel.expert=8", "model.moe.num_experts=8"}, {"world size 4", "8"}},
+        {"SequenceOverPositions",
+         1,
+         {"data.sequence_length=4096"},
+         {"data.sequence_length: 4096", "model.max_position=1024"}},
+    }),
+    [](const auto& row) { return row.param.what; });
+
+TEST(BadConfigFile, ThatCannotBeReadIsNamedOnOneRankAndOnTwo) {
+  const Scratch scratch;
+  const std::string missing = scratch.path("missing.yaml"), folder = scratch.path("");
+  const std::vector<std::pair<std::string, std::string>> rows{{missing, "No such file or directory"},
+                                                              {folder, "is a folder"}};
+  for (const auto& [path, reason] : rows)
+    for (const int ranks : {1, 2}) expect_outcome(run(on_ranks(ranks, {program(), "train", path})), 64, {path, reason});
+}
+
+TEST(BadConfigFile, WhoseReaderMayNotReadItIsNamed) {
+  const Scratch scratch;
+  const std::string file = scratch.write("secret.yaml", "run: {dir: x}\n");
+  fs::permissions(file, fs::perms::none);
+  Command command{program(), "config", file, "--resolved"};
+  if (getuid() == 0) {
+    fs::permissions(scratch.path(""), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
+    const Command other{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
+    if (run(other + Command{program(), "--version"}).code != 0) GTEST_SKIP() << "no other user can run the program";
+    command = other + command;
+  }
+  expect_outcome(run(command), 64, {file, "Permission denied"});
+}
+
+TEST(BadConfigFile, NamesFileLineKeyAndValue) {
+  const Scratch scratch;
+  const std::string file = scratch.write("bad.yaml", "run: {dir: x}\ntrain:\n  steps: -1\nmodle: {}\n");
+  expect_outcome(run({program(), "train", file}), 64,
+                 {file + ":3", "train.steps", "-1", file + ":4", "modle", "did you mean 'model'"});
+}
+
+TEST(CommandLine, MistakesAreUsageErrors) {
+  for (const Command& words : {Command{}, Command{"frobnicate"}, Command{"train"}, Command{"train", "--frobnicate"},
+                               Command{"generate", "x", "--temperature", "-1"}, Command{"config"}})
+    expect_outcome(run(Command{program()} + words), 64);
+  expect_outcome(run({program(), "--help"}), 0, {"train", "eval", "generate", "data", "checkpoint", "config"});
+  expect_outcome(run({program(), "--version"}), 0, {"switchyard "});
+}
+
+}  // namespace
+}  // namespace switchyard::test

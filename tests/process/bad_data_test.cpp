@@ -1,0 +1,77 @@
+// Text and token files that are not what they should be: exit code 65 and the file's name, on one rank and on two.
+#include "tests/support/runs.h"
+
+namespace switchyard::test {
+namespace {
+
+class BadData : public testing::Test {
+ protected:
+  BadData() {
+    for (const char* end : {".bin", ".idx"}) fs::copy_file(corpus().train + end, prefix_ + end);
+  }
+  void expect_refused(const std::vector<std::string>& parts) const {
+    for (const int ranks : {1, 2}) {
+      SCOPED_TRACE(ranks);
+      const std::string dir = scratch_.path(fmt::format("run-{}", ranks));
+      expect_outcome(train({"tiny", ranks, {fmt::format("data.train=[{{path: '{}'}}]", prefix_)}}, dir), 65, parts);
+      expect_verdict(dir, "failed", -1);
+    }
+  }
+  Outcome tokenize(const Command& words) const {
+    return run(Command{program(), "data", "tokenize", "--output", scratch_.path("made")} + words);
+  }
+
+  Scratch scratch_;
+  std::string prefix_ = scratch_.path("corpus"), bin_ = prefix_ + ".bin", idx_ = prefix_ + ".idx";
+};
+
+TEST_F(BadData, AMissingPairIsNamed) {
+  fs::remove(idx_);
+  expect_refused({idx_});
+}
+
+TEST_F(BadData, ATruncatedBinIsNamedWithItsSizeAndWhatIsBeyond) {
+  const auto bytes = fs::file_size(bin_) - 100;
+  fs::resize_file(bin_, bytes);
+  expect_refused({bin_, std::to_string(bytes), "truncated", idx_});
+}
+
+TEST_F(BadData, ATruncatedIdxIsNamed) {
+  fs::resize_file(idx_, fs::file_size(idx_) - 1);
+  expect_refused({idx_});
+}
+
+TEST_F(BadData, AnIdxOfAnotherBinIsNamed) {
+  fs::copy_file(corpus().valid + ".bin", bin_, fs::copy_options::overwrite_existing);
+  expect_refused({bin_});
+}
+
+TEST_F(BadData, ACorpusWithoutOneSampleIsNamedWithTheLengthThatIsNeeded) {
+  scratch_.write("short.txt", "few");
+  expect_outcome(tokenize({scratch_.path("short.txt")}), 0);
+  prefix_ = scratch_.path("made");
+  expect_refused({prefix_, "32"});
+}
+
+TEST_F(BadData, AnEmptyCorpusIsRefused) {
+  fs::create_directory(scratch_.path("nothing"));
+  expect_outcome(tokenize({scratch_.path("nothing")}), 65, {"empty"});
+  scratch_.write("nothing/a.txt", "");
+  expect_outcome(tokenize({scratch_.path("nothing")}), 65, {"empty"});
+  EXPECT_FALSE(fs::exists(scratch_.path("made.idx")));
+}
+
+TEST_F(BadData, WhatIsNotUtf8IsNamedWithItsPlace) {
+  const std::string text = scratch_.write("latin.txt", "caf\xe9 au lait");
+  expect_outcome(tokenize({text}), 65, {text, "UTF-8"});
+  const std::string lines = scratch_.write("latin.jsonl", "{\"text\": \"good\"}\n{\"text\": \"caf\xe9\"}\n");
+  expect_outcome(tokenize({lines}), 65, {lines + ":2"});
+  EXPECT_FALSE(fs::exists(scratch_.path("made.bin")));
+}
+
+TEST_F(BadData, AMissingInputIsNamed) {
+  expect_outcome(tokenize({scratch_.path("gone")}), 65, {scratch_.path("gone")});
+}
+
+}  // namespace
+}  // namespace switchyard::test

@@ -1,0 +1,76 @@
+// checkpoint show | verify | diff, and config --resolved, as a user sees them.
+#include "tests/support/runs.h"
+
+namespace switchyard::test {
+namespace {
+
+class CheckpointCommand : public testing::Test {
+ protected:
+  void SetUp() override { must_train({"tiny", 1, {"train.steps=4", "checkpoint.every=2"}}, dir_); }
+  static Outcome checkpoint(const Command& words) { return run(Command{program(), "checkpoint"} + words); }
+
+  Scratch scratch_;
+  std::string dir_ = scratch_.path("run");
+};
+
+TEST_F(CheckpointCommand, ShowTellsStateSettingsAndTensors) {
+  expect_outcome(checkpoint({"show", dir_}), 0,
+                 {checkpoint_of(dir_, 4), "step 4, 32 samples consumed", "hidden_size: 32", "model/embedding.weight",
+                  "optimizer/exp_avg/embedding.weight", "buffer/", "(320, 32)"});
+  expect_outcome(checkpoint({"show", checkpoint_of(dir_, 2)}), 0, {"step 2, 16 samples consumed"});
+}
+
+TEST_F(CheckpointCommand, VerifyTellsOfEveryCheckpointOfARun) {
+  expect_outcome(checkpoint({"verify", dir_}), 0, {checkpoint_of(dir_, 2), checkpoint_of(dir_, 4), "whole"});
+}
+
+TEST_F(CheckpointCommand, DiffEndsWith1WhereContentDiffersAndIgnoresTheLayout) {
+  expect_outcome(checkpoint({"diff", checkpoint_of(dir_, 2), checkpoint_of(dir_, 4)}), 1,
+                 {"step: 2 and 4", "consumed samples: 16 and 32", "model/embedding.weight"});
+  const std::string two = scratch_.path("two");
+  fs::copy(dir_, two, fs::copy_options::recursive);
+  must_train({"tiny", 2, {"train.steps=4", "checkpoint.every=2", "parallel.expert=2"}}, two);  // nothing left to do
+  expect_outcome(checkpoint({"diff", dir_, two}), 0, {"no byte differs"});
+}
+
+// Without the remarks about where each value came from.
+std::string without_remarks(const std::string& text) {
+  std::string plain;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t end =
+        line.find_last_not_of(' ', line.find(" # ") == std::string::npos ? line.size() : line.find(" # "));
+    plain += line.substr(0, end + 1) + "\n";
+  }
+  return plain;
+}
+
+TEST(ConfigCommand, ResolvedParsesBackToItself) {
+  const Scratch scratch;
+  for (const char* name : {"tiny", "equivalence"}) {
+    const Outcome first = run({program(), "config", config_file(name), "--resolved", "data.train=[{path: a}]"});
+    expect_outcome(first, 0, {config_file(name), "override", "default"});
+    const Outcome second = run({program(), "config", scratch.write("again.yaml", first.out), "--resolved"});
+    expect_outcome(second, 0);
+    EXPECT_EQ(without_remarks(second.out), without_remarks(first.out));
+  }
+}
+
+TEST(ConfigCommand, ARunKeepsTheConfigThatRepeatsIt) {
+  const Scratch scratch;
+  const std::string dir = scratch.path("run"), again = scratch.path("again");
+  must_train({"tiny", 1, {"train.steps=3"}}, dir);
+  expect_outcome(run({program(), "train", dir + "/config.yaml", "run.dir=" + again}), 0);
+  expect_same_metrics(again, dir);
+  expect_same_checkpoint(again, dir);
+}
+
+TEST(ConfigCommand, SchemaDocsAndFamiliesArePrinted) {
+  const Outcome schema = run({program(), "config", "--schema"});
+  EXPECT_TRUE(Json::parse(schema.out, nullptr, false).is_object()) << schema.text();
+  expect_outcome(run({program(), "config", "--docs"}), 0, {"# Configuration", "`global_batch_size`"});
+  expect_outcome(run({program(), "config", "--families"}), 0, {"generic"});
+}
+
+}  // namespace
+}  // namespace switchyard::test

@@ -1,0 +1,89 @@
+// eval gives one number in every layout, and generate one text for a seed.
+#include "tests/support/runs.h"
+
+namespace switchyard::test {
+namespace {
+
+class Inference : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = new Scratch;
+    dir_ = scratch_->path("run");
+    must_train({"tiny", 1, {"train.steps=30", "model.max_position=128"}}, dir_);
+  }
+  static void TearDownTestSuite() { delete std::exchange(scratch_, nullptr); }
+
+  static Json evaluate(int ranks, const Command& words) {
+    const std::string file = scratch_->path("eval.json");
+    const Command command{program(), "eval", dir_, "--json", file};
+    expect_outcome(run(on_ranks(ranks, command + words)), 0, {"bits per byte"});
+    return Json::parse(read_text(file), nullptr, false);
+  }
+  static std::string generate(const Command& words) {
+    const Outcome outcome = run(Command{program(), "generate", dir_, "--prompt", "the router"} + words);
+    expect_outcome(outcome, 0);
+    EXPECT_TRUE(outcome.out.starts_with("the router")) << outcome.out;
+    return outcome.out;
+  }
+
+  static inline Scratch* scratch_ = nullptr;
+  static inline std::string dir_;
+};
+
+TEST_F(Inference, EvaluatesToTheSameNumberInEveryLayout) {
+  const Json one = evaluate(1, {});
+  ASSERT_TRUE(one.is_object());
+  EXPECT_EQ(one.at("step"), 30);
+  const std::vector<std::pair<int, Command>> layouts{
+      {2, {}}, {2, {"parallel.expert=2"}}, {4, {}}, {4, {"parallel.expert=4", "parallel.dispatcher=allgather"}}};
+  for (const auto& [ranks, words] : layouts) {
+    SCOPED_TRACE(fmt::format("{} ranks {}", ranks, fmt::join(words, " ")));
+    const Json many = evaluate(ranks, words);
+    for (const char* key : {"samples", "loss_tokens", "text_bytes"}) EXPECT_EQ(many.at(key), one.at(key)) << key;
+    for (const char* key : {"loss", "bits_per_byte"})
+      EXPECT_NEAR(many.at(key).get<double>() / one.at(key).get<double>(), 1, 1e-9) << key;
+  }
+}
+
+TEST_F(Inference, EvaluatesAsTheRunDidAtItsEnd) {
+  const Json result = evaluate(1, {}), last = metrics_of(dir_).back();
+  for (const char* key : {"loss", "bits_per_byte"})
+    EXPECT_NEAR(result.at(key).get<double>() / last.at(std::string("eval/") + key).get<double>(), 1, 1e-8) << key;
+  EXPECT_EQ(evaluate(1, {"--data", corpus().valid}).at("loss"), result.at("loss"));
+}
+
+TEST_F(Inference, EvaluatesOtherDataOtherSamplesAndPrecisions) {
+  const Json other = evaluate(1, {"--data", corpus().train, "--samples", "5"});
+  EXPECT_EQ(other.at("samples"), 5);
+  const double f32 = evaluate(1, {}).at("loss");
+  EXPECT_NEAR(evaluate(1, {"--dtype", "bf16"}).at("loss").get<double>() / f32, 1, 1e-2);
+  EXPECT_NEAR(evaluate(1, {"--dtype", "f64"}).at("loss").get<double>() / f32, 1, 1e-5);
+}
+
+TEST_F(Inference, GeneratesOneTextForASeed) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    SCOPED_TRACE(dtype);
+    const Command words{"--dtype", dtype, "--max-tokens", "60"};
+    const std::string text = generate(words + Command{"--seed", "5"});
+    EXPECT_EQ(generate(words + Command{"--seed", "5"}), text);
+    EXPECT_NE(generate(words + Command{"--seed", "6"}), text);
+  }
+}
+
+TEST_F(Inference, AtTemperatureZeroTheSeedDoesNotMatter) {
+  const Command words{"--max-tokens", "40"};
+  const std::string text = generate(words + Command{"--temperature", "0", "--seed", "5"});
+  EXPECT_EQ(generate(words + Command{"--temperature", "0", "--seed", "6"}), text);
+  EXPECT_EQ(generate(words + Command{"--top-p", "0"}), text) << "the likeliest token alone";
+}
+
+TEST_F(Inference, RefusesWhatDoesNotFit) {
+  expect_outcome(run({program(), "generate", dir_, "--prompt", "ab", "--max-tokens", "500"}), 64,
+                 {"model.max_position=128", "500"});
+  expect_outcome(run(on_ranks(2, {program(), "generate", dir_, "--prompt", "ab"})), 64, {"2 ranks"});
+  expect_outcome(run({program(), "eval", scratch_->path("nowhere")}), 65, {scratch_->path("nowhere")});
+  expect_outcome(run({program(), "eval", dir_, "--data", scratch_->path("no")}), 65, {scratch_->path("no.idx")});
+}
+
+}  // namespace
+}  // namespace switchyard::test

@@ -1,0 +1,100 @@
+// A whole training, killed at or failed by any one call that writes during a save: resume comes to the same bits, or
+// the training goes on. strace injects the kill or the error; the calls of a save alone are in tests/checkpoint.
+#include "tests/support/runs.h"
+
+namespace switchyard::test {
+namespace {
+
+struct Call {
+  std::string name;
+  int number = 0;  // of its name, counted from the start of the process
+  std::string line;
+};
+
+class SystemCalls : public testing::Test {
+ protected:
+  // Three steps and a checkpoint after each. Without a watchdog there is one thread, so the calls have one order.
+  const Train training_{"tiny", 1, {"train.steps=3", "checkpoint.every=1", "run.watchdog=0", "data.valid=[]"}};
+
+  void SetUp() override {
+    must_train(training_, straight_);
+    calls_ = calls_of_the_second_save();
+    if (calls_.empty()) GTEST_SKIP() << "strace cannot trace a program here";
+    ASSERT_GT(calls_.size(), 10u);
+  }
+
+  // Those that make, write, sync, rename or remove something, from the folder aside to the link to the newest.
+  std::vector<Call> calls_of_the_second_save() const {
+    const std::string log = scratch_.path("calls"), dir = scratch_.path("traced");
+    if (run(Command{"strace", "-o", log, "-s", "256"} + training_.command(dir)).code != 0) return {};
+    const std::set<std::string> writing{"mkdirat", "openat",   "fallocate", "write",     "fsync",
+                                        "close",   "renameat", "unlinkat",  "symlinkat", "renameat2"};
+    std::vector<Call> calls;
+    std::map<std::string, int> seen;
+    std::istringstream lines(read_text(log));
+    bool inside = false;
+    for (std::string line; std::getline(lines, line);) {
+      const std::string name = line.substr(0, line.find('('));
+      const int number = ++seen[name];
+      if (name == "mkdirat" && line.find("step-00000002.tmp") != std::string::npos) inside = true;
+      if (name == "mkdirat" && line.find("step-00000003.tmp") != std::string::npos) inside = false;
+      const bool reads = name == "openat" && line.find("O_CREAT") == std::string::npos;
+      const bool shows = name == "write" && (line.starts_with("write(1,") || line.starts_with("write(2,"));
+      if (inside && writing.contains(name) && !reads && !shows) calls.push_back({name, number, line});
+    }
+    return calls;
+  }
+
+  Outcome train_with(const Call& call, const std::string& injection) const {
+    fs::remove_all(dir_);
+    const Command tracer{"strace",
+                         "-o",
+                         "/dev/null",
+                         "-e",
+                         "trace=" + call.name,
+                         "-e",
+                         fmt::format("inject={}:{}:when={}", call.name, injection, call.number)};
+    return run(tracer + training_.command(dir_));
+  }
+  void expect_same_end() const {
+    expect_same_metrics(dir_, straight_);
+    expect_same_checkpoint(checkpoint_of(dir_, 3), checkpoint_of(straight_, 3));
+  }
+
+  Scratch scratch_;
+  std::string dir_ = scratch_.path("run"), straight_ = scratch_.path("straight");
+  std::vector<Call> calls_;
+};
+
+TEST_F(SystemCalls, AKillAtAnyOneIsResumedToTheSameBits) {
+  std::set<int64_t> found;
+  for (const Call& call : calls_) {
+    SCOPED_TRACE(call.line);
+    EXPECT_EQ(train_with(call, "signal=KILL").code, 128 + SIGKILL);
+    ASSERT_FALSE(saved_steps(dir_).empty());
+    found.insert(saved_steps(dir_).back());
+    must_train(training_, dir_);
+    expect_same_end();
+    for (const auto& entry : fs::directory_iterator(fs::path(dir_) / "checkpoints"))
+      EXPECT_EQ(entry.path().filename().string().find('.'), std::string::npos) << entry.path() << " is left over";
+  }
+  EXPECT_EQ(found, (std::set<int64_t>{1, 2})) << "kills before and after the commit were among them";
+}
+
+TEST_F(SystemCalls, AnErrorFromAnyOneLetsTheTrainingGoOn) {
+  for (const Call& call : calls_)
+    for (const char* error : {"error=ENOSPC", "error=EIO"}) {
+      SCOPED_TRACE(std::string(error) + " from " + call.line);
+      const Outcome outcome = train_with(call, error);
+      expect_outcome(outcome, 0);
+      expect_same_checkpoint(checkpoint_of(dir_, 3), checkpoint_of(straight_, 3));
+      const std::vector<int64_t> steps = saved_steps(dir_);
+      if (steps == std::vector<int64_t>{1, 3})
+        EXPECT_NE(outcome.err.find("step 2 is not saved"), std::string::npos) << outcome.err;
+      else
+        EXPECT_EQ(steps, (std::vector<int64_t>{1, 2, 3}));
+    }
+}
+
+}  // namespace
+}  // namespace switchyard::test
