@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error to report, from the first write on
   tools::Program program{.argc = &argc, .argv = &argv, .action = {}, .world_ = {}};
   program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
-  program.app.require_subcommand(1);
+  program.app.require_subcommand(0, 1);
   for (const auto add : {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,
                          tools::add_config, tools::add_bench})
     add(program);
@@ -39,6 +39,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const int code = program.app.exit(error);
     return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  if (!program.action) {
+    fmt::print(stderr, "{}", program.app.help());
+    return static_cast<int>(ExitCode::usage);
   }
   try {
     return static_cast<int>(program.action());

@@ -1,5 +1,6 @@
 // switchyard train CONFIG [key=value ...]
 #include "switchyard/checkpoint/agree.h"
+#include "switchyard/train/stop.h"
 #include "switchyard/train/trainer.h"
 #include "tools/commands.h"
 
@@ -12,6 +13,7 @@ struct Options {
 };
 
 ExitCode train_with(Program& program, const Options& options) {
+  train::install_stop_handlers();  // before MPI starts: a request that comes now stops the run after its first step
   comm::World& world = program.world();
   // Rank 0 reads; all parse the same bytes, and so meet the same errors.
   const std::string packed = checkpoint::gather_texts(

@@ -12,7 +12,6 @@
 #include "switchyard/train/logbook.h"
 #include "switchyard/train/resume.h"
 #include "switchyard/train/startup.h"
-#include "switchyard/train/stop.h"
 #include "switchyard/train/watchdog.h"
 
 #include <chrono>
@@ -217,7 +216,6 @@ ExitCode run_training(const Experiment& experiment, comm::World& world, const st
   const std::string& dir = config.run.dir;
   world.set_ranks_per_node(config.parallel.ranks_per_node);
   check_world(config, world.size());
-  install_stop_handlers();
   std::unique_ptr<checkpoint::RunLock> lock;
   checkpoint::on_rank_zero(world.all(), [&] {
     lock = std::make_unique<checkpoint::RunLock>(dir);

@@ -29,12 +29,11 @@ TEST_P(Repetition, WithRecomputeGivesTheSameBits) {
 
 TEST_P(Repetition, WithoutZeroGivesTheSameBits) { expect_same({kSteps, kSave}, {kSteps, kSave, "parallel.zero=0"}); }
 
-std::vector<LayoutRow> all_layouts() {
-  std::vector<LayoutRow> rows{kOneRank};
-  rows.insert(rows.end(), other_layouts().begin(), other_layouts().end());
-  return rows;
+std::vector<LayoutRow> some_layouts() {
+  const auto& others = other_layouts();
+  return {kOneRank, others.at(1), others.at(2), others.back()};
 }
-INSTANTIATE_TEST_SUITE_P(Equivalence, Repetition, testing::ValuesIn(all_layouts()), ByName{});
+INSTANTIATE_TEST_SUITE_P(Equivalence, Repetition, testing::ValuesIn(some_layouts()), ByName{});
 
 }  // namespace
 }  // namespace switchyard::test

@@ -84,9 +84,11 @@ TEST(BadConfigFile, NamesFileLineKeyAndValue) {
 }
 
 TEST(CommandLine, MistakesAreUsageErrors) {
-  for (const Command& words : {Command{}, Command{"frobnicate"}, Command{"train"}, Command{"train", "--frobnicate"},
+  for (const Command& words : {Command{"train"}, Command{"train", "--frobnicate"},
                                Command{"generate", "x", "--temperature", "-1"}, Command{"config"}})
     expect_outcome(run(Command{program()} + words), 64);
+  expect_outcome(run({program(), "frobnicate"}), 64, {"frobnicate"});
+  expect_outcome(run({program()}), 64, {"train", "eval"});
   expect_outcome(run({program(), "--help"}), 0, {"train", "eval", "generate", "data", "checkpoint", "config"});
   expect_outcome(run({program(), "--version"}), 0, {"switchyard "});
 }

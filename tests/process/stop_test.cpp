@@ -32,6 +32,29 @@ TEST_F(Stop, SignalsToAProcessMeanACheckpointAndCode75) {
   }
 }
 
+bool takes_usr1(pid_t process) {
+  const std::string status = read_text(fmt::format("/proc/{}/status", process));
+  const size_t at = status.find("SigCgt:");
+  return at != std::string::npos && (std::stoull(status.substr(at + 7), nullptr, 16) >> (SIGUSR1 - 1) & 1) != 0;
+}
+
+TEST_F(Stop, ARequestDuringStartUpStopsAfterTheFirstStep) {
+  const Train run = endless(2);
+  Process process(run.command(dir_));
+  const pid_t rank = process.rank(1);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() || takes_usr1(rank); }));
+  kill(rank, SIGUSR1);
+  expect_stopped(run, process.wait());
+}
+
+TEST_F(Stop, RequestsDuringASaveLeaveItWhole) {
+  const Train run = endless(1, {"checkpoint.every=1"});
+  Process process(run.command(dir_));
+  ASSERT_TRUE(saves_a_checkpoint(dir_, process)) << process.wait(0).text();
+  while (!process.is_over()) process.send(SIGUSR1);
+  expect_stopped(run, process.wait());
+}
+
 TEST_F(Stop, Usr1ToMpirunReachesAllRanks) {
   const Train run = endless(2, {"parallel.expert=2"});
   Process process(run.command(dir_));
