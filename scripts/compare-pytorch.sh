@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Our training step and those of Hugging Face transformers and of the best PyTorch model we could write, in turn on this
 # machine, the same shapes and arithmetic, each with tcmalloc preloaded for PyTorch (its glibc figures are lower). Prints a
-# table of paired ratios. Optional: it makes a Python environment from PyPI in build/peers, which nothing else needs.
+# table of paired ratios; the compiled PyTorch model, which takes minutes to compile, runs in the first round only.
+# Optional: it makes a Python environment from PyPI in build/peers, which nothing else needs.
 # Usage: compare-pytorch.sh [--rounds N] [CONFIG...]      CONFIG: mixtral-s olmoe-s qwen3moe-s quickstart-s
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 rounds=3
@@ -31,24 +32,16 @@ build release switchyard
 lines="$root/build/peers/rounds.jsonl"
 : >"$lines"
 
-note() { # CONFIG PRECISION ROUND IMPLEMENTATION JSON-FILE KEY
-  "$python" - "$@" >>"$lines" <<'PY'
-import json, sys
-config, precision, number, implementation, path, key = sys.argv[1:]
-try:
-    rate = json.loads(open(path).read().strip().splitlines()[-1] if key == "tokens_per_s" else open(path).read()).get(key)
-except (OSError, ValueError, IndexError):
-    rate = None
-print(json.dumps({"config": config, "precision": precision, "round": int(number), "implementation": implementation, "tokens_per_second": rate}))
-PY
-  tail -n 1 "$lines"
+note() { # CONFIG PRECISION ROUND IMPLEMENTATION JSON-FILE
+  "$python" "$root/scripts/peers/note.py" "$@" | tee -a "$lines"
 }
 
-ours() { # CONFIG DTYPE PRECISION ROUND
+ours() { # CONFIG PRECISION ROUND
   local out="$peers/ours.json"
   rm -f "$out"
-  "$program" bench step --config "$root/configs/bench/$1.yaml" --dtype "$2" --json "$out" >"$peers/ours.log" || cat "$peers/ours.log"
-  note "$1" "$3" "$4" switchyard "$out" tokens_per_second
+  "$program" bench step --config "$root/configs/bench/$1.yaml" --dtype "$2" --steps 5 --warm-up 1 --json "$out" \
+    >"$peers/ours.log" || cat "$peers/ours.log"
+  note "$1" "$2" "$3" switchyard "$out"
 }
 
 theirs() { # CONFIG IMPLEMENTATION DTYPE PRECISION ROUND
@@ -57,18 +50,18 @@ theirs() { # CONFIG IMPLEMENTATION DTYPE PRECISION ROUND
   rm -f "$out"
   (cd "$root/scripts/peers" && LD_PRELOAD="$malloc" "$python" peers.py --only "$name" --impl "$2" --dtype "$3" --out "$out") \
     >"$peers/theirs.log" 2>&1 || tail -n 3 "$peers/theirs.log"
-  note "$1" "$4" "$5" "$2 $3" "$out" tokens_per_s
+  note "$1" "$4" "$5" "$2 $3" "$out"
 }
 
 for config in "${configs[@]}"; do
   for ((round = 1; round <= rounds; ++round)); do
     say "$config, round $round of $rounds"
-    ours "$config" f32 f32 "$round"
-    theirs "$config" hf f32 f32 "$round"
-    theirs "$config" torch+compile f32 f32 "$round"
-    ours "$config" bf16 bf16 "$round"
-    theirs "$config" hf autocast bf16 "$round"
-    theirs "$config" torch+compile bf16 bf16 "$round"
+    for precision in f32 bf16; do
+      if [ $precision = f32 ]; then theirs_dtype=f32; else theirs_dtype=autocast; fi
+      ours "$config" $precision "$round"
+      theirs "$config" hf $theirs_dtype $precision "$round"
+      if [ "$round" -eq 1 ]; then theirs "$config" torch+compile $precision $precision "$round"; fi
+    done
   done
 done
 say "$(grep -m 1 '^model name' /proc/cpuinfo | cut -d : -f 2-), $rounds rounds"

@@ -4,22 +4,29 @@ import json
 import statistics
 import sys
 
-rounds = {}      # (config, dtype class, round) -> {implementation: tokens per second}
+rounds = {}      # (config, dtype class, round) -> {implementation: record}
 for line in open(sys.argv[1]):
     r = json.loads(line)
     if r.get("tokens_per_second"):
-        rounds.setdefault((r["config"], r["precision"], r["round"]), {})[r["implementation"]] = r["tokens_per_second"]
+        rounds.setdefault((r["config"], r["precision"], r["round"]), {})[r["implementation"]] = r
 
 table = {}
-for (config, precision, _), rates in rounds.items():
-    for peer, rate in rates.items():
-        if peer != "switchyard" and "switchyard" in rates:
-            table.setdefault((config, precision, peer), []).append((rates["switchyard"], rate))
+for (config, precision, _), records in rounds.items():
+    for peer, record in records.items():
+        if peer != "switchyard" and "switchyard" in records:
+            table.setdefault((config, precision, peer), []).append((records["switchyard"], record))
 
-print("| config | precision | peer | ours, tokens/s | peer, tokens/s | ratio (paired, min .. max) |")
-print("| --- | --- | --- | --- | --- | --- |")
+
+def median(records, key):
+    return statistics.median(r[key] for r in records)
+
+
+print("| config | precision | peer | ours, tokens/s | peer, tokens/s | ratio (paired, min .. max) | resident, GiB: ours, peer |")
+print("| --- | --- | --- | --- | --- | --- | --- |")
 for (config, precision, peer), pairs in sorted(table.items()):
-    ratios = sorted(a / b for a, b in pairs)
-    print(f"| {config} | {precision} | {peer} | {statistics.median(a for a, _ in pairs):.0f} "
-          f"| {statistics.median(b for _, b in pairs):.0f} "
-          f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f} .. {ratios[-1]:.2f}) |")
+    ours, theirs = zip(*pairs)
+    ratios = sorted(a["tokens_per_second"] / b["tokens_per_second"] for a, b in pairs)
+    print(f"| {config} | {precision} | {peer} | {median(ours, 'tokens_per_second'):.0f} "
+          f"| {median(theirs, 'tokens_per_second'):.0f} "
+          f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f} .. {ratios[-1]:.2f}) "
+          f"| {median(ours, 'resident_mib') / 1024:.2f}, {median(theirs, 'resident_mib') / 1024:.2f} |")
