@@ -108,8 +108,8 @@ Tensor LinearCrossEntropy::forward(const Tensor& x, const Tensor& w, const Tenso
   if (needs_dx) dx_TD = pass.dx_TD.view(x.shape());
   dw_VD = pass.dw_VD;
   w_dtype = w.dtype();
-  double sum = 0;
-  for (const double loss : pass.losses_T.to_vector<double>()) sum += loss;
+  double sum = 0;  // element by element: a vector of them would take memory from the system in every step
+  for (int64_t t = 0; t < pass.losses_T.numel(); ++t) sum += pass.losses_T.item(t);
   return Tensor::full({1}, pass.losses_T.dtype(), scale * sum);
 }
 
