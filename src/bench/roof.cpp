@@ -7,6 +7,8 @@
 #include "switchyard/base/threads.h"
 #include "switchyard/base/units.h"
 
+#include <array>
+#include <cstring>
 #include <fstream>
 
 namespace switchyard::bench {
@@ -31,25 +33,35 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-// GB/s of `bytes_moved` for each byte of an array. Threads write their own part first, so that it is near them.
-TransferRate memory_rate(const char* what, int64_t bytes, bool is_triad, double seconds) {
-  const int64_t n = bytes / static_cast<int64_t>(sizeof(double));
+// GB/s that `body(a, b, c, n)` moves in its part of three arrays, `touched` of which it reads or writes. Threads write
+// their own part first, so that it is near them. The arrays begin at different places of a page: loads that share the
+// low twelve bits of their address with a store under way would wait for it.
+template <class Body>
+TransferRate memory_rate(const char* what, int64_t bytes, int64_t touched, double seconds, Body&& body) {
+  constexpr int64_t kStagger = 1088;
+  const int64_t n = bytes / static_cast<int64_t>(sizeof(double)), allocated = bytes + 3 * kStagger;
   Allocator memory;  // gives everything back to the system at the end
-  double* arrays[3];
-  for (double*& array : arrays) array = static_cast<double*>(memory.allocate(bytes, Purpose::buffers));
-  double *a = arrays[0], *b = arrays[1], *c = arrays[2];
+  std::array<std::byte*, 3> blocks;
+  for (std::byte*& block : blocks) block = static_cast<std::byte*>(memory.allocate(allocated, Purpose::buffers));
+  auto array = [&](int64_t i) { return reinterpret_cast<double*>(blocks[static_cast<size_t>(i)] + i * kStagger); };
+  double *const a = array(0), *const b = array(1), *const c = array(2);
   parallel_ranges(n, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) a[i] = 0, b[i] = 1, c[i] = 2;
   });
   const double best = best_seconds(seconds, [&] {
-    parallel_ranges(n, 1, [&](int64_t begin, int64_t end, int) {
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) a[i] = is_triad ? b[i] + 3.0 * c[i] : b[i];
-    });
+    parallel_ranges(n, 1, [&](int64_t begin, int64_t end, int) { body(a + begin, b + begin, c + begin, end - begin); });
   });
-  const int64_t moved = (is_triad ? 3 : 2) * bytes;
-  for (double* array : arrays) memory.release(array, bytes, Purpose::buffers);
-  return {what, bytes, static_cast<double>(moved) / best / 1e9};
+  for (std::byte* block : blocks) memory.release(block, allocated, Purpose::buffers);
+  return {what, bytes, static_cast<double>(touched * bytes) / best / 1e9};
+}
+
+void copy(double* a, const double* b, const double*, int64_t n) {
+  std::memcpy(a, b, static_cast<size_t>(n) * sizeof(double));
+}
+
+void triad(double* __restrict a, const double* __restrict b, const double* __restrict c, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) a[i] = b[i] + 3.0 * c[i];
 }
 
 // Every rank sends the same to every rank, itself included.
@@ -102,8 +114,8 @@ Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, doub
     for (const ProductShape& layer : kLayers) append(product_rates(divided(layer, divide), dtype, seconds));
   }
   for (const int64_t bytes : {kCachedBytes, kTriadBytes}) {
-    roof.memory.push_back(memory_rate("copy", bytes / divide, false, seconds));
-    roof.memory.push_back(memory_rate("triad", bytes / divide, true, seconds));
+    roof.memory.push_back(memory_rate("copy", bytes / divide, 2, seconds, copy));
+    roof.memory.push_back(memory_rate("triad", bytes / divide, 3, seconds, triad));
   }
   sum_over_ranks(all, roof);
   if (all.size() > 1)
