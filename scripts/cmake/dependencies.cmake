@@ -9,6 +9,7 @@ find_package(CLI11 REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(GTest REQUIRED)
+find_package(benchmark REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(Threads REQUIRED)
 # Debian's own package file for oneDNN asks for OpenCL, which the CPU library does not need.

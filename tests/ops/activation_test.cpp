@@ -1,6 +1,7 @@
 // Activations against plain f64 loops, and their gradients against differences.      T rows, F width of the output
 #include "switchyard/ops/activation.h"
 
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 using namespace switchyard;
@@ -38,12 +39,8 @@ Tensor input(Activation kind, int64_t T, int64_t F, DType dtype) {
   return random_tensor({T, ops::is_gated(kind) ? 2 * F : F}, dtype, "h", 3);
 }
 
-struct Row {
-  int64_t T, F;
-  const char* why;
-};
-const std::vector<Row> kRows = {
-    {1, 1, "smallest"}, {7, 33, "odd tail"}, {64, 128, "several threads"}, {0, 8, "no tokens"}};
+using Row = ActivationRow;
+const auto& kRows = kActivationRows;
 
 TEST(Activation, MatchesPlainLoops) {
   for (const Activation kind : kKinds)

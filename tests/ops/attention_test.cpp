@@ -2,6 +2,7 @@
 //   B sequences, S positions, H query heads, G heads of keys and values, d and e their widths
 #include "switchyard/ops/attention.h"
 
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 using namespace switchyard;
@@ -9,42 +10,8 @@ using namespace switchyard::test;
 
 namespace {
 
-struct Row {
-  int64_t B = 1, S = 1, H = 1, G = 1, d = 1, e = 1, window = 0;
-  double soft_cap = 0;
-  bool has_sinks = false;
-  int64_t document_length = 0;  // 0: one document
-  const char* why = "";
-};
-const std::vector<Row> kRows = {
-    {.why = "smallest"},
-    {.B = 2, .S = 64, .H = 2, .G = 2, .d = 64, .e = 64, .why = "one whole tile"},
-    {.B = 2, .S = 65, .H = 2, .G = 1, .d = 64, .e = 64, .why = "one query more than a tile"},
-    {.B = 1, .S = 200, .H = 4, .G = 2, .d = 64, .e = 64, .why = "tiles inside, on and above the diagonal"},
-    {.B = 3, .S = 13, .H = 6, .G = 2, .d = 7, .e = 5, .why = "odd sizes, three query heads to one"},
-    {.B = 1, .S = 130, .H = 5, .G = 1, .d = 40, .e = 24, .why = "width no multiple of a vector, one head of keys"},
-    {.B = 1, .S = 70, .H = 2, .G = 2, .d = 192, .e = 128, .why = "values narrower than keys"},
-    {.B = 1, .S = 200, .H = 2, .G = 1, .d = 16, .e = 16, .window = 5, .why = "window inside a tile"},
-    {.B = 1, .S = 200, .H = 2, .G = 1, .d = 16, .e = 16, .window = 64, .why = "window of a tile"},
-    {.B = 1, .S = 300, .H = 1, .G = 1, .d = 16, .e = 16, .window = 131, .why = "window over tiles"},
-    {.B = 1, .S = 20, .H = 1, .G = 1, .d = 16, .e = 16, .window = 1, .why = "each sees itself"},
-    {.B = 1, .S = 100, .H = 2, .G = 2, .d = 32, .e = 32, .soft_cap = 2, .why = "soft cap"},
-    {.B = 2, .S = 100, .H = 4, .G = 2, .d = 32, .e = 32, .has_sinks = true, .why = "sinks"},
-    {.B = 2, .S = 300, .H = 2, .G = 1, .d = 32, .e = 32, .document_length = 37, .why = "documents, some tiles hidden"},
-    {.B = 1, .S = 256, .H = 2, .G = 1, .d = 32, .e = 32, .document_length = 64, .why = "documents of a tile"},
-    {.B = 2,
-     .S = 150,
-     .H = 4,
-     .G = 2,
-     .d = 24,
-     .e = 24,
-     .window = 70,
-     .soft_cap = 3,
-     .has_sinks = true,
-     .document_length = 50,
-     .why = "everything"},
-    {.B = 0, .S = 8, .H = 2, .G = 1, .d = 8, .e = 8, .why = "no sequences"},
-    {.B = 2, .S = 0, .H = 2, .G = 1, .d = 8, .e = 8, .has_sinks = true, .why = "no positions"}};
+using Row = AttentionRow;
+const auto& kRows = kAttentionRows;
 
 using Values = std::vector<double>;
 

@@ -2,6 +2,7 @@
 #include "switchyard/ops/linear.h"
 
 #include "switchyard/ops/packed.h"
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 namespace switchyard::ops {
@@ -9,20 +10,8 @@ namespace {
 
 using test::random_tensor;
 
-struct Row {
-  int64_t N, K;
-  std::vector<int64_t> rows;  // of each expert
-  const char* why;
-};
-
-const std::vector<Row> kTable = {
-    {.N = 32, .K = 16, .rows = {64}, .why = "multiples of 16"},
-    {.N = 7, .K = 13, .rows = {9}, .why = "odd"},
-    {.N = 3, .K = 5, .rows = {0}, .why = "no rows"},
-    {.N = 6, .K = 4, .rows = {1, 0, 17, 2}, .why = "one row, none, a tail"},
-    {.N = 5, .K = 3, .rows = {0, 0, 33}, .why = "all rows to one expert"},
-    {.N = 9, .K = 8, .rows = {3000, 1, 40}, .why = "rows enough to pack the weights"},
-};
+using Row = test::LinearRow;
+const auto& kTable = test::kLinearRows;
 
 std::vector<int64_t> offsets_of(const std::vector<int64_t>& rows) {
   std::vector<int64_t> offsets{0};

@@ -3,6 +3,7 @@
 #include "switchyard/ops/loss.h"
 
 #include "switchyard/ops/elementwise.h"
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 using namespace switchyard;
@@ -12,15 +13,8 @@ namespace {
 
 using Values = std::vector<double>;
 
-struct Row {
-  int64_t T, V, D;
-  const char* why;
-};
-const std::vector<Row> kRows = {{1, 1, 1, "one class: loss 0"},
-                                {7, 33, 5, "odd tail"},
-                                {300, 40, 16, "bytes"},
-                                {130, 40000, 4, "two chunks, the second with two tokens"},
-                                {0, 9, 4, "no tokens"}};
+using Row = LossRow;
+const auto& kRows = kLossRows;
 
 struct Exact {
   Values losses, dx, dw;

@@ -1,6 +1,7 @@
 // RMS and layer norm against plain f64 loops, and their gradients against differences.      T rows, D columns
 #include "switchyard/ops/norm.h"
 
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 using namespace switchyard;
@@ -8,12 +9,8 @@ using namespace switchyard::test;
 
 namespace {
 
-struct Row {
-  int64_t T, D;
-  const char* why;
-};
-const std::vector<Row> kRows = {
-    {1, 1, "smallest"}, {7, 33, "odd tail"}, {5, 64, "one head"}, {300, 48, "many chunks"}, {0, 16, "no tokens"}};
+using Row = NormRow;
+const auto& kRows = kNormRows;
 
 using Values = std::vector<double>;
 

@@ -2,6 +2,7 @@
 #include "switchyard/ops/permute.h"
 
 #include "switchyard/ops/router.h"
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 namespace switchyard::ops {
@@ -10,14 +11,8 @@ namespace {
 using test::max_error;
 using test::random_tensor;
 
-struct Case {
-  int64_t T, K, E, D;
-  const char* why;
-};
-const std::vector<Case> kCases{
-    {9, 2, 4, 33, "odd width"},    {1, 1, 1, 5, "one of everything"},  {0, 2, 4, 8, "no token"},
-    {5, 4, 4, 16, "every expert"}, {3000, 3, 8, 4, "several threads"}, {20, 8, 64, 300, "most experts empty"},
-};
+using Case = test::PermuteRow;
+const auto& kCases = test::kPermuteRows;
 
 Tensor choices(const Case& c) { return select_experts(random_tensor({c.T, c.E}, DType::f32, "logits"), c.K).ids_TK; }
 

@@ -2,6 +2,7 @@
 //   B sequences, S positions, H heads, d head width
 #include "switchyard/ops/rope.h"
 
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 using namespace switchyard;
@@ -9,20 +10,8 @@ using namespace switchyard::test;
 
 namespace {
 
-struct Row {
-  int64_t B, S, H, d;
-  double fraction, theta;
-  int64_t first_position;
-  const char* why;
-};
-const std::vector<Row> kRows = {{1, 1, 1, 2, 1.0, 10000, 0, "smallest"},
-                                {2, 7, 3, 64, 1.0, 10000, 0, "usual head"},
-                                {2, 7, 3, 64, 0.5, 1e6, 0, "half of the head"},
-                                {1, 5, 2, 22, 1.0, 500, 0, "odd number of pairs"},
-                                {2, 3, 1, 40, 0.25, 500, 0, "odd pairs and a rest"},
-                                {1, 1, 4, 64, 1.0, 10000, 37, "decoding"},
-                                {1, 70, 8, 64, 1.0, 10000, 30, "several threads"},
-                                {0, 4, 2, 8, 1.0, 10000, 0, "no sequences"}};
+using Row = RopeRow;
+const auto& kRows = kRopeRows;
 
 std::vector<double> reference(const Row& row, const std::vector<double>& x) {
   std::vector<double> y = x;

@@ -2,6 +2,7 @@
 #include "switchyard/ops/router.h"
 
 #include "switchyard/autograd/apply.h"
+#include "tests/ops/rows.h"
 #include "tests/support/gradcheck.h"
 
 #include <algorithm>
@@ -61,15 +62,8 @@ std::vector<int32_t> plain_selection(const Tensor& values_TE, int64_t k) {
   return ids;
 }
 
-struct Case {
-  int64_t T, E, K;
-  const char* why;
-};
-const std::vector<Case> kCases{
-    {7, 8, 2, "small"},         {1, 1, 1, "one expert, one token"}, {5, 4, 4, "every expert chosen"},
-    {300, 64, 8, "two blocks"}, {130, 97, 5, "odd number"},         {3, 33, 32, "all but one"},
-    {0, 8, 2, "no token"},
-};
+using Case = test::SelectionRow;
+const auto& kCases = test::kSelectionRows;
 
 TEST(SelectExperts, MatchesSortingEveryRow) {
   for (const auto& c : kCases) {

@@ -1,0 +1,128 @@
+// The sizes at which ops are tested against plain loops, each for a reason; tests/perf times the same ones. Dims are
+// named in the comment above each table.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace switchyard::test {
+
+// N outputs, K inputs
+struct LinearRow {
+  int64_t N, K;
+  std::vector<int64_t> rows;  // of each expert
+  const char* why;
+};
+
+inline const std::vector<LinearRow> kLinearRows = {
+    {.N = 32, .K = 16, .rows = {64}, .why = "multiples of 16"},
+    {.N = 7, .K = 13, .rows = {9}, .why = "odd"},
+    {.N = 3, .K = 5, .rows = {0}, .why = "no rows"},
+    {.N = 6, .K = 4, .rows = {1, 0, 17, 2}, .why = "one row, none, a tail"},
+    {.N = 5, .K = 3, .rows = {0, 0, 33}, .why = "all rows to one expert"},
+    {.N = 9, .K = 8, .rows = {3000, 1, 40}, .why = "rows enough to pack the weights"},
+};
+
+// T rows, D columns
+struct NormRow {
+  int64_t T, D;
+  const char* why;
+};
+inline const std::vector<NormRow> kNormRows = {
+    {1, 1, "smallest"}, {7, 33, "odd tail"}, {5, 64, "one head"}, {300, 48, "many chunks"}, {0, 16, "no tokens"}};
+
+// T tokens, F width
+struct ActivationRow {
+  int64_t T, F;
+  const char* why;
+};
+inline const std::vector<ActivationRow> kActivationRows = {
+    {1, 1, "smallest"}, {7, 33, "odd tail"}, {64, 128, "several threads"}, {0, 8, "no tokens"}};
+
+// B sequences of S positions, H query heads, G heads of keys and values, d and e their widths
+struct AttentionRow {
+  int64_t B = 1, S = 1, H = 1, G = 1, d = 1, e = 1, window = 0;
+  double soft_cap = 0;
+  bool has_sinks = false;
+  int64_t document_length = 0;  // 0: one document
+  const char* why = "";
+};
+inline const std::vector<AttentionRow> kAttentionRows = {
+    {.why = "smallest"},
+    {.B = 2, .S = 64, .H = 2, .G = 2, .d = 64, .e = 64, .why = "one whole tile"},
+    {.B = 2, .S = 65, .H = 2, .G = 1, .d = 64, .e = 64, .why = "one query more than a tile"},
+    {.B = 1, .S = 200, .H = 4, .G = 2, .d = 64, .e = 64, .why = "tiles inside, on and above the diagonal"},
+    {.B = 3, .S = 13, .H = 6, .G = 2, .d = 7, .e = 5, .why = "odd sizes, three query heads to one"},
+    {.B = 1, .S = 130, .H = 5, .G = 1, .d = 40, .e = 24, .why = "width no multiple of a vector, one head of keys"},
+    {.B = 1, .S = 70, .H = 2, .G = 2, .d = 192, .e = 128, .why = "values narrower than keys"},
+    {.B = 1, .S = 200, .H = 2, .G = 1, .d = 16, .e = 16, .window = 5, .why = "window inside a tile"},
+    {.B = 1, .S = 200, .H = 2, .G = 1, .d = 16, .e = 16, .window = 64, .why = "window of a tile"},
+    {.B = 1, .S = 300, .H = 1, .G = 1, .d = 16, .e = 16, .window = 131, .why = "window over tiles"},
+    {.B = 1, .S = 20, .H = 1, .G = 1, .d = 16, .e = 16, .window = 1, .why = "each sees itself"},
+    {.B = 1, .S = 100, .H = 2, .G = 2, .d = 32, .e = 32, .soft_cap = 2, .why = "soft cap"},
+    {.B = 2, .S = 100, .H = 4, .G = 2, .d = 32, .e = 32, .has_sinks = true, .why = "sinks"},
+    {.B = 2, .S = 300, .H = 2, .G = 1, .d = 32, .e = 32, .document_length = 37, .why = "documents, some tiles hidden"},
+    {.B = 1, .S = 256, .H = 2, .G = 1, .d = 32, .e = 32, .document_length = 64, .why = "documents of a tile"},
+    {.B = 2,
+     .S = 150,
+     .H = 4,
+     .G = 2,
+     .d = 24,
+     .e = 24,
+     .window = 70,
+     .soft_cap = 3,
+     .has_sinks = true,
+     .document_length = 50,
+     .why = "everything"},
+    {.B = 0, .S = 8, .H = 2, .G = 1, .d = 8, .e = 8, .why = "no sequences"},
+    {.B = 2, .S = 0, .H = 2, .G = 1, .d = 8, .e = 8, .has_sinks = true, .why = "no positions"}};
+
+// B sequences of S positions, H heads of width d
+struct RopeRow {
+  int64_t B, S, H, d;
+  double fraction, theta;
+  int64_t first_position;
+  const char* why;
+};
+inline const std::vector<RopeRow> kRopeRows = {{1, 1, 1, 2, 1.0, 10000, 0, "smallest"},
+                                               {2, 7, 3, 64, 1.0, 10000, 0, "usual head"},
+                                               {2, 7, 3, 64, 0.5, 1e6, 0, "half of the head"},
+                                               {1, 5, 2, 22, 1.0, 500, 0, "odd number of pairs"},
+                                               {2, 3, 1, 40, 0.25, 500, 0, "odd pairs and a rest"},
+                                               {1, 1, 4, 64, 1.0, 10000, 37, "decoding"},
+                                               {1, 70, 8, 64, 1.0, 10000, 30, "several threads"},
+                                               {0, 4, 2, 8, 1.0, 10000, 0, "no sequences"}};
+
+// T tokens, V vocabulary, D width
+struct LossRow {
+  int64_t T, V, D;
+  const char* why;
+};
+inline const std::vector<LossRow> kLossRows = {{1, 1, 1, "one class: loss 0"},
+                                               {7, 33, 5, "odd tail"},
+                                               {300, 40, 16, "bytes"},
+                                               {130, 40000, 4, "two chunks, the second with two tokens"},
+                                               {0, 9, 4, "no tokens"}};
+
+// T tokens, K choices of E experts, D width
+struct PermuteRow {
+  int64_t T, K, E, D;
+  const char* why;
+};
+inline const std::vector<PermuteRow> kPermuteRows{
+    {9, 2, 4, 33, "odd width"},    {1, 1, 1, 5, "one of everything"},  {0, 2, 4, 8, "no token"},
+    {5, 4, 4, 16, "every expert"}, {3000, 3, 8, 4, "several threads"}, {20, 8, 64, 300, "most experts empty"},
+};
+
+// T tokens, K choices of E experts
+struct SelectionRow {
+  int64_t T, E, K;
+  const char* why;
+};
+inline const std::vector<SelectionRow> kSelectionRows{
+    {7, 8, 2, "small"},         {1, 1, 1, "one expert, one token"}, {5, 4, 4, "every expert chosen"},
+    {300, 64, 8, "two blocks"}, {130, 97, 5, "odd number"},         {3, 33, 32, "all but one"},
+    {0, 8, 2, "no token"},
+};
+
+}  // namespace switchyard::test

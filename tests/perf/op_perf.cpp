@@ -1,0 +1,203 @@
+// Times every op at the sizes of its table of tests, and at those of a training step of configs/bench ("mixtral-s",
+// "olmoe-s"), in f32 and bf16:     build/release/op_perf --benchmark_filter='Attention/mixtral-s'
+#include "switchyard/ops/activation.h"
+#include "switchyard/ops/attention.h"
+#include "switchyard/ops/embedding.h"
+#include "switchyard/ops/linear.h"
+#include "switchyard/ops/loss.h"
+#include "switchyard/ops/norm.h"
+#include "switchyard/ops/permute.h"
+#include "switchyard/ops/rope.h"
+#include "switchyard/ops/router.h"
+#include "tests/ops/rows.h"
+#include "tests/perf/timed.h"
+
+#include <fmt/format.h>
+
+namespace switchyard::perf {
+namespace {
+
+using namespace switchyard::test;
+
+template <class Row>
+std::vector<Row> with(std::vector<Row> rows, const std::vector<Row>& trained) {
+  rows.insert(rows.end(), trained.begin(), trained.end());
+  return rows;
+}
+
+// add_row(row, dtype, name) for each, without the rows that have no elements.
+template <class Row, class AddRow>
+void for_each(const std::string& op, const std::vector<Row>& rows, AddRow&& add_row) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const Row& row : rows)
+      if (std::string(row.why).find("no ") != 0)
+        add_row(row, dtype, fmt::format("{}/{}/{}", op, row.why, name_of(dtype)));
+}
+
+void add_linear() {
+  const auto rows = with<LinearRow>(kLinearRows, {{2048, 512, std::vector<int64_t>(8, 1024), "mixtral-s experts, up"},
+                                                  {512, 1024, std::vector<int64_t>(8, 1024), "mixtral-s experts, down"},
+                                                  {512, 512, std::vector<int64_t>(64, 512), "olmoe-s experts, up"},
+                                                  {512, 512, {4096}, "mixtral-s queries"}});
+  for_each("GroupedLinear", rows, [](const LinearRow& row, DType dtype, const std::string& name) {
+    std::vector<int64_t> offsets{0};
+    for (const int64_t r : row.rows) offsets.push_back(offsets.back() + r);
+    const int64_t R = offsets.back(), E = std::ssize(row.rows), N = row.N, K = row.K;
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({R, K}, dtype, "x"), random_tensor({E, N, K}, dtype, "w")};
+         },
+         [=](const Tensors& in) { return ops::grouped_linear(in[0], in[1], offsets); },
+         2.0 * static_cast<double>(R * N * K)});
+  });
+}
+
+void add_norms() {
+  const auto rows = with<NormRow>(kNormRows, {{4096, 512, "mixtral-s"}, {32768, 64, "qwen3moe-s heads"}});
+  for_each("RmsNorm", rows, [](const NormRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.D}, dtype, "w")};
+         },
+         [](const Tensors& in) { return ops::rms_norm(in[0], in[1], 1e-6); }, 0});
+  });
+  for_each("LayerNorm", rows, [](const NormRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.D}, dtype, "w"),
+                          random_tensor({row.D}, dtype, "b")};
+         },
+         [](const Tensors& in) { return ops::layer_norm(in[0], in[1], in[2], 1e-6); }, 0});
+  });
+}
+
+void add_activations() {
+  const auto rows = with<ActivationRow>(kActivationRows, {{8192, 1024, "mixtral-s"}, {32768, 256, "olmoe-s"}});
+  for_each("SwiGLU", rows, [](const ActivationRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, 2 * row.F}, dtype, "h"),
+                          random_tensor({row.T}, accumulate_type(dtype), "weight")};
+         },
+         [](const Tensors& in) { return ops::activate(in[0], ops::Activation::swiglu, in[1]); }, 0});
+  });
+}
+
+// Operations of the causal half: 2 for each dim of keys and of values.
+double attention_flops(const AttentionRow& row) {
+  const int64_t seen = row.window > 0 ? std::min(row.window, row.S) : row.S;
+  const double keys = static_cast<double>(seen) / 2 +
+                      static_cast<double>(row.S - seen) * static_cast<double>(seen) / static_cast<double>(row.S);
+  return 2.0 * static_cast<double>(row.B * row.S * row.H * (row.d + row.e)) * keys;
+}
+
+void add_attention() {
+  const auto rows = with<AttentionRow>(
+      kAttentionRows, {{.B = 8, .S = 512, .H = 8, .G = 4, .d = 64, .e = 64, .why = "mixtral-s"},
+                       {.B = 8, .S = 512, .H = 8, .G = 8, .d = 64, .e = 64, .why = "olmoe-s"},
+                       {.B = 1, .S = 4096, .H = 8, .G = 2, .d = 64, .e = 64, .why = "a long sequence"}});
+  for_each("Attention", rows, [](const AttentionRow& row, DType dtype, const std::string& name) {
+    const ops::AttentionOptions options{
+        .scale = 1 / std::sqrt(static_cast<double>(row.d)), .window = row.window, .soft_cap = row.soft_cap};
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.B, row.S, row.H, row.d}, dtype, "q"),
+                          random_tensor({row.B, row.S, row.G, row.d}, dtype, "k"),
+                          random_tensor({row.B, row.S, row.G, row.e}, dtype, "v"),
+                          row.has_sinks ? random_tensor({row.H}, dtype, "sinks") : Tensor{}};
+         },
+         [=](const Tensors& in) { return ops::attention(in[0], in[1], in[2], options, in[3]); }, attention_flops(row)});
+  });
+}
+
+void add_rope() {
+  const auto rows = with<RopeRow>(kRopeRows, {{8, 512, 8, 64, 1.0, 10000, 0, "mixtral-s"}});
+  for_each("Rope", rows, [](const RopeRow& row, DType dtype, const std::string& name) {
+    const ops::RopeTable table(row.theta, row.fraction, row.d, row.first_position + row.S, dtype);
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.B, row.S, row.H, row.d}, dtype, "x")};
+         },
+         [=](const Tensors& in) { return ops::rope(in[0], table, row.first_position); }, 0});
+  });
+}
+
+void add_ends() {
+  const auto rows = with<LossRow>(kLossRows, {{4096, 8192, 512, "mixtral-s"}});
+  for_each("LinearCrossEntropy", rows, [](const LossRow& row, DType dtype, const std::string& name) {
+    const double once = 2.0 * static_cast<double>(row.T * row.V * row.D);
+    add({name + ", logits and both gradients in the forward pass", dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.V, row.D}, dtype, "w", 0.05),
+                          random_ids({row.T}, 0, row.V, "targets")};
+         },
+         [](const Tensors& in) { return ops::linear_cross_entropy(in[0], in[1], in[2], 1); }, 3 * once});
+  });
+  for_each("Embedding", rows, [](const LossRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_ids({row.T}, 0, row.V, "ids"), random_tensor({row.V, row.D}, dtype, "w")};
+         },
+         [](const Tensors& in) { return ops::embedding(in[0], in[1]); }, 0});
+  });
+}
+
+void add_permutation() {
+  const auto rows = with<PermuteRow>(kPermuteRows, {{4096, 2, 8, 512, "mixtral-s"}, {4096, 8, 64, 512, "olmoe-s"}});
+  auto order_of = [](const PermuteRow& row) {
+    const Tensor logits = random_tensor({row.T, row.E}, DType::f32, "logits");
+    return ops::expert_order(ops::select_experts(logits, row.K).ids_TK, 0, row.E);
+  };
+  for_each("GatherRows", rows, [&](const PermuteRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, row.D}, dtype, "x")};
+         },
+         [order = order_of(row)](const Tensors& in) {
+           return ops::gather_rows(in[0], order.positions_TK, order.num_rows());
+         },
+         0});
+  });
+  for_each("CombineRows", rows, [&](const PermuteRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T * row.K, row.D}, dtype, "h")};
+         },
+         [order = order_of(row)](const Tensors& in) { return ops::combine_rows(in[0], order.positions_TK); }, 0});
+  });
+}
+
+void add_router() {
+  const auto rows = with<SelectionRow>(kSelectionRows, {{4096, 8, 2, "mixtral-s"}, {4096, 64, 8, "olmoe-s"}});
+  for (const SelectionRow& row : rows) {
+    if (row.T == 0) continue;
+    add({fmt::format("RouterWeights with selection/{}", row.why), DType::f32,
+         [=] {
+           return Tensors{random_tensor({row.T, row.E}, DType::f32, "logits")};
+         },
+         [=](const Tensors& in) { return ops::router_weights(in[0], ops::select_experts(in[0], row.K).ids_TK, {}); },
+         0});
+  }
+}
+
+void add_all() {
+  add_linear();
+  add_norms();
+  add_activations();
+  add_attention();
+  add_rope();
+  add_ends();
+  add_permutation();
+  add_router();
+}
+
+}  // namespace
+}  // namespace switchyard::perf
+
+int main(int argc, char** argv) {
+  switchyard::perf::add_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 64;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
