@@ -14,24 +14,20 @@ namespace switchyard {
 int num_threads();            // threads a parallel region of this rank uses
 void set_num_threads(int n);  // n >= 1
 
-// body(begin, end, thread): ranges cover [0, n) once; at most num_threads() calls, each at least `grain` long but the
-// last.
+// body(begin, end, part): ranges cover [0, n) once; at most num_threads() parts, numbered from 0, each at least `grain`
+// long but the last. OpenMP may grant fewer threads than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC, inside a parallel
+// region): then a thread does several parts, one after the other.
 template <class Body>
 void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
   if (n <= 0) return;
   const int64_t parts = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, num_threads());
-  if (parts == 1) {
-    body(int64_t{0}, n, 0);
-    return;
-  }
+  const auto run = [&](int64_t part) { body(n * part / parts, n * (part + 1) / parts, static_cast<int>(part)); };
+  if (parts == 1) return run(0);
 #ifdef _OPENMP
 #pragma omp parallel num_threads(static_cast <int>(parts))
-  {
-    const int64_t part = omp_get_thread_num();
-    body(n * part / parts, n * (part + 1) / parts, static_cast<int>(part));
-  }
+  for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) run(part);
 #else
-  for (int64_t part = 0; part < parts; ++part) body(n * part / parts, n * (part + 1) / parts, static_cast<int>(part));
+  for (int64_t part = 0; part < parts; ++part) run(part);
 #endif
 }
 
