@@ -1,6 +1,6 @@
 // Which checkpoint is meant, and is it whole: candidates from newest to oldest, proved by all ranks together.
-#include "switchyard/checkpoint/agree.h"
 #include "switchyard/checkpoint/load.h"
+#include "switchyard/comm/agree.h"
 
 #include "checkpoint/hash.h"
 #include "checkpoint/reader.h"

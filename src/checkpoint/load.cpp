@@ -1,7 +1,7 @@
 // Each rank reads the slices that meet its targets, in the order of the files, and copies what is common.
 #include "switchyard/checkpoint/load.h"
 
-#include "switchyard/checkpoint/agree.h"
+#include "switchyard/comm/agree.h"
 
 #include "checkpoint/overlap.h"
 #include "checkpoint/reader.h"

@@ -1,7 +1,7 @@
 // The protocol of a save: aside, hashed, synced, proved, renamed. Nothing before the rename touches what was there.
 #include "switchyard/checkpoint/save.h"
 
-#include "switchyard/checkpoint/agree.h"
+#include "switchyard/comm/agree.h"
 
 #include "checkpoint/file.h"
 #include "checkpoint/hash.h"

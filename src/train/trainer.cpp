@@ -5,8 +5,8 @@
 #include "switchyard/base/progress.h"
 #include "switchyard/base/units.h"
 #include "switchyard/base/version.h"
-#include "switchyard/checkpoint/agree.h"
 #include "switchyard/checkpoint/run_lock.h"
+#include "switchyard/comm/agree.h"
 #include "switchyard/metrics/verdict.h"
 #include "switchyard/optim/schedule.h"
 #include "switchyard/train/logbook.h"
@@ -217,14 +217,14 @@ ExitCode run_training(const Experiment& experiment, comm::World& world, const st
   world.set_ranks_per_node(config.parallel.ranks_per_node);
   check_world(config, world.size());
   std::unique_ptr<checkpoint::RunLock> lock;
-  checkpoint::on_rank_zero(world.all(), [&] {
+  comm::on_rank_zero(world.all(), [&] {
     lock = std::make_unique<checkpoint::RunLock>(dir);
     checkpoint::clean(dir);
     std::filesystem::remove(dir + "/verdict.json");
     replace_file(dir + "/config.yaml", experiment.resolved());
     return std::string();
   });
-  checkpoint::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
+  comm::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
   const int64_t threads = set_up_threads(config.run, world);
   int64_t saved_step = -1;
   try {

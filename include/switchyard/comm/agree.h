@@ -8,15 +8,15 @@
 #include <string>
 #include <vector>
 
-namespace switchyard::checkpoint {
+namespace switchyard::comm {
 
 // Every rank's text, in rank order.
-std::vector<std::string> gather_texts(const comm::Group& group, const std::string& text);
+std::vector<std::string> gather_texts(const Group& group, const std::string& text);
 
 // Runs `part` on every rank. If it throws on any, every rank throws the error of the lowest such rank, with its number.
-void together(const comm::Group& group, const std::function<void()>& part);
+void together(const Group& group, const std::function<void()>& part);
 
 // Runs `part` on rank 0 alone; every rank returns its text, or throws its error.
-std::string on_rank_zero(const comm::Group& group, const std::function<std::string()>& part);
+std::string on_rank_zero(const Group& group, const std::function<std::string()>& part);
 
-}  // namespace switchyard::checkpoint
+}  // namespace switchyard::comm

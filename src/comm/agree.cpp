@@ -1,11 +1,11 @@
 // Outcomes travel as texts: the exit code of an error, then its message; an empty text is success.
-#include "switchyard/checkpoint/agree.h"
+#include "switchyard/comm/agree.h"
 
 #include <charconv>
 #include <filesystem>
 #include <numeric>
 
-namespace switchyard::checkpoint {
+namespace switchyard::comm {
 namespace {
 
 std::string outcome_of(const std::function<void()>& part) {
@@ -29,7 +29,7 @@ void throw_outcome(const std::string& outcome, const std::string& who) {
   throw Error(static_cast<ExitCode>(code), who + (end + 1));
 }
 
-std::string broadcast_text(const comm::Group& group, std::string text) {
+std::string broadcast_text(const Group& group, std::string text) {
   auto bytes = static_cast<int64_t>(text.size());
   group.broadcast(&bytes, sizeof bytes, 0).wait();
   text.resize(static_cast<size_t>(bytes));
@@ -39,7 +39,7 @@ std::string broadcast_text(const comm::Group& group, std::string text) {
 
 }  // namespace
 
-std::vector<std::string> gather_texts(const comm::Group& group, const std::string& text) {
+std::vector<std::string> gather_texts(const Group& group, const std::string& text) {
   const auto bytes = static_cast<int64_t>(text.size());
   std::vector<int64_t> counts(static_cast<size_t>(group.size()));
   group.all_gather(&bytes, counts.data(), 1, DType::i64).wait();
@@ -55,17 +55,17 @@ std::vector<std::string> gather_texts(const comm::Group& group, const std::strin
   return texts;
 }
 
-void together(const comm::Group& group, const std::function<void()>& part) {
+void together(const Group& group, const std::function<void()>& part) {
   const std::vector<std::string> outcomes = gather_texts(group, outcome_of(part));
   for (size_t rank = 0; rank < outcomes.size(); ++rank)
     throw_outcome(outcomes[rank], outcomes.size() > 1 ? fmt::format("rank {}: ", rank) : "");
 }
 
-std::string on_rank_zero(const comm::Group& group, const std::function<std::string()>& part) {
+std::string on_rank_zero(const Group& group, const std::function<std::string()>& part) {
   std::string text, outcome;
   if (group.rank() == 0) outcome = outcome_of([&] { text = part(); });
   throw_outcome(broadcast_text(group, outcome), "");
   return broadcast_text(group, text);
 }
 
-}  // namespace switchyard::checkpoint
+}  // namespace switchyard::comm
