@@ -69,8 +69,9 @@ std::optional<Found> find(const fs::path& where, const comm::Group& all, const W
       if (warn && all.rank() == 0) warn(fmt::format("checkpoint passed over: {}", e.what()));
     }
   }
-  require(tried == 0, ExitCode::input, "none of the {} checkpoints tried in {} is whole:{}", tried, where.string(),
-          reasons);
+  if (tried > 0)
+    throw SharedError(ExitCode::input, fmt::format("none of the {} checkpoints tried in {} is whole:{}", tried,
+                                                   where.string(), reasons));
   return std::nullopt;
 }
 

@@ -106,7 +106,8 @@ void load(const Found& found, const comm::Group& all, std::span<const Target> ta
   const std::vector<std::string> wanted_by_rank = gather_texts(all, wanted);
   const std::string differences =
       on_rank_zero(all, [&] { return list_differences(found.manifest, wanted_by_rank, unread); });
-  require(differences.empty(), ExitCode::input, "{} does not fit this run:{}", found.folder.string(), differences);
+  if (!differences.empty())
+    throw SharedError(ExitCode::input, fmt::format("{} does not fit this run:{}", found.folder.string(), differences));
   together(all, [&] { fill(found, named); });
 }
 

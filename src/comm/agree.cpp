@@ -1,8 +1,8 @@
 // Outcomes travel as texts: the exit code of an error, then its message; an empty text is success.
 #include "switchyard/comm/agree.h"
 
+#include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <numeric>
 
 namespace switchyard::comm {
@@ -12,12 +12,8 @@ std::string outcome_of(const std::function<void()>& part) {
   try {
     part();
     return "";
-  } catch (const Error& e) {
-    return fmt::format("{} {}", static_cast<int>(e.code()), e.what());
-  } catch (const std::filesystem::filesystem_error& e) {
-    return fmt::format("{} {}", static_cast<int>(ExitCode::io), e.what());
   } catch (const std::exception& e) {
-    return fmt::format("{} {}", static_cast<int>(ExitCode::internal), e.what());
+    return fmt::format("{} {}", static_cast<int>(code_of(e)), e.what());
   }
 }
 
@@ -26,7 +22,7 @@ void throw_outcome(const std::string& outcome, const std::string& who) {
   int code = 0;
   const auto [end, error] = std::from_chars(outcome.data(), outcome.data() + outcome.size(), code);
   check(error == std::errc() && *end == ' ', "outcome of another rank is not readable");
-  throw Error(static_cast<ExitCode>(code), who + (end + 1));
+  throw SharedError(static_cast<ExitCode>(code), who + (end + 1));
 }
 
 std::string broadcast_text(const Group& group, std::string text) {
@@ -57,8 +53,17 @@ std::vector<std::string> gather_texts(const Group& group, const std::string& tex
 
 void together(const Group& group, const std::function<void()>& part) {
   const std::vector<std::string> outcomes = gather_texts(group, outcome_of(part));
+  const bool all_same = std::all_of(outcomes.begin(), outcomes.end(), [&](const auto& o) { return o == outcomes[0]; });
   for (size_t rank = 0; rank < outcomes.size(); ++rank)
-    throw_outcome(outcomes[rank], outcomes.size() > 1 ? fmt::format("rank {}: ", rank) : "");
+    throw_outcome(outcomes[rank], all_same ? "" : fmt::format("rank {}: ", rank));
+}
+
+void require_same(const Group& group, ExitCode code, std::string_view what, const std::string& text) {
+  const std::vector<std::string> texts = gather_texts(group, text);
+  for (size_t rank = 1; rank < texts.size(); ++rank)
+    if (texts[rank] != texts[0])
+      throw SharedError(code, fmt::format("{} must be the same on all ranks\n  rank 0: {}\n  rank {}: {}", what,
+                                          texts[0], rank, texts[rank]));
 }
 
 std::string on_rank_zero(const Group& group, const std::function<std::string()>& part) {

@@ -31,6 +31,14 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
+// One that every rank throws at the same place: they can end in order, and one of them speaks for all.
+class SharedError : public Error {
+ public:
+  using Error::Error;
+};
+
+ExitCode code_of(const std::exception& error);  // of an Error its own; io for one of the file system, else internal
+
 template <class... Args>
 [[noreturn]] void fail(ExitCode code, fmt::format_string<Args...> text, Args&&... args) {
   throw Error(code, fmt::format(text, std::forward<Args>(args)...));
