@@ -2,8 +2,6 @@
 #include "switchyard/base/console.h"
 #include "switchyard/base/file.h"
 #include "switchyard/bench/step.h"
-#include "switchyard/comm/agree.h"
-#include "switchyard/train/experiment.h"
 #include "switchyard/train/startup.h"
 #include "tools/commands.h"
 
@@ -42,12 +40,10 @@ ExitCode bench_roof(Program& program, const Options& options) {
 
 ExitCode bench_step(Program& program, Options options) {
   comm::World& world = program.world();
-  const std::string packed = comm::gather_texts(
-      world.all(), world.rank() == 0 ? config::read_sources(options.config).pack() : std::string())[0];
   if (!options.dtype.empty()) options.overrides.push_back("train.dtype=" + options.dtype);
   if (options.threads > 0) options.overrides.push_back(fmt::format("run.threads={}", options.threads));
   const train::Experiment experiment =
-      train::parse_experiment(config::Sources::unpack(packed), options.overrides, train::without_run_and_data());
+      read_experiment(world, options.config, options.overrides, train::without_run_and_data());
   train::set_up_threads(experiment.config.run, world);
   const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
                                           world, options.step);

@@ -4,6 +4,7 @@
 
 #include "switchyard/base/error.h"
 #include "switchyard/comm/group.h"
+#include "switchyard/train/experiment.h"
 
 #include <CLI/CLI.hpp>
 
@@ -17,10 +18,15 @@ struct Program {
   char*** argv;
   std::function<ExitCode()> action;
 
-  // All ranks that the launcher started; made on first use, so that commands for one process start no library.
+  // All ranks that the launcher started, with the same command line; made on first use, so that commands for one
+  // process start no library.
   comm::World& world();
   std::unique_ptr<comm::World> world_;
 };
+
+// Rank 0 reads the files and meets their errors; every rank parses the same bytes.
+train::Experiment read_experiment(const comm::World& world, const std::string& path,
+                                  const std::vector<std::string>& overrides, const config::ParseOptions& options = {});
 
 void add_train(Program& program);
 void add_eval(Program& program);

@@ -10,18 +10,19 @@ namespace {
 
 using namespace switchyard;
 
-// A mistake in the command line or config is the same on every rank: rank 0 says it and all leave in order. Anything
-// else may have hit one rank only, and the others would wait for it: the job is aborted.
-int report(const tools::Program& program, ExitCode code, const char* message) {
+// What every rank has met rank 0 says, and all leave in order. Anything else may have hit one rank only, and the others
+// would wait for it: the job is aborted.
+int report(const tools::Program& program, const std::exception& error) {
+  const int code = static_cast<int>(code_of(error));
   const comm::World* world = program.world_.get();
-  const int rank = world ? world->rank() : 0;
-  const bool is_shared = code == ExitCode::usage;
-  if (!world || world->size() == 1)
-    fmt::print(stderr, "switchyard: {}\n", message);
-  else if (!is_shared || rank == 0)
-    fmt::print(stderr, "[rank {}] switchyard: {}\n", rank, message);
-  if (world && world->size() > 1 && !is_shared) world->abort(static_cast<int>(code));
-  return static_cast<int>(code);
+  if (!world || world->size() == 1) {
+    fmt::print(stderr, "switchyard: {}\n", error.what());
+    return code;
+  }
+  const bool is_shared = dynamic_cast<const SharedError*>(&error) != nullptr;
+  if (!is_shared || world->rank() == 0) fmt::print(stderr, "[rank {}] switchyard: {}\n", world->rank(), error.what());
+  if (!is_shared) world->abort(code);
+  return code;
 }
 
 }  // namespace
@@ -46,9 +47,7 @@ int main(int argc, char** argv) {
   }
   try {
     return static_cast<int>(program.action());
-  } catch (const Error& error) {
-    return report(program, error.code(), error.what());
   } catch (const std::exception& error) {
-    return report(program, ExitCode::internal, error.what());
+    return report(program, error);
   }
 }

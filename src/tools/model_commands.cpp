@@ -2,6 +2,7 @@
 #include "switchyard/base/file.h"
 #include "switchyard/base/log.h"
 #include "switchyard/base/progress.h"
+#include "switchyard/comm/agree.h"
 #include "switchyard/metrics/record.h"
 #include "switchyard/train/evaluate.h"
 #include "switchyard/train/generate.h"
@@ -21,30 +22,34 @@ struct Options {
 
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world) {
   auto found = checkpoint::find(where, world.all(), [](const std::string& text) { log()->warn("{}", text); });
-  require(found.has_value(), ExitCode::input, "{}: no checkpoint there", where);
+  if (!found) throw SharedError(ExitCode::input, where + ": no checkpoint there");
   return std::move(*found);
 }
 
 // The experiment that made a checkpoint. Its layout belongs to the run that made it: here every rank that is left is a
 // data rank, unless the user says otherwise.
-train::Experiment experiment_of(const checkpoint::Found& found, std::vector<std::string> overrides) {
-  overrides.insert(overrides.begin(), {"parallel.data=0", "parallel.expert=1", "parallel.dispatcher=auto"});
-  return train::parse_experiment(
-      config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config), overrides);
+train::ExperimentConfig config_of(const checkpoint::Found& found, const Options& options, const comm::World& world) {
+  std::vector<std::string> overrides{"parallel.data=0", "parallel.expert=1", "parallel.dispatcher=auto"};
+  overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
+  train::ExperimentConfig config;
+  comm::together(world.all(), [&] {
+    const auto sources = config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config);
+    config = train::parse_experiment(sources, overrides).config;
+    parallel::check_world(config.parallel, world.size());
+  });
+  return config;
 }
 
 ExitCode evaluate_checkpoint(Program& program, const Options& options) {
   comm::World& world = program.world();
   const checkpoint::Found found = find_checkpoint(options.checkpoint, world);
-  train::Experiment experiment = experiment_of(found, options.overrides);
-  train::ExperimentConfig& config = experiment.config;
+  train::ExperimentConfig config = config_of(found, options, world);
   train::set_up_threads(config.run, world);
   if (!options.data.empty()) config.data.valid = {{.path = options.data}};
-  require(!config.data.valid.empty(), ExitCode::usage, "the run has no data.valid; give --data PREFIX");
-  config.data.train = config.data.valid;
+  if (config.data.valid.empty()) throw SharedError(ExitCode::usage, "the run has no data.valid; give --data PREFIX");
+  const data::Loader loader = train::open_data(config, config.data.valid, world.all()).loader;
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
   train::FrozenModel frozen(config, world, dtype, found);
-  const data::Loader loader(config.data, config.model.vocab_size, 0);
   const int64_t samples = options.samples > 0 ? options.samples : config.eval.batches * config.train.global_batch_size;
   std::optional<Progress> progress;
   if (world.rank() == 0) progress.emplace("eval", std::min(samples, loader.num_samples()), Unit::steps);
@@ -72,10 +77,10 @@ ExitCode evaluate_checkpoint(Program& program, const Options& options) {
 
 ExitCode generate_text(Program& program, const Options& options) {
   comm::World& world = program.world();
-  require(world.size() == 1, ExitCode::usage, "generate runs as one process, not on {} ranks", world.size());
+  if (world.size() != 1)
+    throw SharedError(ExitCode::usage, fmt::format("generate runs as one process, not on {} ranks", world.size()));
   const checkpoint::Found found = find_checkpoint(options.checkpoint, world);
-  const train::Experiment experiment = experiment_of(found, options.overrides);
-  const train::ExperimentConfig& config = experiment.config;
+  const train::ExperimentConfig config = config_of(found, options, world);
   train::set_up_threads(config.run, world);
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
   train::FrozenModel frozen(config, world, dtype, found);

@@ -1,5 +1,4 @@
 // switchyard train CONFIG [key=value ...]
-#include "switchyard/comm/agree.h"
 #include "switchyard/train/stop.h"
 #include "switchyard/train/trainer.h"
 #include "tools/commands.h"
@@ -15,10 +14,7 @@ struct Options {
 ExitCode train_with(Program& program, const Options& options) {
   train::install_stop_handlers();  // before MPI starts: a request that comes now stops the run after its first step
   comm::World& world = program.world();
-  // Rank 0 reads; all parse the same bytes, and so meet the same errors.
-  const std::string packed = comm::gather_texts(
-      world.all(), world.rank() == 0 ? config::read_sources(options.config).pack() : std::string())[0];
-  const train::Experiment experiment = train::parse_experiment(config::Sources::unpack(packed), options.overrides);
+  const train::Experiment experiment = read_experiment(world, options.config, options.overrides);
   return train::run_training(experiment, world, options.allowed);
 }
 

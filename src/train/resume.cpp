@@ -3,6 +3,7 @@
 
 #include "switchyard/base/console.h"
 #include "switchyard/base/log.h"
+#include "switchyard/comm/agree.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -46,24 +47,26 @@ Position start_from(const ExperimentConfig& config, const std::string& data_fing
                     const std::vector<std::string>& allowed, Session& session) {
   const std::string& resume = config.checkpoint.resume;
   const comm::Group& all = session.mesh.all();
-  const std::string where = resume == "auto" || resume == "never" ? config.run.dir : resume;
-  auto found = checkpoint::find(where, all, warn);
-  if (resume == "never") {
-    require(!found, ExitCode::usage,
-            "checkpoint.resume=never, but {} holds {}; choose another run.dir, remove it, or resume", config.run.dir,
-            found ? found->folder.string() : "");
-  } else if (found) {
-    check_unchanged(*found, config, data_fingerprint, allowed);
+  const bool is_own = resume == "auto" || resume == "never";
+  const auto found = checkpoint::find(is_own ? config.run.dir : resume, all, warn);
+  if (found) {
+    comm::together(all, [&] {
+      require(resume != "never", ExitCode::usage,
+              "checkpoint.resume=never, but {} holds {}; choose another run.dir, remove it, or resume", config.run.dir,
+              found->folder.string());
+      check_unchanged(*found, config, data_fingerprint, allowed);
+    });
     checkpoint::load(*found, all, session.targets());
     session.loaded();
     if (all.rank() == 0) Console::standard().line(fmt::format("resumed    {}", found->folder.string()));
     return {found->manifest.meta.step, found->manifest.meta.consumed_samples};
   }
-  require(found || resume == "auto" || resume == "never", ExitCode::input, "checkpoint.resume={}: no checkpoint there",
-          resume);
+  if (!is_own) throw SharedError(ExitCode::input, fmt::format("checkpoint.resume={}: no checkpoint there", resume));
   if (config.checkpoint.init) {
     const auto init = checkpoint::find(*config.checkpoint.init, all, warn);
-    require(init.has_value(), ExitCode::input, "checkpoint.init={}: no checkpoint there", *config.checkpoint.init);
+    if (!init)
+      throw SharedError(ExitCode::input,
+                        fmt::format("checkpoint.init={}: no checkpoint there", *config.checkpoint.init));
     checkpoint::load(*init, all, session.weight_targets(), {"optimizer/"});
     session.loaded();
     if (all.rank() == 0) Console::standard().line(fmt::format("weights    from {}", init->folder.string()));

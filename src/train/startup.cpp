@@ -4,11 +4,13 @@
 #include "switchyard/base/log.h"
 #include "switchyard/base/threads.h"
 #include "switchyard/base/units.h"
+#include "switchyard/comm/agree.h"
 
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace switchyard::train {
 namespace {
@@ -31,6 +33,19 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
                 threads, cores_allowed());
   set_num_threads(static_cast<int>(threads));
   return threads;
+}
+
+Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, const comm::Group& all) {
+  std::optional<Data> data;
+  data::DataConfig settings = config.data;
+  settings.train = sources;
+  comm::together(all, [&] {
+    data::Loader loader(settings, config.model.vocab_size, static_cast<uint64_t>(config.run.seed));
+    std::string fingerprint = loader.fingerprint();
+    data.emplace(std::move(loader), std::move(fingerprint));
+  });
+  comm::require_same(all, ExitCode::input, "the data that ranks find at " + sources.front().path, data->fingerprint);
+  return std::move(*data);
 }
 
 std::string describe_run(const ExperimentConfig& c, Session& session, int64_t threads) {

@@ -46,9 +46,8 @@ class Trainer {
   const Experiment& experiment_;
   const ExperimentConfig& config_;
   Session session_;
-  data::Loader loader_;
+  Data data_;
   std::optional<data::Loader> valid_;
-  std::string fingerprint_;
   Position position_;
   Watchdog watchdog_;
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
@@ -56,21 +55,15 @@ class Trainer {
   int64_t bad_steps_ = 0, saved_step_ = -1;
 };
 
-data::DataConfig held_out(data::DataConfig config) {
-  config.train = config.valid;
-  return config;
-}
-
 Trainer::Trainer(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed)
     : experiment_(experiment),
       config_(experiment.config),
       session_(config_, world),
-      loader_(config_.data, config_.model.vocab_size, static_cast<uint64_t>(config_.run.seed)),
-      fingerprint_(loader_.fingerprint()),
+      data_(open_data(config_, config_.data.train, world.all())),
       watchdog_(static_cast<double>(config_.run.watchdog),
                 [logger = log()](const std::string& words) { logger->critical("{}", words); }) {
-  if (!config_.data.valid.empty()) valid_.emplace(held_out(config_.data), config_.model.vocab_size, 0);
-  position_ = start_from(config_, fingerprint_, allowed, session_);
+  if (!config_.data.valid.empty()) valid_ = open_data(config_, config_.data.valid, world.all()).loader;
+  position_ = start_from(config_, data_.fingerprint, allowed, session_);
   if (position_.step > 0) saved_step_ = position_.step;
   if (!is_first_rank()) return;
   metrics_ = std::make_unique<metrics::MetricsFile>(config_.run.dir + "/metrics.jsonl", position_.step);
@@ -94,8 +87,8 @@ StepFacts Trainer::step(int64_t t) {
   const Watchdog::Section section(watchdog_, fmt::format("step {}", t));
   const double begin = now();
   const comm::Group& data = session_.mesh.data();
-  const auto batches = loader_.step(position_.consumed_samples, config_.train.global_batch_size,
-                                    config_.train.micro_batch_size, data.rank(), data.size());
+  const auto batches = data_.loader.step(position_.consumed_samples, config_.train.global_batch_size,
+                                         config_.train.micro_batch_size, data.rank(), data.size());
   StepFacts facts;
   facts.step = t;
   facts.lr = optim::learning_rate(config_.schedule, t, config_.train.steps);
@@ -159,7 +152,7 @@ bool Trainer::save(int64_t t) {
   meta.consumed_samples = position_.consumed_samples;
   meta.program_version = program_version();
   meta.config = experiment_.resolved();
-  meta.data_fingerprint = fingerprint_;
+  meta.data_fingerprint = data_.fingerprint;
   const auto result =
       checkpoint::save(config_.run.dir, session_.mesh.all(), session_.entries(), meta, config_.checkpoint.keep);
   if (!result.message.empty() && is_first_rank()) log()->warn("{}", result.message);
@@ -180,7 +173,7 @@ void Trainer::announce(int64_t threads) {
   const std::string warning = disk_warning(config_.run.dir, session_);
   if (!is_first_rank()) return;
   Console::standard().line(describe_run(config_, session_, threads) +
-                           fmt::format("data       {} samples an epoch\n\n", loader_.num_samples()) +
+                           fmt::format("data       {} samples an epoch\n\n", data_.loader.num_samples()) +
                            metrics::memory_table(*Allocator::current()));
   if (!warning.empty()) log()->warn("{}", warning);
 }
@@ -214,8 +207,10 @@ ExitCode Trainer::run() {
 ExitCode run_training(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed) {
   const ExperimentConfig& config = experiment.config;
   const std::string& dir = config.run.dir;
-  world.set_ranks_per_node(config.parallel.ranks_per_node);
-  check_world(config, world.size());
+  comm::together(world.all(), [&] {
+    world.set_ranks_per_node(config.parallel.ranks_per_node);
+    check_world(config, world.size());
+  });
   std::unique_ptr<checkpoint::RunLock> lock;
   comm::on_rank_zero(world.all(), [&] {
     lock = std::make_unique<checkpoint::RunLock>(dir);

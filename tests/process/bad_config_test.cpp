@@ -93,5 +93,15 @@ TEST(CommandLine, MistakesAreUsageErrors) {
   expect_outcome(run({program(), "--version"}), 0, {"switchyard "});
 }
 
+TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {
+  const Scratch scratch;
+  const std::string dir = scratch.path("run");
+  const Train seed_1{"tiny", 1, {"run.seed=1"}}, seed_2{"tiny", 1, {"run.seed=2"}};
+  const Outcome outcome = run(as_ranks({seed_1.command(dir), seed_2.command(dir)}));
+  expect_outcome(outcome, 64, {"the command line", "rank 0: train", "run.seed=1", "rank 1: train", "run.seed=2"});
+  EXPECT_EQ(outcome.err.find("switchyard: "), outcome.err.rfind("switchyard: ")) << "one message: " << outcome.err;
+  EXPECT_FALSE(fs::exists(dir));
+}
+
 }  // namespace
 }  // namespace switchyard::test

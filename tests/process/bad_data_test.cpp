@@ -53,6 +53,22 @@ TEST_F(BadData, ACorpusWithoutOneSampleIsNamedWithTheLengthThatIsNeeded) {
   expect_refused({prefix_, "32"});
 }
 
+// Every rank sees a folder of its own, as on nodes with disks of their own.
+TEST_F(BadData, RanksThatFindDifferentDataAreRefusedWithBoth) {
+  const std::string dir = scratch_.path("run");
+  std::vector<Command> commands;
+  for (const auto& [node, prefix] : {std::pair("a", corpus().train), std::pair("b", corpus().valid)}) {
+    fs::create_directory(scratch_.path(node));
+    for (const char* end : {".bin", ".idx"}) fs::copy_file(prefix + end, scratch_.path(node) + "/local" + end);
+    Command command = Train{"tiny", 1, {"data.train=[{path: local}]"}}.command(dir);
+    command[2] = fs::absolute(command[2]);
+    commands.push_back(Command{"--wdir", scratch_.path(node)} + command);
+  }
+  const Outcome outcome = run(as_ranks(commands));
+  expect_outcome(outcome, 65, {"local", "must be the same on all ranks", "rank 0: tokenizer", "rank 1: tokenizer"});
+  EXPECT_EQ(outcome.err.find("switchyard: "), outcome.err.rfind("switchyard: ")) << "one message: " << outcome.err;
+}
+
 TEST_F(BadData, AnEmptyCorpusIsRefused) {
   fs::create_directory(scratch_.path("nothing"));
   expect_outcome(tokenize({scratch_.path("nothing")}), 65, {"empty"});

@@ -31,16 +31,30 @@ inline Command operator+(Command a, const Command& b) {
   return a;
 }
 
+inline Command mpirun() {
+  setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+  setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  return {"mpirun"};
+}
+
 // `command` on ranks of this machine; one rank needs no launcher. Ranks that share a core give way while they wait. The
 // time that scripts/lib.sh leaves for a save after SIGTERM is not given: mpirun would wait as long after every failure.
 inline Command on_ranks(int ranks, const Command& command) {
   if (ranks == 1) return command;
-  Command launcher{"mpirun", "-n", std::to_string(ranks), "--bind-to", "none"};
+  Command launcher = mpirun() + Command{"-n", std::to_string(ranks), "--bind-to", "none"};
   if (ranks > static_cast<int>(std::thread::hardware_concurrency()))
     launcher = launcher + Command{"--oversubscribe", "--mca", "mpi_yield_when_idle", "1"};
-  setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-  setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
   return launcher + command;
+}
+
+// One rank for each command, in order.
+inline Command as_ranks(const std::vector<Command>& commands) {
+  Command launcher = mpirun();
+  for (const Command& command : commands) {
+    if (launcher.size() > 1) launcher.push_back(":");
+    launcher = launcher + Command{"-n", "1", "--bind-to", "none"} + command;
+  }
+  return launcher;
 }
 
 // Documents of a few words from a small vocabulary: a model of any size learns from them within a few steps.

@@ -1,6 +1,7 @@
 // What a run settles and says before its first step.
 #pragma once
 
+#include "switchyard/data/loader.h"
 #include "switchyard/train/experiment.h"
 #include "switchyard/train/session.h"
 
@@ -9,6 +10,15 @@ namespace switchyard::train {
 // Threads of this rank: run.threads, or the node's cores shared by its ranks. Warns where the launcher has bound the
 // rank to fewer cores.
 int64_t set_up_threads(const RunConfig& run, const comm::World& world);
+
+struct Data {
+  data::Loader loader;
+  std::string fingerprint;
+};
+
+// The sources of data.train or data.valid. Collective: every rank opens the files for itself, an error is that of all,
+// and Error(input) if they do not find the same.
+Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, const comm::Group& all);
 
 // Lines about the model, the layout and the batch: parameters in all and per token, tokens per step.
 std::string describe_run(const ExperimentConfig& config, Session& session, int64_t threads);
