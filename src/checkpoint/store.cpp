@@ -83,4 +83,24 @@ void clean(const fs::path& run_dir) {
       require(remove_tree(store.path() / name), ExitCode::io, "cannot remove {}", store.path_of(name));
 }
 
+int64_t newest_step(const fs::path& run_dir) {
+  if (!fs::is_directory(store_of(run_dir))) return -1;
+  const std::vector<int64_t> steps = steps_in(Folder(store_of(run_dir)));
+  return steps.empty() ? -1 : steps.back();
+}
+
+int64_t abandon_after(const fs::path& run_dir, int64_t step) {
+  if (newest_step(run_dir) <= step) return 0;
+  const Folder store(store_of(run_dir));
+  int64_t count = 0;
+  for (const int64_t later : steps_in(store)) {
+    if (later <= step) continue;
+    store.rename(step_name(later), fmt::format("abandoned-{:08d}-{}", later, random_id()));
+    ++count;
+  }
+  if (fs::exists(store.path() / step_name(step))) store.set_link("latest", step_name(step));
+  store.sync();
+  return count;
+}
+
 }  // namespace switchyard::checkpoint

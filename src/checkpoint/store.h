@@ -2,6 +2,7 @@
 //   step-00000100            a checkpoint, complete since it got this name
 //   step-00000100.tmp-ID     one being written, or left by a run that ended while writing
 //   trash-ID                 one being removed
+//   abandoned-00000100-ID    one of a history that the run has left by going back to an earlier step; kept
 //   latest                   a link to the newest; a hint for people, never read by the program
 #pragma once
 

@@ -18,7 +18,9 @@ struct CheckpointConfig {
   void fields(auto& f) {
     f("every", every, "steps between checkpoints; the last step always has one", {.min = 1});
     f("keep", keep, "newest checkpoints that are kept", {.min = 1});
-    f("resume", resume, "auto: from the run's newest valid checkpoint, if any; never; or a checkpoint's path");
+    f("resume", resume,
+      "auto: from the run's newest valid checkpoint, if any; never; or a checkpoint's path: the run's later ones are "
+      "then set aside");
     f("async", async, "write while training goes on", {.unbuilt = "asynchronous saving"});
     f("init", init, "a checkpoint whose weights step 0 starts from");
   }

@@ -38,6 +38,12 @@ SaveResult save(const std::filesystem::path& run_dir, const comm::Group& all, st
 // Removes what interrupted saves and removals have left. Called on rank 0 by the owner of the run's lock.
 void clean(const std::filesystem::path& run_dir);
 
+int64_t newest_step(const std::filesystem::path& run_dir);  // of its checkpoints, by name; -1: it has none
+
+// Renames the checkpoints of later steps to abandoned-STEP-ID, for a run that goes on from `step`: nothing finds them
+// by itself any more, and they stay. Returns their number. Called on rank 0 by the owner of the run's lock.
+int64_t abandon_after(const std::filesystem::path& run_dir, int64_t step);
+
 int64_t bytes_of(std::span<const Entry> entries);
 int64_t free_bytes(const std::filesystem::path& path);  // on its file system, for this user
 
