@@ -39,6 +39,25 @@ void check_unchanged(const checkpoint::Found& found, const ExperimentConfig& now
           without_length(data_fingerprint));
 }
 
+bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  const auto relative = weakly_canonical(path).lexically_relative(weakly_canonical(folder));
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+// Rank 0: a start that would pass over the run's own checkpoints, so that the next one would meet them again.
+void refuse_to_pass_over_own(const ExperimentConfig& config) {
+  const std::string &dir = config.run.dir, &resume = config.checkpoint.resume;
+  const int64_t newest = checkpoint::newest_step(dir);
+  if (newest < 0 || resume == "auto") return;
+  require(resume != "never", ExitCode::usage,
+          "checkpoint.resume=never, but {} has a checkpoint of step {}; choose another run.dir, remove it, or resume",
+          dir, newest);
+  require(lies_in(resume, dir), ExitCode::usage,
+          "checkpoint.resume={}, but {} has a checkpoint of its own, of step {}; choose another run.dir, or go on from "
+          "that one with checkpoint.resume=auto",
+          resume, dir, newest);
+}
+
 void warn(const std::string& message) { log()->warn("{}", message); }
 
 }  // namespace
@@ -47,21 +66,21 @@ Position start_from(const ExperimentConfig& config, const std::string& data_fing
                     const std::vector<std::string>& allowed, Session& session) {
   const std::string& resume = config.checkpoint.resume;
   const comm::Group& all = session.mesh.all();
-  const bool is_own = resume == "auto" || resume == "never";
-  const auto found = checkpoint::find(is_own ? config.run.dir : resume, all, warn);
+  comm::on_rank_zero(all, [&] {
+    refuse_to_pass_over_own(config);
+    return std::string();
+  });
+  std::optional<checkpoint::Found> found;
+  if (resume != "never") found = checkpoint::find(resume == "auto" ? config.run.dir : resume, all, warn);
   if (found) {
-    comm::together(all, [&] {
-      require(resume != "never", ExitCode::usage,
-              "checkpoint.resume=never, but {} holds {}; choose another run.dir, remove it, or resume", config.run.dir,
-              found->folder.string());
-      check_unchanged(*found, config, data_fingerprint, allowed);
-    });
+    comm::together(all, [&] { check_unchanged(*found, config, data_fingerprint, allowed); });
     checkpoint::load(*found, all, session.targets());
     session.loaded();
     if (all.rank() == 0) Console::standard().line(fmt::format("resumed    {}", found->folder.string()));
     return {found->manifest.meta.step, found->manifest.meta.consumed_samples};
   }
-  if (!is_own) throw SharedError(ExitCode::input, fmt::format("checkpoint.resume={}: no checkpoint there", resume));
+  if (resume != "auto" && resume != "never")
+    throw SharedError(ExitCode::input, fmt::format("checkpoint.resume={}: no checkpoint there", resume));
   if (config.checkpoint.init) {
     const auto init = checkpoint::find(*config.checkpoint.init, all, warn);
     if (!init)

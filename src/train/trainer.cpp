@@ -22,12 +22,17 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+// What must be known when the run ends in an exception.
+struct RunState {
+  int64_t committed = -1;  // step of the newest checkpoint that the run would resume from; -1: none
+  bool has_begun = false;  // the folder is this run's: before, a start can be refused and leave it as it was
+};
+
 class Trainer {
  public:
-  Trainer(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed);
-  void announce(int64_t threads);
+  Trainer(const Experiment& experiment, comm::World& world, RunState& state);
+  void start(const std::vector<std::string>& allowed, int64_t threads);
   ExitCode run();
-  int64_t last_saved() const { return saved_step_; }
 
  private:
   bool is_first_rank() const { return session_.mesh.all().rank() == 0; }
@@ -35,6 +40,8 @@ class Trainer {
     if (is_first_rank()) Console::standard().line(text);
   }
   int loss_digits() const { return config_.train.dtype == DType::f64 ? 17 : 9; }
+  std::string take_folder();
+  void announce(int64_t threads);
   StepFacts step(int64_t t);
   void note_bad_step(const StepFacts& facts);
   void evaluate_if_due(StepFacts& facts, bool is_last);
@@ -45,6 +52,7 @@ class Trainer {
 
   const Experiment& experiment_;
   const ExperimentConfig& config_;
+  RunState& state_;
   Session session_;
   Data data_;
   std::optional<data::Loader> valid_;
@@ -52,21 +60,40 @@ class Trainer {
   Watchdog watchdog_;
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
-  int64_t bad_steps_ = 0, saved_step_ = -1;
+  int64_t bad_steps_ = 0;
 };
 
-Trainer::Trainer(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed)
+Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& state)
     : experiment_(experiment),
       config_(experiment.config),
+      state_(state),
       session_(config_, world),
       data_(open_data(config_, config_.data.train, world.all())),
       watchdog_(static_cast<double>(config_.run.watchdog),
                 [logger = log()](const std::string& words) { logger->critical("{}", words); }) {
   if (!config_.data.valid.empty()) valid_ = open_data(config_, config_.data.valid, world.all()).loader;
+}
+
+// Everything that can be refused comes before the folder is touched.
+void Trainer::start(const std::vector<std::string>& allowed, int64_t threads) {
   position_ = start_from(config_, data_.fingerprint, allowed, session_);
-  if (position_.step > 0) saved_step_ = position_.step;
-  if (!is_first_rank()) return;
-  metrics_ = std::make_unique<metrics::MetricsFile>(config_.run.dir + "/metrics.jsonl", position_.step);
+  const std::string remark = comm::on_rank_zero(session_.mesh.all(), [&] { return take_folder(); });
+  state_.has_begun = true;
+  state_.committed = std::min(state_.committed, position_.step);
+  if (!remark.empty()) say(remark);
+  announce(threads);
+}
+
+// Rank 0: from here on the folder tells of this run, and of no history that it has left.
+std::string Trainer::take_folder() {
+  const std::string& dir = config_.run.dir;
+  std::filesystem::remove(dir + "/verdict.json");
+  const int64_t abandoned = checkpoint::abandon_after(dir, position_.step);
+  metrics_ = std::make_unique<metrics::MetricsFile>(dir + "/metrics.jsonl", position_.step);
+  replace_file(dir + "/config.yaml", experiment_.resolved());
+  if (abandoned == 0) return "";
+  return fmt::format("abandoned  {} checkpoints of steps after {}; they are kept as {}/checkpoints/abandoned-*",
+                     abandoned, position_.step, dir);
 }
 
 uint64_t Trainer::data_hash(const std::vector<data::Batch>& batches) const {
@@ -141,7 +168,7 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
 }
 
 bool Trainer::save(int64_t t) {
-  if (saved_step_ == t) return true;
+  if (state_.committed == t) return true;
   if (bad_steps_ > 0) {
     log()->warn("step {}: no checkpoint after a step that was not finite", t);
     return false;
@@ -157,7 +184,7 @@ bool Trainer::save(int64_t t) {
       checkpoint::save(config_.run.dir, session_.mesh.all(), session_.entries(), meta, config_.checkpoint.keep);
   if (!result.message.empty() && is_first_rank()) log()->warn("{}", result.message);
   if (!result.saved) return false;
-  saved_step_ = t;
+  state_.committed = t;
   say(fmt::format("saved {} ({}, {:.1f} s)", result.folder.string(), format_bytes(static_cast<double>(result.bytes)),
                   result.seconds));
   return true;
@@ -165,7 +192,7 @@ bool Trainer::save(int64_t t) {
 
 ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string& reason) {
   progress_.reset();
-  if (is_first_rank()) metrics::write_verdict(config_.run.dir, verdict, saved_step_, reason);
+  if (is_first_rank()) metrics::write_verdict(config_.run.dir, verdict, state_.committed, reason);
   return code;
 }
 
@@ -181,7 +208,7 @@ void Trainer::announce(int64_t threads) {
 ExitCode Trainer::run() {
   const int64_t steps = config_.train.steps;
   if (is_first_rank()) progress_ = std::make_unique<Progress>("train", steps, Unit::steps, 0, position_.step);
-  bool is_saved = position_.step >= steps;
+  bool is_saved = position_.step < steps || save(position_.step);  // of another run: kept here
   for (int64_t t = position_.step + 1; t <= steps; ++t) {
     StepFacts facts = step(t);
     const bool is_last = t == steps || facts.result.stop_requested;
@@ -212,24 +239,23 @@ ExitCode run_training(const Experiment& experiment, comm::World& world, const st
     check_world(config, world.size());
   });
   std::unique_ptr<checkpoint::RunLock> lock;
-  comm::on_rank_zero(world.all(), [&] {
+  RunState state;
+  state.committed = std::stoll(comm::on_rank_zero(world.all(), [&] {
     lock = std::make_unique<checkpoint::RunLock>(dir);
     checkpoint::clean(dir);
-    std::filesystem::remove(dir + "/verdict.json");
-    replace_file(dir + "/config.yaml", experiment.resolved());
-    return std::string();
-  });
+    return std::to_string(checkpoint::newest_step(dir));
+  }));
   comm::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
   const int64_t threads = set_up_threads(config.run, world);
-  int64_t saved_step = -1;
   try {
-    Trainer trainer(experiment, world, allowed);
-    trainer.announce(threads);
-    const ExitCode code = trainer.run();
-    saved_step = trainer.last_saved();
-    return code;
-  } catch (const Error& error) {
-    metrics::write_verdict(dir, metrics::Verdict::failed, saved_step, error.what());
+    Trainer trainer(experiment, world, state);
+    trainer.start(allowed, threads);
+    return trainer.run();
+  } catch (const std::exception& error) {
+    const bool is_refused = !state.has_begun && code_of(error) == ExitCode::usage;
+    const bool is_shared = dynamic_cast<const SharedError*>(&error) != nullptr;
+    if (!is_refused && (!is_shared || world.rank() == 0))
+      metrics::write_verdict(dir, metrics::Verdict::failed, state.committed, error.what());
     throw;
   }
 }

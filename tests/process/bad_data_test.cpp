@@ -53,6 +53,19 @@ TEST_F(BadData, ACorpusWithoutOneSampleIsNamedWithTheLengthThatIsNeeded) {
   expect_refused({prefix_, "32"});
 }
 
+TEST_F(BadData, FoundByARunThatWentOnLeavesItsLastCheckpointInTheVerdict) {
+  const std::string dir = scratch_.path("run");
+  const Train training{"tiny", 1, {fmt::format("data.train=[{{path: '{}'}}]", prefix_)}};
+  must_train(training.with({"train.steps=2"}), dir);
+  scratch_.write("corpus.bin", std::string(fs::file_size(bin_), '\xff'));
+  const Train more = training.with({"train.steps=4", "--allow-change", "data"});
+  expect_outcome(train(more, dir), 65, {"resumed", bin_.substr(0, bin_.size() - 4), "vocabulary"});
+  expect_verdict(dir, "failed", 2);
+  fs::remove(idx_);
+  expect_outcome(train(more, dir), 65, {idx_});
+  expect_verdict(dir, "failed", 2);
+}
+
 // Every rank sees a folder of its own, as on nodes with disks of their own.
 TEST_F(BadData, RanksThatFindDifferentDataAreRefusedWithBoth) {
   const std::string dir = scratch_.path("run");

@@ -69,6 +69,47 @@ TEST_F(Resume, FromAnotherRunsCheckpointTakesItsStateAndPlace) {
   EXPECT_EQ(metrics_of(other).front().at("step"), 11);
 }
 
+// What a user may look at to know how the run stands.
+std::string state_of(const std::string& dir) {
+  std::string state;
+  for (const char* name : {"config.yaml", "verdict.json", "metrics.jsonl"}) state += read_text(dir + "/" + name);
+  for (const int64_t step : saved_steps(dir)) state += fmt::format("{} ", step);
+  return state;
+}
+
+TEST_F(Resume, FromAnotherRunsCheckpointIsRefusedWhereThereAreOwnOnes) {
+  const std::string other = scratch_.path("other");
+  must_train({"tiny", 1, {"train.steps=2"}}, dir_);
+  must_train({"tiny", 1, {"train.steps=1"}}, other);
+  const std::string before = state_of(dir_);
+  expect_outcome(train({"tiny", 1, {"train.steps=3", "checkpoint.resume=" + other}}, dir_), 64,
+                 {"checkpoint.resume=" + other, dir_, "step 2", "run.dir"});
+  EXPECT_EQ(state_of(dir_), before);
+}
+
+TEST_F(Resume, FromAnEarlierStepLeavesTheLaterOnesBehind) {
+  const Train run{"tiny", 1, {"schedule.kind=constant", "checkpoint.every=2", "checkpoint.keep=9", "eval.every=0"}};
+  must_train(until(6, run), dir_);
+  const Train back = run.with({"schedule.lr=1e-3", "checkpoint.resume=" + checkpoint_of(dir_, 2)});
+  const std::string straight = scratch_.path("straight");
+  expect_outcome(train(until(3, back), dir_), 0, {"resumed", "abandoned", "2 checkpoints of steps after 2"});
+  EXPECT_EQ(saved_steps(dir_), (std::vector<int64_t>{2, 3}));
+  expect_outcome(switchyard::test::run({program(), "eval", dir_, "--data", corpus().valid}), 0,
+                 {checkpoint_of(dir_, 3)});
+  expect_outcome(train(until(5, run.with({"schedule.lr=1e-3"})), dir_), 0, {"resumed", checkpoint_of(dir_, 3)});
+  for (int64_t t = 1; t <= 5; ++t) EXPECT_EQ(metrics_of(dir_).at(static_cast<size_t>(t) - 1).at("step"), t);
+  EXPECT_EQ(last_step(dir_), 5);
+  must_train(until(5, back), straight);
+  expect_same_checkpoint(checkpoint_of(dir_, 5), checkpoint_of(straight, 5));
+  int abandoned = 0;
+  for (const auto& entry : fs::directory_iterator(dir_ + "/checkpoints")) {
+    if (!entry.path().filename().string().starts_with("abandoned-")) continue;
+    expect_outcome(switchyard::test::run({program(), "checkpoint", "verify", entry.path()}), 0);
+    ++abandoned;
+  }
+  EXPECT_EQ(abandoned, 2);
+}
+
 TEST_F(Resume, InitTakesTheWeightsAlone) {
   must_train({"tiny", 1, {"train.steps=10"}}, dir_);
   const std::string other = scratch_.path("other");
@@ -100,7 +141,9 @@ TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
     const Train more{"tiny", 1, {"train.steps=3", change.override_text}};
     std::vector<std::string> parts = change.parts;
     parts.insert(parts.end(), {checkpoint_of(dir_, 2), "--allow-change " + change.flag});
+    const std::string before = state_of(dir_);
     expect_outcome(train(more, dir_), 64, parts);
+    EXPECT_EQ(state_of(dir_), before) << "a start that is refused changes nothing";
     if (!change.may_be_allowed) continue;
     const std::string copy = scratch_.path(change.flag);
     copy_run(copy);
@@ -111,7 +154,7 @@ TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
 TEST_F(Resume, NeverAndPathsWithoutACheckpointAreRefusedWithTheRemedy) {
   must_train({"tiny", 1, {"train.steps=2"}}, dir_);
   expect_outcome(train({"tiny", 1, {"train.steps=3", "checkpoint.resume=never"}}, dir_), 64,
-                 {"checkpoint.resume=never", checkpoint_of(dir_, 2), "run.dir"});
+                 {"checkpoint.resume=never", dir_, "step 2", "run.dir"});
   const std::string nowhere = scratch_.path("nowhere");
   for (const char* key : {"checkpoint.resume", "checkpoint.init"})
     expect_outcome(train({"tiny", 1, {fmt::format("{}={}", key, nowhere)}}, scratch_.path("other")), 65, {nowhere});
