@@ -20,6 +20,8 @@
 namespace switchyard::train {
 namespace {
 
+constexpr int64_t kStepsToRetry = 10;  // after a save that failed, if checkpoint.every is not less
+
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // What must be known when the run ends in an exception.
@@ -46,8 +48,12 @@ class Trainer {
   void note_bad_step(const StepFacts& facts);
   void evaluate_if_due(StepFacts& facts, bool is_last);
   void log_step(const StepFacts& facts, bool is_last);
-  bool save(int64_t t);
+  // Step 0 needs no checkpoint: the config makes it.
+  bool is_saved() const { return good_.step == std::max<int64_t>(state_.committed, 0); }
+  bool save();
+  void save_and_plan_next();
   uint64_t data_hash(const std::vector<data::Batch>& batches) const;
+  ExitCode end_on_request();
   ExitCode end(ExitCode code, metrics::Verdict verdict, const std::string& reason);
 
   const Experiment& experiment_;
@@ -56,11 +62,13 @@ class Trainer {
   Session session_;
   Data data_;
   std::optional<data::Loader> valid_;
-  Position position_;
+  Position position_;  // of the last step
+  Position good_;      // of the last step that was finite: what the weights in memory are
   Watchdog watchdog_;
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
-  int64_t bad_steps_ = 0;
+  int64_t bad_steps_ = 0, failed_saves_ = 0;  // in a row
+  int64_t next_save_ = 0;                     // the first step that it is due at
 };
 
 Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& state)
@@ -76,7 +84,8 @@ Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& sta
 
 // Everything that can be refused comes before the folder is touched.
 void Trainer::start(const std::vector<std::string>& allowed, int64_t threads) {
-  position_ = start_from(config_, data_.fingerprint, allowed, session_);
+  position_ = good_ = start_from(config_, data_.fingerprint, allowed, session_);
+  next_save_ = (position_.step / config_.checkpoint.every + 1) * config_.checkpoint.every;
   const std::string remark = comm::on_rank_zero(session_.mesh.all(), [&] { return take_folder(); });
   state_.has_begun = true;
   state_.committed = std::min(state_.committed, position_.step);
@@ -132,9 +141,13 @@ StepFacts Trainer::step(int64_t t) {
 
 void Trainer::note_bad_step(const StepFacts& facts) {
   bad_steps_ = facts.result.is_finite ? 0 : bad_steps_ + 1;
-  if (facts.result.is_finite) return;
+  if (facts.result.is_finite) {
+    good_ = position_;
+    return;
+  }
   const int64_t end = position_.consumed_samples;
-  log()->error(
+  log()->log(
+      is_first_rank() ? spdlog::level::err : spdlog::level::info,  // on the console once
       "step {}: loss {} and gradient norm {} are not both finite; no rank changed a weight (samples {} to {}, {} of {} "
       "in a row)",
       facts.step, facts.result.loss, facts.result.grad_norm, end - config_.train.global_batch_size, end - 1, bad_steps_,
@@ -167,16 +180,12 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
     log()->warn("metrics.jsonl: step {} could not be written", facts.step);
 }
 
-bool Trainer::save(int64_t t) {
-  if (state_.committed == t) return true;
-  if (bad_steps_ > 0) {
-    log()->warn("step {}: no checkpoint after a step that was not finite", t);
-    return false;
-  }
+// The state as of the last step that changed it: a bad step has changed nothing, and a resume meets its samples again.
+bool Trainer::save() {
   const Watchdog::Section section(watchdog_, "saving");
   checkpoint::Meta meta;
-  meta.step = t;
-  meta.consumed_samples = position_.consumed_samples;
+  meta.step = good_.step;
+  meta.consumed_samples = good_.consumed_samples;
   meta.program_version = program_version();
   meta.config = experiment_.resolved();
   meta.data_fingerprint = data_.fingerprint;
@@ -184,10 +193,17 @@ bool Trainer::save(int64_t t) {
       checkpoint::save(config_.run.dir, session_.mesh.all(), session_.entries(), meta, config_.checkpoint.keep);
   if (!result.message.empty() && is_first_rank()) log()->warn("{}", result.message);
   if (!result.saved) return false;
-  state_.committed = t;
+  state_.committed = good_.step;
   say(fmt::format("saved {} ({}, {:.1f} s)", result.folder.string(), format_bytes(static_cast<double>(result.bytes)),
                   result.seconds));
   return true;
+}
+
+void Trainer::save_and_plan_next() {
+  const int64_t t = position_.step, every = config_.checkpoint.every;
+  const bool is_done = is_saved() || save();
+  failed_saves_ = is_done ? 0 : failed_saves_ + 1;
+  next_save_ = is_done ? (t / every + 1) * every : t + std::min(every, kStepsToRetry);
 }
 
 ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string& reason) {
@@ -205,27 +221,35 @@ void Trainer::announce(int64_t threads) {
   if (!warning.empty()) log()->warn("{}", warning);
 }
 
+ExitCode Trainer::end_on_request() {
+  if (!is_saved())
+    return end(ExitCode::io, metrics::Verdict::failed, "stop requested, but the checkpoint could not be saved");
+  say(fmt::format("stopped on request after step {}; the same command resumes", good_.step));
+  return end(ExitCode::stopped, metrics::Verdict::resume, "stop requested");
+}
+
 ExitCode Trainer::run() {
-  const int64_t steps = config_.train.steps;
+  const int64_t steps = config_.train.steps, max_failures = config_.checkpoint.max_failures;
   if (is_first_rank()) progress_ = std::make_unique<Progress>("train", steps, Unit::steps, 0, position_.step);
-  bool is_saved = position_.step < steps || save(position_.step);  // of another run: kept here
+  if (position_.step >= steps) save_and_plan_next();  // what another run has trained is kept here
   for (int64_t t = position_.step + 1; t <= steps; ++t) {
     StepFacts facts = step(t);
-    const bool is_last = t == steps || facts.result.stop_requested;
     note_bad_step(facts);
+    const bool is_too_bad = bad_steps_ >= config_.train.max_bad_steps;
+    const bool is_last = t == steps || facts.result.stop_requested || is_too_bad;
     if (facts.result.is_finite) evaluate_if_due(facts, t == steps);
     log_step(facts, is_last);
-    if (bad_steps_ >= config_.train.max_bad_steps)
+    if (is_last || t >= next_save_) save_and_plan_next();
+    if (is_too_bad)
       return end(ExitCode::not_finite, metrics::Verdict::failed,
                  fmt::format("{} steps in a row were not finite, the last is {}", bad_steps_, t));
-    if (is_last || t % config_.checkpoint.every == 0) is_saved = save(t);
-    if (!facts.result.stop_requested || t == steps) continue;
-    if (!is_saved)
-      return end(ExitCode::io, metrics::Verdict::failed, "stop requested, but the checkpoint could not be saved");
-    say(fmt::format("stopped on request after step {}; the same command resumes", t));
-    return end(ExitCode::stopped, metrics::Verdict::resume, "stop requested");
+    if (max_failures > 0 && failed_saves_ >= max_failures)
+      return end(ExitCode::io, metrics::Verdict::failed,
+                 fmt::format("{} checkpoints in a row could not be saved", failed_saves_));
+    if (facts.result.stop_requested && t < steps) return end_on_request();
   }
-  if (!is_saved) return end(ExitCode::io, metrics::Verdict::failed, "the last checkpoint could not be saved");
+  if (bad_steps_ > 0) return end(ExitCode::not_finite, metrics::Verdict::failed, "the last step was not finite");
+  if (!is_saved()) return end(ExitCode::io, metrics::Verdict::failed, "the last checkpoint could not be saved");
   return end(ExitCode::finished, metrics::Verdict::finished, fmt::format("{} steps", steps));
 }
 

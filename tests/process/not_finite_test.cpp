@@ -30,13 +30,43 @@ TEST_P(NotFinite, OneBadStepChangesNoWeightAndIsSurvived) {
   for (const char* key : {"loss", "grad_norm", "data_hash"}) EXPECT_EQ(records[1].at(key), expected[1].at(key)) << key;
 }
 
-TEST_P(NotFinite, TooManyInARowEndWith77AndCommitNothing) {
-  const Train run = run_.with({"checkpoint.every=1", "train.max_bad_steps=2"});
-  const Outcome outcome = train(until(9, run), dir_, nan_in(fmt::format("4-:{}", GetParam())));
-  expect_outcome(outcome, 77, {"step 4:", "step 5:"});
-  expect_verdict(dir_, "failed", 3);
-  EXPECT_EQ(saved_steps(dir_).back(), 3);
-  expect_outcome(switchyard::test::run({program(), "checkpoint", "verify", dir_}), 0);
+TEST_P(NotFinite, TooManyInARowEndWith77AndTheLastGoodStepIsKept) {
+  for (const int64_t every : {1, 100}) {
+    const Train run = run_.with({fmt::format("checkpoint.every={}", every), "train.max_bad_steps=2"});
+    fs::remove_all(dir_);
+    fs::remove_all(scratch_.path("straight"));
+    const Outcome outcome = train(until(9, run), dir_, nan_in(fmt::format("4-:{}", GetParam())));
+    expect_outcome(outcome, 77, {"step 4:", "step 5:"});
+    EXPECT_EQ(outcome.err.find("step 4:"), outcome.err.rfind("step 4:")) << "said once: " << outcome.err;
+    expect_verdict(dir_, "failed", 3);
+    EXPECT_EQ(saved_steps(dir_).back(), 3);
+    expect_outcome(switchyard::test::run({program(), "checkpoint", "verify", dir_}), 0);
+    expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"), 3);
+  }
+}
+
+TEST_P(NotFinite, ABadStepThatIsTheLastEndsWith77AndTheOneBeforeIsKept) {
+  const Train run = run_.with({"checkpoint.every=100"});
+  expect_outcome(train(until(6, run), dir_, nan_in(fmt::format("6:{}", GetParam()))), 77, {"step 6:"});
+  expect_verdict(dir_, "failed", 5);
+  EXPECT_EQ(saved_steps(dir_), std::vector<int64_t>{5});
+  expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"), 1);
+}
+
+TEST_P(NotFinite, ACheckpointThatIsDueAtABadStepIsOfTheStepBefore) {
+  const Train run = run_.with({"checkpoint.every=4"});
+  expect_outcome(train(until(9, run), dir_, nan_in(fmt::format("4:{}", GetParam()))), 0);
+  EXPECT_EQ(saved_steps(dir_), (std::vector<int64_t>{3, 8, 9}));
+}
+
+TEST_P(NotFinite, ARequestToStopDuringBadStepsKeepsTheLastGoodOne) {
+  const Train run = run_.with({"checkpoint.every=1000000", "train.max_bad_steps=1000000"});
+  Process process(until(1000000, run).command(dir_), nan_in(fmt::format("4-:{}", GetParam())));
+  ASSERT_TRUE(reaches_step(dir_, process, 6)) << process.wait(0).text();
+  process.send(SIGUSR1);
+  expect_outcome(process.wait(), 75);
+  expect_verdict(dir_, "resume", 3);
+  EXPECT_EQ(saved_steps(dir_), std::vector<int64_t>{3});
   expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"), 3);
 }
 

@@ -71,6 +71,22 @@ TEST_F(RunFolder, WithoutRoomForACheckpointTrainsOnAndKeepsTheOldOne) {
   expect_resume_is_bit_identical(training, dir_, scratch_.path("straight"), 15);
 }
 
+TEST_F(RunFolder, WithoutRoomIsTriedAgainBeforeTheNextCheckpointIsDue) {
+  const Train training{"tiny", 1, {"schedule.kind=constant", "checkpoint.every=20", "eval.every=0"}};
+  const Command limit{"prlimit", "--fsize=100000"};
+  const Outcome outcome = run(limit + until(35, training).command(dir_));
+  expect_outcome(outcome, 74, {"step 20 is not saved", "step 30 is not saved", "step 35 is not saved"});
+  EXPECT_EQ(count(outcome.err, "is not saved"), 3);
+}
+
+TEST_F(RunFolder, WithoutRoomForTooManyCheckpointsEndsTheRunWhereTheConfigSaysSo) {
+  const Train training{"tiny", 1, {"schedule.kind=constant", "checkpoint.every=5", "checkpoint.max_failures=2"}};
+  const Command limit{"prlimit", "--fsize=100000"};
+  expect_outcome(run(limit + until(40, training).command(dir_)), 74, {"step 5 is not saved", "step 10 is not saved"});
+  EXPECT_EQ(last_step(dir_), 10);
+  expect_verdict(dir_, "failed", -1);
+}
+
 TEST_F(RunFolder, WithoutRoomOnOneRankFailsTheSaveOfAllUntilThereIsRoomAgain) {
   const Train training = endless(2);
   Process process(training.command(dir_));

@@ -12,6 +12,7 @@ struct CheckpointConfig {
   int64_t every = 100;
   int64_t keep = 3;
   std::string resume = "auto";
+  int64_t max_failures = 0;
   bool async = false;
   std::optional<std::string> init = {};
 
@@ -21,6 +22,8 @@ struct CheckpointConfig {
     f("resume", resume,
       "auto: from the run's newest valid checkpoint, if any; never; or a checkpoint's path: the run's later ones are "
       "then set aside");
+    f("max_failures", max_failures, "saves that fail in a row before the run ends with 74; 0: it goes on without",
+      {.min = 0});
     f("async", async, "write while training goes on", {.unbuilt = "asynchronous saving"});
     f("init", init, "a checkpoint whose weights step 0 starts from");
   }
