@@ -3,6 +3,7 @@
 #include "switchyard/autograd/graph.h"
 
 #include "autograd/state.h"
+#include "kernels/elementwise.h"
 #include "switchyard/autograd/apply.h"
 
 #include <algorithm>
@@ -44,15 +45,8 @@ void add_into(Tensor& sum, const Tensor& term) {
   const Tensor a = sum.contiguous(), b = term.contiguous();
   const bool is_own = sum.storage().use_count() == (a.storage() == sum.storage() ? 2 : 1);
   Tensor out = is_own && a.storage() == sum.storage() ? a : Tensor::empty(sum.shape(), sum.dtype());
-  on_floating(sum.dtype(), [&](auto t) {
-    using T = decltype(t);
-    using A = accumulate_t<T>;
-    const T *pa = a.data<T>(), *pb = b.data<T>();
-    T* po = out.data<T>();
-    parallel_ranges(out.numel(), 1 << 15, [&](int64_t begin, int64_t end, int) {
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) po[i] = T(static_cast<A>(pa[i]) + static_cast<A>(pb[i]));
-    });
+  on_device(a, [&](auto exec) {
+    kernels::add(exec, {.a = a.raw(), .b = b.raw(), .y = out.raw(), .count = out.numel(), .dtype = out.dtype()});
   });
   sum = out;
 }
@@ -63,9 +57,10 @@ void write_leaf(Leaf& leaf, const Tensor& grad) {
   if (!leaf.is_written) {
     leaf.grad.copy_from(g);
   } else {
-    Tensor sum = leaf.grad;
-    add_into(sum, g);
-    leaf.grad.copy_from(sum);
+    on_device(g, [&](auto exec) {
+      kernels::add(exec,
+                   {.a = leaf.grad.raw(), .b = g.raw(), .y = leaf.grad.raw(), .count = g.numel(), .dtype = g.dtype()});
+    });
   }
   leaf.is_written = true;
 }
@@ -94,9 +89,8 @@ void run_node(Node& node) {
       std::any_of(node.douts.begin(), node.douts.end(), [](const Tensor& t) { return t.defined(); });
   if (has_gradient) {
     const ProfileScope scope(node.name, Pass::backward);
-    Node* outer = std::exchange(state().running, &node);
+    const Scoped<Node*> running(state().running, &node);
     Grads grads = node.backward(node.douts);
-    state().running = outer;
     check(grads.size() <= node.inputs.size(), "{}: {} gradients for {} inputs", node.name, grads.size(),
           node.inputs.size());
     for (size_t i = 0; i < grads.size(); ++i) send(node.inputs[i], std::move(grads[i]));

@@ -35,10 +35,13 @@ struct Region final : Node {
       captures[i]->sequence = state().next_sequence++;
       again[i].set_meta(std::make_shared<Meta>(Meta{Edge{captures[i], 0, nullptr}}));
     }
-    const bool was_recomputing = std::exchange(state().recomputing, true);
-    const bool was_enabled = std::exchange(state().grad_enabled, true);
-    Tensors outputs = fn(again);
-    state().grad_enabled = was_enabled;
+    check(fn != nullptr, "recompute: backward has passed here already");
+    const Scoped<bool> recomputing(state().recomputing, true);
+    Tensors outputs;
+    {
+      const Scoped<bool> enabled(state().grad_enabled, true);
+      outputs = fn(again);
+    }
     Tensors roots, arriving;
     for (size_t i = 0; i < outputs.size(); ++i) {
       if (i >= dys.size() || !dys[i].defined()) continue;
@@ -47,7 +50,6 @@ struct Region final : Node {
     }
     outputs.clear();
     autograd::backward(roots, arriving);
-    state().recomputing = was_recomputing;
     Grads grads(again.size());
     for (size_t i = 0; i < again.size(); ++i)
       if (captures[i]) grads[i] = captures[i]->caught;
@@ -67,9 +69,8 @@ Tensors recompute(std::function<Tensors(const Tensors&)> fn, const Tensors& inpu
   Tensors outputs;
   {
     const NoGrad no_grad;
-    auto* outer = std::exchange(state().touched, &touched);
+    const Scoped<std::vector<std::shared_ptr<Leaf>>*> touching(state().touched, &touched);
     outputs = fn(detach_all(inputs));
-    state().touched = outer;
   }
   auto region = std::make_shared<Region>();
   region->name = "recompute";

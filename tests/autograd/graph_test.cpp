@@ -147,6 +147,35 @@ TEST(Recompute, Nests) {
   EXPECT_EQ(completed, 1);
 }
 
+TEST(Autograd, ASecondBackwardOverTheSameGraphIsRefused) {
+  Tensor x = scalar(3);
+  autograd::make_leaf(x);
+  const Tensor trunk = mul(x, x), a = mul(trunk, x), b = mul(trunk, trunk);
+  autograd::backward(a);
+  EXPECT_THROW(autograd::backward(a), Error);
+  EXPECT_THROW(autograd::backward(b), Error) << "it shares the trunk";
+}
+
+TEST(Recompute, AnExceptionLeavesTheStateAsItWas) {
+  Tensor x = scalar(3);
+  const auto leaf = autograd::make_leaf(x);
+  int calls = 0;
+  auto fails_again = [&](const Tensors& in) {
+    check(++calls == 1, "the second time");
+    return Tensors{mul(in[0], x)};
+  };
+  auto fails = [](const Tensors&) -> Tensors { fail(ExitCode::internal, "at once"); };
+  EXPECT_THROW(autograd::recompute(fails, {x}), Error);
+  const Tensor y = autograd::recompute(fails_again, {x}).at(0);
+  EXPECT_THROW(autograd::backward(y), Error);
+  EXPECT_FALSE(autograd::is_recomputing());
+  int completed = 0;
+  leaf->pending_uses = 0;
+  leaf->on_complete = [&] { ++completed; };
+  autograd::backward(mul(x, x));
+  EXPECT_EQ(completed, 1) << "hooks run again";
+}
+
 TEST(Autograd, RawViewsOfGraphTensorsAreRefused) {
   Tensor x = scalar(1);
   autograd::make_leaf(x);

@@ -7,7 +7,6 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/autograd/profile.h"
-#include "switchyard/base/threads.h"
 
 #include <type_traits>
 
@@ -36,6 +35,8 @@ template <class Op>
 struct OpNode final : Node {
   explicit OpNode(Op value) : op(std::make_unique<Op>(std::move(value))) { name = op_name<Op>(); }
   Grads backward(const Tensors& dys) override {
+    check(op != nullptr, "{}: backward has passed here already; add the losses up first, or make the graph again",
+          name);
     if constexpr (requires { op->backward(dys); })
       return op->backward(dys);
     else

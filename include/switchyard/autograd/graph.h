@@ -40,8 +40,8 @@ struct Meta {
 
 struct Node {
   virtual ~Node() = default;
-  virtual Grads backward(const Tensors& douts) = 0;  // may be called once
-  virtual void release() = 0;                        // frees what was saved
+  virtual Grads backward(const Tensors& douts) = 0;
+  virtual void release() = 0;  // frees what was saved; backward may not be called after it
   std::string_view name;
   uint64_t sequence = 0;  // creation order; consumers come after producers
   std::vector<Edge> inputs;
