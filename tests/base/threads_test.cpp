@@ -1,6 +1,8 @@
 // Every part of a range is done, whatever number of threads OpenMP grants.
 #include "switchyard/base/threads.h"
 
+#include "switchyard/base/error.h"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -41,6 +43,15 @@ TEST(ParallelRanges, CoverTheRangeOnceWhereFewerThreadsAreGranted) {
   parallel_items(2, [&](int64_t i) { good[static_cast<size_t>(i)] = Visits(1001).are_one_each(); });
   set_num_threads(before);
   EXPECT_TRUE(good[0] && good[1]);
+}
+
+TEST(ParallelRanges, ThrowAgainWhatABodyThrew) {
+  const int before = num_threads();
+  set_num_threads(3);
+  auto fails = [](int64_t i) { check(i != 70, "seventy"); };
+  EXPECT_THROW(parallel_for(100, 1, fails), Error);
+  EXPECT_THROW(parallel_items(100, fails), Error);
+  set_num_threads(before);
 }
 
 }  // namespace
