@@ -6,6 +6,7 @@
 #include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/linear.h"
 #include "switchyard/ops/loss.h"
+#include "switchyard/ops/packed.h"
 #include "switchyard/ops/shape.h"
 
 namespace switchyard::model {
@@ -72,6 +73,7 @@ std::vector<KvCache> Decoder::make_caches(int64_t sequences, int64_t length) con
 
 Tensor Decoder::next_logits(const Tensor& tokens_BS, std::vector<KvCache>& caches) {
   const autograd::NoGrad no_grad;
+  const ops::ReusedWeights reused;
   const int64_t B = tokens_BS.dim(0), S = tokens_BS.dim(1);
   const PassContext pass{.rope = rope_, .document_BS = {}, .first_position = caches.front().length};
   Tensor x_BSD = ops::reshape(embedding_(tokens_BS.flat()), {B, S, config_.hidden_size});

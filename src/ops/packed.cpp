@@ -1,15 +1,14 @@
 // Copies hang from the storage in its `packed` slot, one for each view, shape and product that was asked for.
 #include "switchyard/ops/packed.h"
 
-#include "switchyard/autograd/graph.h"
-
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace switchyard::ops {
 namespace {
 
-constexpr int64_t kDecodingRows = 16;
+thread_local bool weights_are_reused = false;
 
 using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, kernels::RowProduct, DType, bool>;
 
@@ -20,28 +19,28 @@ struct Copy {
 
 using Copies = std::map<Key, Copy>;
 
-// With gradients a weight is used a few times per version, and a copy must pay at once. Without, a few rows at a time
-// mean decoding, which reads the same weights for every token.
 bool packing_pays(const kernels::PackArgs& args, int64_t rows) {
-  if (!autograd::grad_enabled() && rows <= kDecodingRows && args.dtype != DType::f64) return true;
-  return kernels::packing_pays(exec::Cpu{}, args, rows);
+  return (weights_are_reused && args.dtype != DType::f64) || kernels::packing_pays(exec::Cpu{}, args, rows);
 }
 
 }  // namespace
+
+ReusedWeights::ReusedWeights() : previous_(std::exchange(weights_are_reused, true)) {}
+ReusedWeights::~ReusedWeights() { weights_are_reused = previous_; }
 
 ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int64_t G, int64_t N, int64_t K,
                                int64_t rows) {
   check(w.is_contiguous() && w.numel() == G * N * K, "product weights: {} for {} x {} x {}", to_string(w.shape()), G, N,
         K);
+  if (rows == 0) return {w.raw(), false};
   Storage& storage = *w.storage();
   kernels::PackArgs args{
       .product = product, .w = w.raw(), .packed = nullptr, .G = G, .N = N, .K = K, .dtype = w.dtype()};
   const Key key{w.raw() - storage.data(), G, N, K, product, w.dtype(), kernels::has_bf16_products()};
+  // Rows per expert change every step: a weight packed once stays packed, so that its kernels do not change to and fro.
   auto* copies = static_cast<Copies*>(storage.packed.get());
-  if (copies != nullptr)
-    if (const auto found = copies->find(key); found != copies->end() && found->second.version == storage.version)
-      return {found->second.packed->data(), true};
-  if (!packing_pays(args, rows)) return {w.raw(), false};
+  const bool was_packed = copies != nullptr && copies->contains(key);
+  if (!was_packed && !packing_pays(args, rows)) return {w.raw(), false};
 
   if (copies == nullptr) {
     auto made = std::make_shared<Copies>();
@@ -49,6 +48,7 @@ ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int
     storage.packed = std::move(made);
   }
   Copy& copy = (*copies)[key];
+  if (copy.packed && copy.version == storage.version) return {copy.packed->data(), true};
   on_device(w, [&](auto exec) {
     const int64_t bytes = kernels::packed_bytes(exec, args);
     if (!copy.packed) copy.packed = std::make_unique<Storage>(bytes, Purpose::packed);

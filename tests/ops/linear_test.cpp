@@ -145,8 +145,8 @@ TEST(Linear, ResultsDoNotDependOnTheNumberOfThreads) {
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16})
     test::expect_same_for_any_threads([&] {
       return test::gradients_of([](const Tensors& in) { return linear(in[0], in[1], in[2]); },
-                                {random_tensor({400, 33}, dtype, "x"), random_tensor({520, 33}, dtype, "w"),
-                                 random_tensor({520}, dtype, "b")},
+                                {random_tensor({700, 33}, dtype, "x"), random_tensor({512, 33}, dtype, "w"),
+                                 random_tensor({512}, dtype, "b")},
                                 dtype);
     });
 }
@@ -193,6 +193,30 @@ TEST(Packed, AWeightIsPackedOncePerVersion) {
   EXPECT_LE(test::max_error(linear(x, w), linear(x, w.clone())), 0);
   EXPECT_FALSE(test::same_bits(linear(x, w), first));
   EXPECT_EQ(packed_bytes(), bytes) << "the new copy takes the old one's place";
+}
+
+TEST(Packed, NoRowsMakeNoCopyAndReusedWeightsDo) {
+  const int64_t before = packed_bytes();
+  const Tensor w = random_tensor({5, 6}, DType::f32, "w"), one = random_tensor({1, 6}, DType::f32, "x");
+  const autograd::NoGrad no_grad;
+  linear(one, w);
+  const ReusedWeights reused;
+  linear(random_tensor({0, 6}, DType::f32, "none"), w);
+  EXPECT_EQ(packed_bytes(), before);
+  linear(one, w);
+#ifndef SWITCHYARD_TSAN
+  EXPECT_GT(packed_bytes(), before);
+#endif
+}
+
+// Rows per expert move with every step, over the number from which packing pays and back.
+TEST(Packed, AWeightPackedOnceStaysSo) {
+  Tensor w = random_tensor({5, 6}, DType::f32, "w");
+  linear(random_tensor({4000, 6}, DType::f32, "x"), w);
+  const int64_t compiled = kernels::kernels_compiled();
+  w.bump_version();
+  for (const int64_t rows : {10, 4000, 700}) linear(random_tensor({rows, 6}, DType::f32, "x"), w);
+  EXPECT_EQ(kernels::kernels_compiled(), compiled);
 }
 
 TEST(Packed, CopiesGoWithTheirWeight) {

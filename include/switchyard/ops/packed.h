@@ -17,4 +17,17 @@ struct ProductWeights {
 ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int64_t G, int64_t N, int64_t K,
                                int64_t rows);
 
+// Within its lifetime, on this rank, the weights met do not change and are met again: decoding. A packed copy then pays
+// for any number of rows.
+class ReusedWeights {
+ public:
+  ReusedWeights();
+  ~ReusedWeights();
+  ReusedWeights(const ReusedWeights&) = delete;
+  ReusedWeights& operator=(const ReusedWeights&) = delete;
+
+ private:
+  bool previous_;
+};
+
 }  // namespace switchyard::ops
