@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/vecmath.h"
+#include "switchyard/base/error.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,13 +12,19 @@ namespace switchyard::kernels {
 
 constexpr int64_t kRouterGrain = 64;  // rows a thread should have at least
 
+// Below every sum of sigmoids that a finite row should be divided by: far negative logits have sigmoids of 0.
+template <class A>
+constexpr A kSmallestSum = A(1e-20);
+
 // The router computes in f32, or in f64 for f64: body(A{}).
 template <class Body>
 inline void on_router_type(DType dtype, Body&& body) {
   if (dtype == DType::f64)
     body(double{});
-  else
+  else if (dtype == DType::f32)
     body(float{});
+  else
+    fail(ExitCode::internal, "router: {} where f32 or f64 is meant", name_of(dtype));
 }
 
 template <class A>

@@ -13,9 +13,6 @@
 namespace switchyard::kernels {
 namespace {
 
-template <class A>
-constexpr A kSmallestSum = A(1e-20);
-
 // w[i] = the rule's weight before scaling
 template <class A>
 void weigh_row(const RouterWeightsArgs& a, const A* z, const int32_t* ids, A* w) {

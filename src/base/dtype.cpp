@@ -22,6 +22,8 @@ std::string_view name_of(DType dtype) {
   return "?";
 }
 
+void fail_not_floating(DType dtype) { fail(ExitCode::internal, "{} where a floating dtype is meant", name_of(dtype)); }
+
 DType dtype_from_name(std::string_view name) {
   for (const auto& [value, known] : kNames)
     if (known == name) return value;

@@ -13,6 +13,11 @@ using Values = std::vector<double>;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+TEST(Add, RefusesIntegers) {
+  const Tensor ids = random_ids({4}, 0, 9, "ids");
+  EXPECT_THROW(ops::add(ids, ids), Error);
+}
+
 TEST(Elementwise, MatchesPlainLoops) {
   for (const Shape& shape : {Shape{1, 1}, Shape{7, 33}, Shape{600, 64}, Shape{0, 4}})
     for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {

@@ -69,6 +69,8 @@ struct DTypeOf<uint8_t> {
   static constexpr DType value = DType::u8;
 };
 
+[[noreturn]] void fail_not_floating(DType dtype);  // Error(internal)
+
 // Calls `body` with a value of the C++ type of a floating dtype: on_floating(d, [&](auto t) { using T = decltype(t);
 // ... }).
 template <class Body>
@@ -77,8 +79,10 @@ void on_floating(DType dtype, Body&& body) {
     body(double{});
   else if (dtype == DType::f32)
     body(float{});
-  else
+  else if (dtype == DType::bf16)
     body(bf16{});
+  else
+    fail_not_floating(dtype);
 }
 
 // The type sums are kept in.
