@@ -45,7 +45,7 @@ A balance_row(Score score, const A* z, const A* f, int64_t E) {
       dot += f[e] * s;
     }
   }
-  return dot / sum;
+  return dot / std::max(sum, kSmallestSum<A>);
 }
 
 // softmax: dz_j = c p_j (f_j - sum f p);  sigmoid: dz_j = c s_j (1 - s_j) / (sum s) (f_j - sum f s / sum s)
@@ -60,6 +60,7 @@ void balance_backward_row(Score score, const A* z, const A* f, int64_t E, A c, A
 #pragma omp simd reduction(+ : sum)
     for (int64_t e = 0; e < E; ++e) sum += dz[e] = vec_sigmoid(z[e]);
   }
+  sum = std::max(sum, kSmallestSum<A>);
   const A mean = row_dot(dz, f, E) / sum, factor = c / sum;
   if (score == Score::softmax) {
 #pragma omp simd

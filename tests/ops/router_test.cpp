@@ -309,6 +309,13 @@ TEST(BalanceLoss, GradientMatchesFiniteDifferences) {
     test::check_gradients([&](const Tensors& in) { return balance_loss(in[0], f, rows, 7.5, score); }, {z});
 }
 
+TEST(BalanceLoss, IsFiniteWhereAllSigmoidsAreZero) {
+  const Tensor z = Tensor::full({3, 4}, DType::f32, -200), f = Tensor::full({1, 4}, DType::f32, 0.25);
+  auto loss = [&](const Tensor& x) { return balance_loss(x, f, 3, 3, Score::sigmoid); };
+  EXPECT_EQ(loss(z).item(), 0);
+  expect_near(gradient(z, {1}, loss), std::vector<double>(12, 0.0), 0);
+}
+
 TEST(BalanceLoss, UniformFrequenciesHaveNoGradient) {
   const Tensor z = random_tensor({6, 8}, DType::f64, "logits"), f = Tensor::full({1, 8}, DType::f64, 0.125);
   for (const Score score : {Score::softmax, Score::sigmoid}) {
