@@ -120,7 +120,12 @@ void Kernel::run(const void* a, const void* b, void* out, void* scratch) const {
 
 KernelSet::KernelSet(const Problem& problem) {
   const std::vector<int64_t> counts = row_counts(problem.kind);
-  kernels_.emplace_back(problem, counts.back(), nullptr);  // its layout of packed weights is that of all
+  // The layout of packed weights is that of the most rows, results stored as the operands are.
+  Problem canonical = problem;
+  canonical.out_dtype = problem.dtype;
+  const bool is_canonical = problem.kind != Kind::packed || problem.out_dtype == problem.dtype;
+  const memory::desc given = is_canonical ? memory::desc() : kernels_for(canonical).weight_layout();
+  kernels_.emplace_back(problem, counts.back(), is_canonical ? nullptr : &given);
   const memory::desc weights = kernels_.front().weight_layout();
   for (size_t i = counts.size() - 1; i-- > 0;)
     kernels_.emplace_back(problem, counts[i], is_sum(problem.kind) ? nullptr : &weights);
