@@ -46,7 +46,7 @@ inline std::vector<double> central_differences(const Function& fn, Tensors input
 }
 
 // Runs fn and its backward on leaves. Buffers start as NaN, so that a gradient which is added instead of assigned
-// shows.
+// shows; what arrives at fn's output is not contiguous.
 struct LeafRun {
   explicit LeafRun(Tensors values) : inputs(std::move(values)), leaves(inputs.size()) {}
   void make_leaf(size_t i) {
@@ -58,7 +58,7 @@ struct LeafRun {
     for (Tensor& t : arguments)
       if (!as_leaves && is_differentiated(t) && t.meta()) t = apply(Identity{}, t);
     const Tensor y = fn(arguments);
-    autograd::backward({y}, {Tensor::of(weights, y.shape())});
+    autograd::backward({y}, {strided(Tensor::of(weights, y.shape()))});
   }
   Tensors inputs;
   std::vector<std::shared_ptr<autograd::Leaf>> leaves;
@@ -119,7 +119,7 @@ inline Tensors gradients_of(const Function& fn, Tensors inputs, DType dtype) {
     if (inputs[i].defined() && is_floating(inputs[i].dtype()))
       leaves[i] = autograd::make_leaf(inputs[i] = inputs[i].to(dtype).detach());
   const Tensor y = fn(inputs);
-  autograd::backward({y}, {random_tensor(y.shape(), DType::bf16, "cotangent").to(y.dtype())});
+  autograd::backward({y}, {strided(random_tensor(y.shape(), DType::bf16, "cotangent").to(y.dtype()))});
   Tensors grads(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i)
     if (leaves[i]) grads[i] = leaves[i]->grad;
