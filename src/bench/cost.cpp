@@ -33,6 +33,21 @@ Sharing sharing_of(const train::ExperimentConfig& c, int64_t ranks) {
   return {expert, ranks, ranks / expert};
 }
 
+// Norms, biases, sinks and the gates of shared experts.
+int64_t vector_elements(const model::ModelConfig& c) {
+  const model::AttentionConfig& a = c.attention;
+  const int64_t q = a.num_heads * a.head_dim, kv = a.num_kv_heads * a.head_dim;
+  int64_t layer = 0;
+  if (a.qk_norm == model::QkNorm::head) layer += 2 * a.head_dim;
+  if (a.qk_norm == model::QkNorm::full) layer += q + kv;
+  if (a.bias != model::AttentionBias::none) layer += q + 2 * kv;
+  if (a.bias == model::AttentionBias::all) layer += c.hidden_size;
+  if (a.sinks) layer += a.num_heads;
+  const int64_t norm = c.hidden_size * (c.norm.kind == nn::NormKind::layer ? 2 : 1);
+  const int64_t gates = c.moe.shared.gate == moe::SharedGate::none ? 0 : num_moe_layers(c) * c.hidden_size;
+  return c.num_layers * (layer + 2 * norm) + norm + gates;
+}
+
 // Elements on this rank, and those whose optimizer state it keeps.
 struct Held {
   int64_t elements = 0, updated = 0;
@@ -46,12 +61,11 @@ Held held_elements(const train::ExperimentConfig& c, const Sharing& s) {
     held.updated += shards ? elements / replicas : elements;
   };
   for (const Matrix& m : matrices_of(c.model))
-    if (m.experts > 1)
+    if (m.are_experts)
       add(m.elements() / s.expert_ranks, s.expert_replicas);
     else if (m.name != "head" || !c.model.tie_embeddings)
       add(m.elements(), s.dense_replicas);
-  const int64_t norms = 2 * c.model.num_layers + 1;
-  add((c.model.vocab_size + norms) * c.model.hidden_size, s.dense_replicas);  // embedding, norms
+  add(c.model.vocab_size * c.model.hidden_size + vector_elements(c.model), s.dense_replicas);  // embedding, vectors
   return held;
 }
 
@@ -59,7 +73,7 @@ int64_t packed_copies(const train::ExperimentConfig& c, const Sharing& s, int64_
   int64_t bytes = 0;
   for (const Matrix& m : matrices_of(c.model)) {
     if (m.name == "router") continue;
-    const int64_t experts = m.experts > 1 ? m.experts / s.expert_ranks : 1;
+    const int64_t experts = m.are_experts ? m.experts / s.expert_ranks : 1;
     for (const auto product : {kernels::RowProduct::forward, kernels::RowProduct::input_gradient}) {
       const kernels::PackArgs args{product, nullptr, nullptr, experts, m.outputs, m.inputs, c.train.dtype};
       if (kernels::packing_pays(exec::Cpu{}, args, T * m.visits))
@@ -125,15 +139,16 @@ std::vector<Matrix> matrices_of(const model::ModelConfig& c) {
                            {"v", c.num_layers, 1, kv, D, 1},
                            {"out", c.num_layers, 1, D, q, 1}};
   auto add_ffn = [&](const std::string& name, int64_t layers, int64_t experts, int64_t F, ops::Activation activation,
-                     int64_t visits) {
-    list.push_back({name + " up", layers, experts, inner_matrices(activation) * F, D, visits});
-    list.push_back({name + " down", layers, experts, D, F, visits});
+                     int64_t visits, bool are_experts) {
+    list.push_back({name + " up", layers, experts, inner_matrices(activation) * F, D, visits, are_experts});
+    list.push_back({name + " down", layers, experts, D, F, visits, are_experts});
   };
-  if (dense_layers > 0) add_ffn("dense", dense_layers, 1, c.mlp.intermediate_size, c.mlp.activation, 1);
+  if (dense_layers > 0) add_ffn("dense", dense_layers, 1, c.mlp.intermediate_size, c.mlp.activation, 1, false);
   if (moe_layers > 0) {
     list.push_back({"router", moe_layers, 1, c.moe.num_experts, D, 1});
-    add_ffn("experts", moe_layers, c.moe.num_experts, c.moe.intermediate_size, c.moe.activation, c.moe.top_k);
-    if (c.moe.shared.num_experts > 0) add_ffn("shared", moe_layers, 1, c.moe.shared.width(), c.moe.activation, 1);
+    add_ffn("experts", moe_layers, c.moe.num_experts, c.moe.intermediate_size, c.moe.activation, c.moe.top_k, true);
+    if (c.moe.shared.num_experts > 0)
+      add_ffn("shared", moe_layers, 1, c.moe.shared.width(), c.moe.activation, 1, false);
   }
   list.push_back({"head", 1, 1, c.vocab_size, D, 1});
   return list;
@@ -161,8 +176,8 @@ ExpectedMemory expected_memory(const train::ExperimentConfig& c, int64_t ranks) 
   memory.optimizer = held.updated * sum * (element < sum ? 3 : 2);
   memory.activations =
       T * (c.model.num_layers * attention_bytes(c.model, element) + moe_layers * moe_bytes(c.model, element) +
-           (c.model.num_layers - moe_layers) * dense_bytes(c.model, element) + transient_bytes(c.model, element)) +
-      head_bytes(c.model, T, element);
+           (c.model.num_layers - moe_layers) * dense_bytes(c.model, element)) +
+      std::max(head_bytes(c.model, T, element), T * transient_bytes(c.model, element));
   return memory;
 }
 

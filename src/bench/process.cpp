@@ -37,7 +37,7 @@ ProcessUsage process_usage() {
   const std::string_view status(text.data(), static_cast<size_t>(length));
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return {field(status, "VmPeak:"), field(status, "VmHWM:"), usage.ru_minflt};
+  return {field(status, "VmSize:"), field(status, "VmPeak:"), field(status, "VmHWM:"), usage.ru_minflt};
 }
 
 }  // namespace switchyard::bench

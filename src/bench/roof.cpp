@@ -6,10 +6,10 @@
 #include "kernels/products.h"
 #include "switchyard/base/threads.h"
 #include "switchyard/base/units.h"
+#include "switchyard/base/version.h"
 
 #include <array>
 #include <cstring>
-#include <fstream>
 
 namespace switchyard::bench {
 namespace {
@@ -24,13 +24,6 @@ const std::vector<ProductShape> kLayers = {
 
 ProductShape divided(const ProductShape& s, int64_t by) {
   return {std::max<int64_t>(1, s.groups / by), s.rows / by, s.outputs / by, s.inputs / by};
-}
-
-std::string processor_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
 }
 
 // GB/s that `body(a, b, c, n)` moves in its part of three arrays, `touched` of which it reads or writes. Threads write

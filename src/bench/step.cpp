@@ -64,7 +64,7 @@ class StepBench {
     return now() - begin;
   }
 
-  // A step that maps more than any before it counts as one allocation at least.
+  // A step counts as one allocation at least when the process is larger after it, or was larger than ever in it.
   void timed_steps(const StepOptions& options, StepReport& report) {
     autograd::Profile profile;
     Allocator::current()->reset_peaks();
@@ -73,8 +73,10 @@ class StepBench {
       const ProcessUsage before = process_usage();
       report.step_seconds.push_back(step(options.warm_up + i, report));
       const ProcessUsage after = process_usage();
-      const int64_t grown = after.peak_mapped_bytes > before.peak_mapped_bytes ? 1 : 0;
-      report.system_allocations += std::max(grown, Allocator::current()->system_allocations() - segments);
+      const bool is_larger =
+          after.mapped_bytes > before.mapped_bytes || after.peak_mapped_bytes > before.peak_mapped_bytes;
+      report.system_allocations +=
+          std::max<int64_t>(is_larger ? 1 : 0, Allocator::current()->system_allocations() - segments);
       report.minor_faults += after.minor_faults - before.minor_faults;
     }
     report.ops = op_times(profile, static_cast<double>(options.steps));

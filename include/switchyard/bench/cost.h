@@ -10,6 +10,7 @@ namespace switchyard::bench {
 struct Matrix {
   std::string name;
   int64_t layers, experts, outputs, inputs, visits;
+  bool are_experts = false;  // split over expert ranks
   int64_t elements() const { return layers * experts * outputs * inputs; }
 };
 // Every matrix that multiplies tokens, the head included; the embedding is a look-up, gates of one row are left out.
