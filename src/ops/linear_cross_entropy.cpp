@@ -108,8 +108,12 @@ Tensor LinearCrossEntropy::forward(const Tensor& x, const Tensor& w, const Tenso
   if (needs_dx) dx_TD = pass.dx_TD.view(x.shape());
   dw_VD = pass.dw_VD;
   w_dtype = w.dtype();
-  double sum = 0;  // element by element: a vector of them would take memory from the system in every step
-  for (int64_t t = 0; t < pass.losses_T.numel(); ++t) sum += pass.losses_T.item(t);
+  double sum = 0;
+  on_floating(pass.losses_T.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const T* losses = pass.losses_T.data<T>();
+    for (int64_t i = 0; i < pass.losses_T.numel(); ++i) sum += static_cast<double>(accumulate_t<T>(losses[i]));
+  });
   return Tensor::full({1}, pass.losses_T.dtype(), scale * sum);
 }
 

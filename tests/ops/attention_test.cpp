@@ -19,15 +19,6 @@ ops::AttentionOptions options(const Row& row) {
   return {.scale = 1 / std::sqrt(static_cast<double>(row.d)), .window = row.window, .soft_cap = row.soft_cap};
 }
 
-// Documents of random-looking lengths about document_length.
-Tensor documents(const Row& row) {
-  if (row.document_length == 0) return {};
-  std::vector<int32_t> index;
-  for (int64_t b = 0; b < row.B; ++b)
-    for (int64_t s = 0; s < row.S; ++s) index.push_back(static_cast<int32_t>((s + 11 * b) / row.document_length + b));
-  return Tensor::of(index, {row.B, row.S});
-}
-
 // q, k, v, sinks, documents
 Tensors inputs(const Row& row, DType dtype) {
   return {random_tensor({row.B, row.S, row.H, row.d}, dtype, "q", 2),

@@ -2,6 +2,8 @@
 // named in the comment above each table.
 #pragma once
 
+#include "switchyard/tensor/tensor.h"
+
 #include <cstdint>
 #include <vector>
 
@@ -76,6 +78,15 @@ inline const std::vector<AttentionRow> kAttentionRows = {
      .why = "everything"},
     {.B = 0, .S = 8, .H = 2, .G = 1, .d = 8, .e = 8, .why = "no sequences"},
     {.B = 2, .S = 0, .H = 2, .G = 1, .d = 8, .e = 8, .has_sinks = true, .why = "no positions"}};
+
+// Documents of random-looking lengths about document_length.
+inline Tensor documents(const AttentionRow& row) {
+  if (row.document_length == 0) return {};
+  std::vector<int32_t> index;
+  for (int64_t b = 0; b < row.B; ++b)
+    for (int64_t s = 0; s < row.S; ++s) index.push_back(static_cast<int32_t>((s + 11 * b) / row.document_length + b));
+  return Tensor::of(index, {row.B, row.S});
+}
 
 // B sequences of S positions, H heads of width d
 struct RopeRow {

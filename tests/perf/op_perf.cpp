@@ -1,5 +1,5 @@
-// Times every op at the sizes of its table of tests, and at those of a training step of configs/bench ("mixtral-s",
-// "olmoe-s"), in f32 and bf16:     build/release/op_perf --benchmark_filter='Attention/mixtral-s'
+// Times the ops with a table of tests at the sizes of that table, and at those of a training step of configs/bench
+// ("mixtral-s", "olmoe-s"), in f32 and bf16:     build/release/op_perf --benchmark_filter='Attention/mixtral-s'
 #include "switchyard/ops/activation.h"
 #include "switchyard/ops/attention.h"
 #include "switchyard/ops/embedding.h"
@@ -25,13 +25,21 @@ std::vector<Row> with(std::vector<Row> rows, const std::vector<Row>& trained) {
   return rows;
 }
 
-// add_row(row, dtype, name) for each, without the rows that have no elements.
+int64_t count(const LinearRow& row) {
+  int64_t rows = 0;
+  for (const int64_t r : row.rows) rows += r;
+  return rows;
+}
+int64_t count(const AttentionRow& row) { return row.B * row.S; }
+int64_t count(const RopeRow& row) { return row.B * row.S; }
+int64_t count(const auto& row) { return row.T; }
+
+// add_row(row, dtype, name) for each, without the rows of no tokens: there is nothing to time.
 template <class Row, class AddRow>
 void for_each(const std::string& op, const std::vector<Row>& rows, AddRow&& add_row) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const Row& row : rows)
-      if (std::string(row.why).find("no ") != 0)
-        add_row(row, dtype, fmt::format("{}/{}/{}", op, row.why, name_of(dtype)));
+      if (count(row) > 0) add_row(row, dtype, fmt::format("{}/{}/{}", op, row.why, name_of(dtype)));
 }
 
 void add_linear() {
@@ -48,7 +56,7 @@ void add_linear() {
            return Tensors{random_tensor({R, K}, dtype, "x"), random_tensor({E, N, K}, dtype, "w")};
          },
          [=](const Tensors& in) { return ops::grouped_linear(in[0], in[1], offsets); },
-         2.0 * static_cast<double>(R * N * K)});
+         2.0 * static_cast<double>(R * N * K), 4.0 * static_cast<double>(R * N * K)});
   });
 }
 
@@ -59,7 +67,7 @@ void add_norms() {
          [=] {
            return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.D}, dtype, "w")};
          },
-         [](const Tensors& in) { return ops::rms_norm(in[0], in[1], 1e-6); }, 0});
+         [](const Tensors& in) { return ops::rms_norm(in[0], in[1], 1e-6); }});
   });
   for_each("LayerNorm", rows, [](const NormRow& row, DType dtype, const std::string& name) {
     add({name, dtype,
@@ -67,7 +75,7 @@ void add_norms() {
            return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.D}, dtype, "w"),
                           random_tensor({row.D}, dtype, "b")};
          },
-         [](const Tensors& in) { return ops::layer_norm(in[0], in[1], in[2], 1e-6); }, 0});
+         [](const Tensors& in) { return ops::layer_norm(in[0], in[1], in[2], 1e-6); }});
   });
 }
 
@@ -79,12 +87,18 @@ void add_activations() {
            return Tensors{random_tensor({row.T, 2 * row.F}, dtype, "h"),
                           random_tensor({row.T}, accumulate_type(dtype), "weight")};
          },
-         [](const Tensors& in) { return ops::activate(in[0], ops::Activation::swiglu, in[1]); }, 0});
+         [](const Tensors& in) { return ops::activate(in[0], ops::Activation::swiglu, in[1]); }});
   });
 }
 
-// Operations of the causal half: 2 for each dim of keys and of values.
+// Operations of the causal half: 2 for each dim of keys and of values; documents are taken to be of one length.
 double attention_flops(const AttentionRow& row) {
+  if (row.document_length > 0) {
+    AttentionRow document = row;
+    document.document_length = 0;
+    document.S = std::min(row.document_length, row.S);
+    return attention_flops(document) * static_cast<double>(row.S) / static_cast<double>(document.S);
+  }
   const int64_t seen = row.window > 0 ? std::min(row.window, row.S) : row.S;
   const double keys = static_cast<double>(seen) / 2 +
                       static_cast<double>(row.S - seen) * static_cast<double>(seen) / static_cast<double>(row.S);
@@ -104,9 +118,10 @@ void add_attention() {
            return Tensors{random_tensor({row.B, row.S, row.H, row.d}, dtype, "q"),
                           random_tensor({row.B, row.S, row.G, row.d}, dtype, "k"),
                           random_tensor({row.B, row.S, row.G, row.e}, dtype, "v"),
-                          row.has_sinks ? random_tensor({row.H}, dtype, "sinks") : Tensor{}};
+                          row.has_sinks ? random_tensor({row.H}, dtype, "sinks") : Tensor{}, documents(row)};
          },
-         [=](const Tensors& in) { return ops::attention(in[0], in[1], in[2], options, in[3]); }, attention_flops(row)});
+         [=](const Tensors& in) { return ops::attention(in[0], in[1], in[2], options, in[3], in[4]); },
+         attention_flops(row), 2 * attention_flops(row)});
   });
 }
 
@@ -118,7 +133,7 @@ void add_rope() {
          [=] {
            return Tensors{random_tensor({row.B, row.S, row.H, row.d}, dtype, "x")};
          },
-         [=](const Tensors& in) { return ops::rope(in[0], table, row.first_position); }, 0});
+         [=](const Tensors& in) { return ops::rope(in[0], table, row.first_position); }});
   });
 }
 
@@ -138,7 +153,7 @@ void add_ends() {
          [=] {
            return Tensors{random_ids({row.T}, 0, row.V, "ids"), random_tensor({row.V, row.D}, dtype, "w")};
          },
-         [](const Tensors& in) { return ops::embedding(in[0], in[1]); }, 0});
+         [](const Tensors& in) { return ops::embedding(in[0], in[1]); }});
   });
 }
 
@@ -149,21 +164,23 @@ void add_permutation() {
     return ops::expert_order(ops::select_experts(logits, row.K).ids_TK, 0, row.E);
   };
   for_each("GatherRows", rows, [&](const PermuteRow& row, DType dtype, const std::string& name) {
-    add({name, dtype,
-         [=] {
-           return Tensors{random_tensor({row.T, row.D}, dtype, "x")};
-         },
-         [order = order_of(row)](const Tensors& in) {
-           return ops::gather_rows(in[0], order.positions_TK, order.num_rows());
-         },
-         0});
+    add({
+        name,
+        dtype,
+        [=] {
+          return Tensors{random_tensor({row.T, row.D}, dtype, "x")};
+        },
+        [order = order_of(row)](const Tensors& in) {
+          return ops::gather_rows(in[0], order.positions_TK, order.num_rows());
+        },
+    });
   });
   for_each("CombineRows", rows, [&](const PermuteRow& row, DType dtype, const std::string& name) {
     add({name, dtype,
          [=] {
            return Tensors{random_tensor({row.T * row.K, row.D}, dtype, "h")};
          },
-         [order = order_of(row)](const Tensors& in) { return ops::combine_rows(in[0], order.positions_TK); }, 0});
+         [order = order_of(row)](const Tensors& in) { return ops::combine_rows(in[0], order.positions_TK); }});
   });
 }
 
@@ -171,12 +188,14 @@ void add_router() {
   const auto rows = with<SelectionRow>(kSelectionRows, {{4096, 8, 2, "mixtral-s"}, {4096, 64, 8, "olmoe-s"}});
   for (const SelectionRow& row : rows) {
     if (row.T == 0) continue;
-    add({fmt::format("RouterWeights with selection/{}", row.why), DType::f32,
-         [=] {
-           return Tensors{random_tensor({row.T, row.E}, DType::f32, "logits")};
-         },
-         [=](const Tensors& in) { return ops::router_weights(in[0], ops::select_experts(in[0], row.K).ids_TK, {}); },
-         0});
+    add({
+        fmt::format("RouterWeights with selection/{}", row.why),
+        DType::f32,
+        [=] {
+          return Tensors{random_tensor({row.T, row.E}, DType::f32, "logits")};
+        },
+        [=](const Tensors& in) { return ops::router_weights(in[0], ops::select_experts(in[0], row.K).ids_TK, {}); },
+    });
   }
 }
 

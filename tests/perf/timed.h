@@ -23,7 +23,7 @@ struct Timed {
   DType dtype;       // of the products
   std::function<Tensors()> inputs;
   Function op;
-  double flops;  // of the forward pass; backward is twice that. 0: no products
+  double flops = 0, backward_flops = 0;  // of products
 };
 
 inline const bench::Roof& roof() {
@@ -38,11 +38,15 @@ inline int64_t bytes_of(const Tensors& tensors) {
   return bytes;
 }
 
-// GB/s of the triad whose arrays are nearest in size: small operands stay in a cache.
+// GB/s of the triad: of arrays in a cache for operands that fit where those did, of memory for larger ones.
 inline double memory_peak(int64_t bytes) {
   double peak = 0;
-  for (const bench::TransferRate& rate : roof().memory)
-    if (rate.what == "triad" && (peak == 0 || bytes > 3 * rate.bytes)) peak = rate.gb_per_second;
+  int64_t held = 0;  // by the triads of smaller arrays
+  for (const bench::TransferRate& rate : roof().memory) {
+    if (rate.what != "triad") continue;
+    if (peak == 0 || bytes > held) peak = rate.gb_per_second;
+    held = 3 * rate.bytes;
+  }
   return peak;
 }
 
@@ -85,7 +89,8 @@ inline void run(benchmark::State& state, const Timed& timed, bool is_backward) {
     state.SetIterationTime(seconds);
     sum += seconds;
   }
-  report(state, timed, sum / static_cast<double>(state.iterations()), bytes, timed.flops * (is_backward ? 2 : 1));
+  report(state, timed, sum / static_cast<double>(state.iterations()), bytes,
+         is_backward ? timed.backward_flops : timed.flops);
 }
 
 inline void add(const Timed& timed) {
