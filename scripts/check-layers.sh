@@ -36,8 +36,8 @@ find include src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name 
     if (module != "" && !(module in known)) refuse(file ": module " module " is not in scripts/layers.txt")
   }
   FNR == 401 { refuse(file ": longer than 400 lines; split it by idea") }
-  /^[ \t]*#[ \t]*include[ \t]*"/ && module != "" {
-    split($0, quoted, "\""); target = quoted[2]
+  /^[ \t]*#[ \t]*include[ \t]*["<]/ && module != "" {
+    split($0, quoted, /["<>]/); target = quoted[2]
     if (target ~ /^switchyard\//) target = "include/" target
     else if (target !~ /^kernels\// && target ~ /\//) target = "src/" target
     other = module_of(target)

@@ -1,4 +1,4 @@
-# Runs scripts/check-layers.sh with every full build in which a source has changed.
+# Runs scripts/check-layers.sh with every build in which a source has changed.
 function(switchyard_add_layer_check)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/include/*.h" "${CMAKE_SOURCE_DIR}/src/*.h"
        "${CMAKE_SOURCE_DIR}/src/*.cpp" "${CMAKE_SOURCE_DIR}/kernels/*.h" "${CMAKE_SOURCE_DIR}/kernels/*.cpp"

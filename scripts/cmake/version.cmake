@@ -13,12 +13,17 @@ if(CMAKE_SCRIPT_MODE_FILE)
 #define SWITCHYARD_COMMIT \"@commit@\"
 #define SWITCHYARD_COMPILER \"@COMPILER@\"
 #define SWITCHYARD_BUILD_TYPE \"@BUILD_TYPE@\"
+#define SWITCHYARD_ARCHITECTURE \"@ARCHITECTURE@\"
 ")
 else()
   set(version_folder "${CMAKE_BINARY_DIR}/generated/version")
+  set(architecture "the baseline of the platform")
+  if(processor_flags MATCHES "-march=([^;]+)")
+    set(architecture "${CMAKE_MATCH_1}")
+  endif()
   add_custom_target(switchyard_version
     COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${CMAKE_SOURCE_DIR}" "-DOUT=${version_folder}/switchyard_version.h"
             "-DVERSION=${PROJECT_VERSION}" "-DCOMPILER=${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}"
-            "-DBUILD_TYPE=${CMAKE_BUILD_TYPE}" -P "${CMAKE_CURRENT_LIST_FILE}"
+            "-DBUILD_TYPE=${CMAKE_BUILD_TYPE}" "-DARCHITECTURE=${architecture}" -P "${CMAKE_CURRENT_LIST_FILE}"
     BYPRODUCTS "${version_folder}/switchyard_version.h")
 endif()

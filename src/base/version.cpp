@@ -22,10 +22,11 @@ std::string build_details() {
   std::string extensions;
   for (const auto& [has, name] :
        {std::pair{__builtin_cpu_supports("avx2"), "avx2"}, std::pair{__builtin_cpu_supports("avx512f"), "avx512f"},
-        std::pair{__builtin_cpu_supports("avx512bf16"), "avx512_bf16"}})
+        std::pair{__builtin_cpu_supports("avx512bf16"), "avx512_bf16"},
+        std::pair{__builtin_cpu_supports("amx-bf16"), "amx_bf16"}})
     if (has) extensions += fmt::format(" {}", name);
-  return fmt::format("compiler   {}\nbuild      {}\nprocessor  {}{}\n", SWITCHYARD_COMPILER, SWITCHYARD_BUILD_TYPE,
-                     processor_name(), extensions);
+  return fmt::format("compiler   {}\nbuild      {}, for {}; no CUDA\nprocessor  {}{}\n", SWITCHYARD_COMPILER,
+                     SWITCHYARD_BUILD_TYPE, SWITCHYARD_ARCHITECTURE, processor_name(), extensions);
 }
 
 }  // namespace switchyard
