@@ -98,7 +98,6 @@ int64_t abandon_after(const fs::path& run_dir, int64_t step) {
     store.rename(step_name(later), fmt::format("abandoned-{:08d}-{}", later, random_id()));
     ++count;
   }
-  if (fs::exists(store.path() / step_name(step))) store.set_link("latest", step_name(step));
   store.sync();
   return count;
 }
