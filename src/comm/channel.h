@@ -4,9 +4,11 @@
 
 #include "switchyard/comm/group.h"
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace switchyard::comm {
@@ -25,9 +27,10 @@ class Operation {
 class Engine : public std::enable_shared_from_this<Engine> {
  public:
   virtual ~Engine() = default;
-  Work start(std::shared_ptr<Operation> operation);
+  Work start(std::shared_ptr<Operation> operation, const char* name);  // name: lives for ever
   void wait(Operation& operation);
-  bool poll();  // advances every operation once; true if one moved
+  bool poll();                       // advances every operation once; true if one moved
+  std::string last_started() const;  // name and number; any thread may ask
 
  protected:
   virtual uint64_t events() { return 0; }  // messages that have arrived so far
@@ -36,6 +39,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
  private:
   std::vector<std::shared_ptr<Operation>> under_way_;
   bool has_failed_ = false;
+  std::atomic<const char*> last_name_{"none"};
+  std::atomic<int64_t> num_started_{0};
 };
 
 class Channel {
@@ -53,6 +58,7 @@ class Channel {
   virtual Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                           std::span<const int64_t> recv_bytes) = 0;
   virtual Work broadcast(void* data, int64_t bytes, int root) = 0;
+  virtual std::string last_started() const { return "none"; }  // any thread may ask
 
  private:
   int rank_;

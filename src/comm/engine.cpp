@@ -3,12 +3,18 @@
 
 namespace switchyard::comm {
 
-Work Engine::start(std::shared_ptr<Operation> operation) {
+Work Engine::start(std::shared_ptr<Operation> operation, const char* name) {
+  last_name_ = name;
+  ++num_started_;
   operation->engine = shared_from_this();
   operation->advance();
   if (operation->is_done) return {};
   under_way_.push_back(operation);
   return Work(std::move(operation));
+}
+
+std::string Engine::last_started() const {
+  return fmt::format("{}, number {}", last_name_.load(), num_started_.load());
 }
 
 bool Engine::poll() {

@@ -98,6 +98,8 @@ void Group::barrier() const {
   all_reduce(&token, 1, DType::i32).wait();
 }
 
+std::string Group::last_started() const { return channel_->last_started(); }
+
 World::World(std::shared_ptr<Transport> transport)
     : transport_(std::move(transport)), all_(transport_->all()), nodes_(transport_->nodes()) {}
 

@@ -24,8 +24,9 @@ class Exchange final : public Operation {
 
 int64_t HostChannel::next_tag() { return 2 * operations_++; }
 
-Work HostChannel::start_exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives) {
-  return engine_->start(std::make_shared<Exchange>(exchange(sends, receives, next_tag())));
+Work HostChannel::start_exchange(const char* name, std::span<const Outgoing> sends,
+                                 std::span<const Incoming> receives) {
+  return engine_->start(std::make_shared<Exchange>(exchange(sends, receives, next_tag())), name);
 }
 
 Work HostChannel::all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
@@ -45,7 +46,7 @@ Work HostChannel::all_to_all(const void* send, std::span<const int64_t> send_byt
     from += out;
     to += in;
   }
-  return start_exchange(sends, receives);
+  return start_exchange("all_to_all", sends, receives);
 }
 
 Work HostChannel::all_gather(const void* send, void* recv, std::span<const int64_t> bytes) {
@@ -63,7 +64,7 @@ Work HostChannel::all_gather(const void* send, void* recv, std::span<const int64
     }
     to += in;
   }
-  return start_exchange(sends, receives);
+  return start_exchange("all_gather", sends, receives);
 }
 
 Work HostChannel::broadcast(void* data, int64_t bytes, int root) {
@@ -73,27 +74,31 @@ Work HostChannel::broadcast(void* data, int64_t bytes, int root) {
   if (bytes > 0 && rank() == root)
     for (int peer = 0; peer < size(); ++peer)
       if (peer != root) sends.push_back({peer, data, bytes});
-  return start_exchange(sends, receives);
+  return start_exchange("broadcast", sends, receives);
 }
 
 Work HostChannel::reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype, Reduce how) {
   const std::vector<int64_t> counts(static_cast<size_t>(size()), count_per_rank);
-  return engine_->start(std::make_shared<PiecewiseReduce>(
-      *this, PiecewiseReduce::Args{.data = send, .own_piece = recv, .counts = counts, .dtype = dtype, .how = how},
-      next_tag()));
+  return engine_->start(
+      std::make_shared<PiecewiseReduce>(
+          *this, PiecewiseReduce::Args{.data = send, .own_piece = recv, .counts = counts, .dtype = dtype, .how = how},
+          next_tag()),
+      "reduce_scatter");
 }
 
 Work HostChannel::all_reduce(void* data, int64_t count, DType dtype, Reduce how) {
   if (count * size_of(dtype) <= SmallReduce::kMaxBytes)
-    return engine_->start(std::make_shared<SmallReduce>(*this, data, count, dtype, how, next_tag()));
+    return engine_->start(std::make_shared<SmallReduce>(*this, data, count, dtype, how, next_tag()), "all_reduce");
   std::vector<int64_t> counts;
   for (int64_t r = 0; r < size(); ++r) counts.push_back(count * (r + 1) / size() - count * r / size());
   auto* own_piece = static_cast<std::byte*>(data) + count * rank() / size() * size_of(dtype);
-  return engine_->start(std::make_shared<PiecewiseReduce>(
-      *this,
-      PiecewiseReduce::Args{
-          .data = data, .own_piece = own_piece, .gather_into = data, .counts = counts, .dtype = dtype, .how = how},
-      next_tag()));
+  return engine_->start(
+      std::make_shared<PiecewiseReduce>(
+          *this,
+          PiecewiseReduce::Args{
+              .data = data, .own_piece = own_piece, .gather_into = data, .counts = counts, .dtype = dtype, .how = how},
+          next_tag()),
+      "all_reduce");
 }
 
 }  // namespace switchyard::comm

@@ -39,9 +39,10 @@ class HostChannel : public Channel, public std::enable_shared_from_this<HostChan
   Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                   std::span<const int64_t> recv_bytes) override;
   Work broadcast(void* data, int64_t bytes, int root) override;
+  std::string last_started() const override { return engine_->last_started(); }
 
  private:
-  Work start_exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives);
+  Work start_exchange(const char* name, std::span<const Outgoing> sends, std::span<const Incoming> receives);
   int64_t next_tag();  // an operation uses its tag and the one after it
 
   std::shared_ptr<Engine> engine_;

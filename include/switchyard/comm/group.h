@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace switchyard::comm {
@@ -56,6 +57,10 @@ class Group {
                     std::span<const int64_t> recv_counts, DType dtype) const;
   Work broadcast(void* data, int64_t bytes, int root) const;
   void barrier() const;
+
+  // The collective that this rank has started last, in any group: name, and number from the start of the job, the same
+  // on ranks that are equally far. Any thread may ask.
+  std::string last_started() const;
 
  private:
   std::shared_ptr<Channel> channel_;
