@@ -14,6 +14,7 @@
 #include "switchyard/train/startup.h"
 #include "switchyard/train/watchdog.h"
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 
@@ -24,15 +25,16 @@ constexpr int64_t kStepsToRetry = 10;  // after a save that failed, if checkpoin
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// What must be known when the run ends in an exception.
+// What must be known when the run ends in an exception or by the watchdog, whose thread reads it.
 struct RunState {
-  int64_t committed = -1;  // step of the newest checkpoint that the run would resume from; -1: none
-  bool has_begun = false;  // the folder is this run's: before, a start can be refused and leave it as it was
+  std::atomic<int64_t> committed = -1;  // step of the newest checkpoint that the run would resume from; -1: none
+  std::atomic<bool> has_begun =
+      false;  // the folder is this run's: before, a start can be refused and leave it as it was
 };
 
 class Trainer {
  public:
-  Trainer(const Experiment& experiment, comm::World& world, RunState& state);
+  Trainer(const Experiment& experiment, comm::World& world, RunState& state, Watchdog& watchdog);
   void start(const std::vector<std::string>& allowed, int64_t threads);
   ExitCode run();
 
@@ -49,7 +51,7 @@ class Trainer {
   void evaluate_if_due(StepFacts& facts, bool is_last);
   void log_step(const StepFacts& facts, bool is_last);
   // Step 0 needs no checkpoint: the config makes it.
-  bool is_saved() const { return good_.step == std::max<int64_t>(state_.committed, 0); }
+  bool is_saved() const { return good_.step == std::max<int64_t>(state_.committed.load(), 0); }
   bool save();
   void save_and_plan_next();
   uint64_t data_hash(const std::vector<data::Batch>& batches) const;
@@ -59,26 +61,25 @@ class Trainer {
   const Experiment& experiment_;
   const ExperimentConfig& config_;
   RunState& state_;
+  Watchdog& watchdog_;
   Session session_;
   Data data_;
   std::optional<data::Loader> valid_;
-  Position position_;  // of the last step
-  Position good_;      // of the last step that was finite: what the weights in memory are
-  Watchdog watchdog_;
+  Position position_;                              // of the last step
+  Position good_;                                  // of the last step that was finite: what the weights in memory are
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
   int64_t bad_steps_ = 0, failed_saves_ = 0;  // in a row
   int64_t next_save_ = 0;                     // the first step that it is due at
 };
 
-Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& state)
+Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& state, Watchdog& watchdog)
     : experiment_(experiment),
       config_(experiment.config),
       state_(state),
+      watchdog_(watchdog),
       session_(config_, world),
-      data_(open_data(config_, config_.data.train, world.all())),
-      watchdog_(static_cast<double>(config_.run.watchdog),
-                [logger = log()](const std::string& words) { logger->critical("{}", words); }) {
+      data_(open_data(config_, config_.data.train, world.all())) {
   if (!config_.data.valid.empty()) valid_ = open_data(config_, config_.data.valid, world.all()).loader;
 }
 
@@ -88,7 +89,7 @@ void Trainer::start(const std::vector<std::string>& allowed, int64_t threads) {
   next_save_ = (position_.step / config_.checkpoint.every + 1) * config_.checkpoint.every;
   const std::string remark = comm::on_rank_zero(session_.mesh.all(), [&] { return take_folder(); });
   state_.has_begun = true;
-  state_.committed = std::min(state_.committed, position_.step);
+  state_.committed = std::min(state_.committed.load(), position_.step);
   if (!remark.empty()) say(remark);
   announce(threads);
 }
@@ -271,9 +272,19 @@ ExitCode run_training(const Experiment& experiment, comm::World& world, const st
   }));
   comm::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
   const int64_t threads = set_up_threads(config.run, world);
+  Watchdog watchdog(
+      static_cast<double>(config.run.watchdog),
+      [&, logger = log()](const std::string& words) {
+        const std::string reason = fmt::format("{}; last collective: {}", words, world.all().last_started());
+        logger->critical("{}", reason);
+        if (world.rank() == 0) metrics::write_verdict(dir, metrics::Verdict::failed, state.committed, reason);
+      },
+      rank_log_path(dir + "/log", world.rank()));
   try {
-    Trainer trainer(experiment, world, state);
+    std::optional<Watchdog::Section> section(std::in_place, watchdog, "the start");
+    Trainer trainer(experiment, world, state, watchdog);
     trainer.start(allowed, threads);
+    section.reset();
     return trainer.run();
   } catch (const std::exception& error) {
     const bool is_refused = !state.has_begun && code_of(error) == ExitCode::usage;

@@ -95,14 +95,34 @@ TEST_F(Stop, ADeadRankEndsTheJobAndResumeIsBitIdentical) {
   expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"));
 }
 
-TEST_F(Stop, AHungRankEndsTheJobByTheWatchdogWithAStack) {
-  const Train run = endless(2, {"parallel.expert=2", "run.watchdog=5"});
+// Rank 3 is stopped: all others say in their logs what they wait for, and where.
+TEST_F(Stop, AHungRankEndsTheJobByTheWatchdogWithAStackOfAllOthers) {
+  const Train run = endless(4, {"parallel.expert=2", "run.watchdog=5"});
   Process process(run.command(dir_));
-  ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
-  kill(process.rank(1), SIGSTOP);
+  const pid_t hung = process.rank(3);
+  ASSERT_TRUE(reaches_step(dir_, process, 22)) << process.wait(0).text();
+  kill(hung, SIGSTOP);
   ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
-  expect_outcome(process.wait(), 76, {"run.watchdog=5", "switchyard("});
-  EXPECT_NE(read_text(dir_ + "/log/rank-0000.log").find("run.watchdog=5"), std::string::npos);
+  expect_outcome(process.wait(), 76, {"run.watchdog=5", "last collective: ", ", number ", "switchyard("});
+  for (const int rank : {0, 1, 2}) {
+    const std::string log = read_text(fmt::format("{}/log/rank-{:04}.log", dir_, rank));
+    for (const char* part : {"run.watchdog=5", "last collective: ", ", number ", "switchyard("})
+      EXPECT_NE(log.find(part), std::string::npos) << rank << " has no '" << part << "' in its log";
+  }
+  expect_verdict(dir_, "failed", saved_steps(dir_).back());
+}
+
+// The weights of this model take long to make, so the rank is stopped before the first step.
+TEST_F(Stop, ARankThatHangsInTheStartEndsTheJobToo) {
+  const Train run = endless(2, {"model.vocab_size=32768", "model.hidden_size=512", "run.watchdog=3"});
+  Process process(run.command(dir_));
+  const pid_t rank = process.rank(1);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() || fs::exists(dir_ + "/log/rank-0001.log"); }));
+  kill(rank, SIGSTOP);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
+  expect_outcome(process.wait(), 76, {"the start took longer than run.watchdog=3"});
+  EXPECT_EQ(last_step(dir_), 0);
+  expect_verdict(dir_, "failed", -1);
 }
 
 }  // namespace

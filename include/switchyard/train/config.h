@@ -30,7 +30,8 @@ struct RunConfig {
     f("device", device, "what a rank computes on");
     f("threads", threads, "threads per rank; 0: cores of the node / ranks on the node", {.min = 0, .max = 4096});
     f("seed", seed, "of initial weights and of the order of samples", {.min = 0, .max = 9007199254740992.0});
-    f("watchdog", watchdog, "seconds a step, save or collective may take before the job ends with 76; 0: never",
+    f("watchdog", watchdog,
+      "seconds that the start, a step, a save or an evaluation may take before the job ends with 76; 0: never",
       {.min = 0});
     f("cuda_checked", cuda_checked, "synchronise after every operation, so that a fault names the op",
       {.unbuilt = "the CUDA backend"});

@@ -1,5 +1,6 @@
-// Ends the process when a section (a step, a save, an evaluation) takes longer than its limit: neither MPI nor mpirun
-// notices a rank that hangs. The last words, with a stack, go to the rank's log.
+// Ends the process when a section (the start, a step, a save, an evaluation) takes longer than its limit: neither MPI
+// nor mpirun notices a rank that hangs. The stack goes to stderr and to a file, the last words where the caller has
+// them go.
 #pragma once
 
 #include <condition_variable>
@@ -12,8 +13,10 @@ namespace switchyard::train {
 
 class Watchdog {
  public:
-  // `limit_seconds` 0: never. `last_words` gets one line, in the watchdog's thread, just before _exit(76).
-  Watchdog(double limit_seconds, std::function<void(const std::string&)> last_words);
+  // `limit_seconds` 0: never. `last_words` gets one line, in the watchdog's thread, before the stack of this thread is
+  // appended to `stack_file` (empty: to none) and the process ends by _exit(76). One watchdog at a time.
+  Watchdog(double limit_seconds, std::function<void(const std::string&)> last_words,
+           const std::string& stack_file = "");
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
