@@ -21,8 +21,12 @@ struct Program {
   // All ranks that the launcher started, with the same command line; made on first use, so that commands for one
   // process start no library.
   comm::World& world();
+  void leave_world();  // the end of MPI, if it was started
   std::unique_ptr<comm::World> world_;
+  int64_t patience = train::RunConfig{}.watchdog;  // seconds that start and end of MPI may take; 0: for ever
 };
+
+void print_last_words(const std::string& words);  // of a watchdog: to stderr
 
 // Rank 0 reads the files and meets their errors; every rank parses the same bytes.
 train::Experiment read_experiment(const comm::World& world, const std::string& path,

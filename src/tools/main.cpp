@@ -45,9 +45,12 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}", program.app.help());
     return static_cast<int>(ExitCode::usage);
   }
+  int code = 0;
   try {
-    return static_cast<int>(program.action());
+    code = static_cast<int>(program.action());
   } catch (const std::exception& error) {
-    return report(program, error);
+    code = report(program, error);
   }
+  program.leave_world();
+  return code;
 }

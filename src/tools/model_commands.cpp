@@ -8,6 +8,7 @@
 #include "switchyard/train/generate.h"
 #include "switchyard/train/session.h"
 #include "switchyard/train/startup.h"
+#include "switchyard/train/watchdog.h"
 #include "tools/commands.h"
 
 namespace switchyard::tools {
@@ -44,6 +45,9 @@ ExitCode evaluate_checkpoint(Program& program, const Options& options) {
   comm::World& world = program.world();
   const checkpoint::Found found = find_checkpoint(options.checkpoint, world);
   train::ExperimentConfig config = config_of(found, options, world);
+  program.patience = config.run.watchdog;
+  train::Watchdog watchdog(static_cast<double>(config.run.watchdog), print_last_words);
+  std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
   train::set_up_threads(config.run, world);
   if (!options.data.empty()) config.data.valid = {{.path = options.data}};
   if (config.data.valid.empty()) throw SharedError(ExitCode::usage, "the run has no data.valid; give --data PREFIX");
@@ -55,9 +59,11 @@ ExitCode evaluate_checkpoint(Program& program, const Options& options) {
   if (world.rank() == 0) progress.emplace("eval", std::min(samples, loader.num_samples()), Unit::steps);
   const auto result = train::evaluate(frozen.model, frozen.mesh, loader, samples, config.train.micro_batch_size,
                                       [&](int64_t done, int64_t) {
+                                        section.emplace(watchdog, fmt::format("evaluation after {} samples", done));
                                         if (progress) progress->update(done);
                                       });
   progress.reset();
+  section.reset();
   if (world.rank() != 0) return ExitCode::finished;
   Console::standard().line(fmt::format("{}\n{} samples, {} tokens: loss {:.9g}, {:.6f} bits per byte",
                                        found.folder.string(), result.samples, result.loss_tokens, result.loss,

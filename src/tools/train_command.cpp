@@ -15,6 +15,7 @@ ExitCode train_with(Program& program, const Options& options) {
   train::install_stop_handlers();  // before MPI starts: a request that comes now stops the run after its first step
   comm::World& world = program.world();
   const train::Experiment experiment = read_experiment(world, options.config, options.overrides);
+  program.patience = experiment.config.run.watchdog;
   return train::run_training(experiment, world, options.allowed);
 }
 
