@@ -1,4 +1,5 @@
 // switchyard train CONFIG [key=value ...]
+#include "switchyard/train/resume.h"
 #include "switchyard/train/stop.h"
 #include "switchyard/train/trainer.h"
 #include "tools/commands.h"
@@ -29,10 +30,8 @@ void add_train(Program& program) {
   command->add_option("overrides", options->overrides, "key=value, for example train.steps=50");
   command
       ->add_option("--allow-change", options->allowed,
-                   "Accept, when resuming, a change of: data, tokenizer, sequence_length, document_mask, "
-                   "global_batch_size, vocab_size, seed")
-      ->check(CLI::IsMember(
-          {"data", "tokenizer", "sequence_length", "document_mask", "global_batch_size", "vocab_size", "seed"}));
+                   fmt::format("Accept, when resuming, a change of: {}", fmt::join(train::kAllowedChanges, ", ")))
+      ->check(CLI::IsMember(std::vector<std::string>(train::kAllowedChanges.begin(), train::kAllowedChanges.end())));
   command->callback(
       [&program, options] { program.action = [&program, options] { return train_with(program, *options); }; });
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 namespace switchyard::train {
 namespace {
@@ -17,26 +18,82 @@ std::string without_length(std::string fingerprint) {
   return at == std::string::npos ? fingerprint : fingerprint.erase(at, fingerprint.find(';', at) - at);
 }
 
-// What may not change silently between the runs that share a folder, and the name under which a user may allow it.
-void check_unchanged(const checkpoint::Found& found, const ExperimentConfig& now, const std::string& data_fingerprint,
-                     const std::vector<std::string>& allowed) {
-  const ExperimentConfig before =
-      parse_experiment(config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config), {},
-                       without_run_and_data())
-          .config;
-  const auto compare = [&](std::string_view flag, std::string_view key, const auto& was, const auto& is) {
-    if (was == is || std::find(allowed.begin(), allowed.end(), flag) != allowed.end()) return;
-    fail(ExitCode::usage, "{} was {} in {} and is {} now; give --allow-change {} if that is meant", key, was,
-         found.folder.string(), is, flag);
+bool has_loss_of_micro_batches(const moe::MoeConfig& moe) {
+  return std::any_of(moe.balance.begin(), moe.balance.end(), [](const moe::BalanceConfig& balance) {
+    return balance.kind == moe::BalanceKind::switch_loss && balance.scope == moe::BalanceScope::micro_batch;
+  });
+}
+
+// A value that was another when the checkpoint was written. `flag`: the name under which a user may allow it.
+struct Change {
+  std::string_view flag;
+  std::string key, was, is;
+};
+
+// The first value in which two trees differ.
+std::optional<Change> first_change(const config::Node& was, const config::Node& is, const std::string& key) {
+  if (was.kind != config::Node::Kind::map || is.kind != config::Node::Kind::map) {
+    const std::string before = config::to_flow(was), now = config::to_flow(is);
+    return before == now ? std::nullopt : std::optional(Change{"model", key, before, now});
+  }
+  for (const config::Node& child : is.children) {
+    const config::Node* other = was.find(child.key);
+    if (auto change = first_change(other ? *other : config::Node{}, child, key + "." + child.key)) return change;
+  }
+  for (const config::Node& child : was.children)
+    if (!is.find(child.key)) return Change{"model", key + "." + child.key, config::to_flow(child), "absent"};
+  return std::nullopt;
+}
+
+// Settings of the model that leave all shapes as they are.
+std::vector<Change> changes_of_model(model::ModelConfig before, const model::ModelConfig& now) {
+  before.vocab_size = now.vocab_size;  // has a flag of its own
+  const auto change = first_change(config::to_node(before), config::to_node(now), "model");
+  return change ? std::vector{*change} : std::vector<Change>{};
+}
+
+// What else may not change silently between the runs that share a folder.
+std::vector<Change> changes_of_run(const ExperimentConfig& before, const ExperimentConfig& now) {
+  std::vector<Change> changes;
+  const auto compare = [&](std::string_view flag, const char* key, const auto& was, const auto& is) {
+    if (was != is) changes.push_back({flag, key, fmt::format("{}", was), fmt::format("{}", is)});
   };
   compare("tokenizer", "data.tokenizer", before.data.tokenizer, now.data.tokenizer);
   compare("sequence_length", "data.sequence_length", before.data.sequence_length, now.data.sequence_length);
   compare("document_mask", "data.document_mask", before.data.document_mask, now.data.document_mask);
   compare("global_batch_size", "train.global_batch_size", before.train.global_batch_size, now.train.global_batch_size);
+  if (has_loss_of_micro_batches(now.model.moe))
+    compare("micro_batch_size", "train.micro_batch_size", before.train.micro_batch_size, now.train.micro_batch_size);
   compare("vocab_size", "model.vocab_size", before.model.vocab_size, now.model.vocab_size);
   compare("seed", "run.seed", before.run.seed, now.run.seed);
-  compare("data", "the fingerprint of data.train", without_length(found.manifest.meta.data_fingerprint),
-          without_length(data_fingerprint));
+  return changes;
+}
+
+void refuse(const checkpoint::Found& found, const std::vector<Change>& changes,
+            const std::vector<std::string>& allowed) {
+  for (const auto& [flag, key, was, is] : changes)
+    require(std::find(allowed.begin(), allowed.end(), flag) != allowed.end(), ExitCode::usage,
+            "{} was {} in {} and is {} now; give --allow-change {} if that is meant", key, was, found.folder.string(),
+            is, flag);
+}
+
+// Other shapes are told by `load`, with the tensors' names, so the settings that do not change them come after it.
+void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& config, const std::string& data_fingerprint,
+                    const std::vector<std::string>& allowed, Session& session) {
+  const comm::Group& all = session.mesh.all();
+  const checkpoint::Meta& meta = found.manifest.meta;
+  ExperimentConfig before;
+  comm::together(all, [&] {
+    const auto sources = config::Sources::of_text((found.folder / "manifest").string(), meta.config);
+    before = parse_experiment(sources, {}, without_run_and_data()).config;
+    std::vector<Change> changes = changes_of_run(before, config);
+    const std::string was = without_length(meta.data_fingerprint), is = without_length(data_fingerprint);
+    if (was != is) changes.push_back({"data", "the fingerprint of data.train", was, is});
+    refuse(found, changes, allowed);
+  });
+  checkpoint::load(found, all, session.targets());
+  comm::together(all, [&] { refuse(found, changes_of_model(before.model, config.model), allowed); });
+  session.loaded();
 }
 
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder) {
@@ -73,9 +130,7 @@ Position start_from(const ExperimentConfig& config, const std::string& data_fing
   std::optional<checkpoint::Found> found;
   if (resume != "never") found = checkpoint::find(resume == "auto" ? config.run.dir : resume, all, warn);
   if (found) {
-    comm::together(all, [&] { check_unchanged(*found, config, data_fingerprint, allowed); });
-    checkpoint::load(*found, all, session.targets());
-    session.loaded();
+    load_unchanged(*found, config, data_fingerprint, allowed, session);
     if (all.rank() == 0) Console::standard().line(fmt::format("resumed    {}", found->folder.string()));
     return {found->manifest.meta.step, found->manifest.meta.consumed_samples};
   }

@@ -133,7 +133,11 @@ TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
       {"data.sequence_length=16", "sequence_length", {"data.sequence_length", "32", "16"}},
       {"data.document_mask=true", "document_mask", {"data.document_mask", "false", "true"}},
       {"train.global_batch_size=16", "global_batch_size", {"train.global_batch_size", "8", "16"}},
+      {"train.micro_batch_size=4", "micro_batch_size", {"train.micro_batch_size", "2", "4"}},
       {other_data, "data", {"data.train"}},
+      {"model.moe.top_k=1", "model", {"model.moe.top_k", "2", "1"}},
+      {"model.attention.rope.theta=5000", "model", {"model.attention.rope.theta", "10000", "5000"}},
+      {"model.moe.balance=[{kind: bias}]", "model", {"model.moe.balance", "kind: switch", "kind: bias"}},
       {"model.vocab_size=384", "vocab_size", {"model.vocab_size", "320", "384"}, false},
   };
   for (const Change& change : changes) {
@@ -145,7 +149,7 @@ TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
     expect_outcome(train(more, dir_), 64, parts);
     EXPECT_EQ(state_of(dir_), before) << "a start that is refused changes nothing";
     if (!change.may_be_allowed) continue;
-    const std::string copy = scratch_.path(change.flag);
+    const std::string copy = scratch_.path(change.override_text.substr(0, change.override_text.find('=')));
     copy_run(copy);
     expect_outcome(train(more.with({"--allow-change", change.flag}), copy), 0, {"resumed"});
   }
