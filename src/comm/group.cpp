@@ -101,7 +101,7 @@ void Group::barrier() const {
 std::string Group::last_started() const { return channel_->last_started(); }
 
 World::World(std::shared_ptr<Transport> transport)
-    : transport_(std::move(transport)), all_(transport_->all()), nodes_(transport_->nodes()) {}
+    : transport_(std::move(transport)), all_(transport_->all()), machines_(transport_->nodes()), nodes_(machines_) {}
 
 World World::self() { return World(make_self_transport()); }
 
@@ -120,6 +120,10 @@ void World::set_ranks_per_node(int64_t count) {
   require(count > 0 && size() % count == 0, ExitCode::usage,
           "parallel.ranks_per_node={} does not divide the world size {}", count, size());
   for (int r = 0; r < size(); ++r) nodes_[static_cast<size_t>(r)] = static_cast<int>(r / count);
+}
+
+int64_t World::ranks_on_this_machine() const {
+  return std::count(machines_.begin(), machines_.end(), machines_[static_cast<size_t>(rank())]);
 }
 
 void World::abort(int code) const {

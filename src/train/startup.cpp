@@ -24,10 +24,8 @@ int64_t cores_allowed() {
 }  // namespace
 
 int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
-  const std::vector<int>& nodes = world.nodes();
-  const int64_t neighbours = std::count(nodes.begin(), nodes.end(), nodes[static_cast<size_t>(world.rank())]);
   const int64_t cores = std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
-  const int64_t threads = run.threads > 0 ? run.threads : std::max<int64_t>(1, cores / neighbours);
+  const int64_t threads = run.threads > 0 ? run.threads : std::max<int64_t>(1, cores / world.ranks_on_this_machine());
   if (threads > cores_allowed())
     log()->warn("{} threads, but this rank may use {} cores only: start mpirun with --bind-to none, or set run.threads",
                 threads, cores_allowed());

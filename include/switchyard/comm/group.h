@@ -83,6 +83,7 @@ class World {
   // Node of each rank: 0, 1, ... in the order of their first ranks. From shared memory, or as the user says.
   const std::vector<int>& nodes() const { return nodes_; }
   void set_ranks_per_node(int64_t count);  // 0: keep what the launcher says
+  int64_t ranks_on_this_machine() const;   // from shared memory, whatever the user says
 
   // Ends all ranks of the job; ranks that are threads get an Error from the collective they wait in.
   [[noreturn]] void abort(int code) const;
@@ -91,7 +92,7 @@ class World {
   explicit World(std::shared_ptr<Transport> transport);
   std::shared_ptr<Transport> transport_;
   Group all_;
-  std::vector<int> nodes_;
+  std::vector<int> machines_, nodes_;
 };
 
 }  // namespace switchyard::comm

@@ -1,0 +1,20 @@
+// What a run settles before its first step.
+#include "switchyard/train/startup.h"
+#include "tests/support/ranks.h"
+
+#include <unistd.h>
+
+namespace switchyard::train {
+namespace {
+
+// The topology that is studied does not bring cores.
+TEST(Threads, ShareTheRealCoresWhateverRanksPerNodeSays) {
+  test::run_ranks(2, [](comm::World& world) {
+    world.set_ranks_per_node(1);
+    EXPECT_EQ(set_up_threads({}, world), std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN) / 2));
+    EXPECT_EQ(set_up_threads({.threads = 1}, world), 1);
+  });
+}
+
+}  // namespace
+}  // namespace switchyard::train
