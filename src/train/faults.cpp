@@ -6,23 +6,23 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace switchyard::train {
 
-bool wants_not_finite(int rank, int64_t step) {
-  const char* fault = std::getenv("SWITCHYARD_FAULT");
-  if (!fault) return false;
-  long long from = 0;
-  int faulty_rank = 0;
+Fault fault_from_environment() {
+  const char* text = std::getenv("SWITCHYARD_FAULT");
+  if (!text) return {};
+  long long first = 0;
+  int rank = 0;
   const auto matches = [&](const char* pattern) {
     int length = -1;  // stays so unless the whole pattern was found
-    return std::sscanf(fault, pattern, &from, &faulty_rank, &length) == 2 &&
-           length == static_cast<int>(std::strlen(fault));
+    return std::sscanf(text, pattern, &first, &rank, &length) == 2 && length == static_cast<int>(std::strlen(text));
   };
   const bool is_open = matches("nan:%lld-:%d%n");
   if (!is_open && !matches("nan:%lld:%d%n"))
-    fail(ExitCode::usage, "SWITCHYARD_FAULT={} is not nan:STEP:RANK or nan:STEP-:RANK", fault);
-  return rank == faulty_rank && (is_open ? step >= from : step == from);
+    fail(ExitCode::usage, "SWITCHYARD_FAULT={} is not nan:STEP:RANK or nan:STEP-:RANK", text);
+  return {.rank = rank, .first = first, .last = is_open ? std::numeric_limits<int64_t>::max() : first};
 }
 
 }  // namespace switchyard::train

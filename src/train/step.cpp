@@ -4,7 +4,6 @@
 
 #include "switchyard/autograd/profile.h"
 #include "switchyard/config/fields.h"
-#include "switchyard/train/faults.h"
 #include "switchyard/train/stop.h"
 
 #include <cmath>
@@ -109,7 +108,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
         session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share, train.recompute);
     const bool is_last = i + 1 == batches.size();
     if (is_last) session.sync.expect_last_pass();
-    backward_from(terms.total, is_last && wants_not_finite(session.mesh.all().rank(), t));
+    backward_from(terms.total, is_last && session.fault.hits(session.mesh.all().rank(), t));
     sums.add(terms);
   }
   for (moe::MoeLayer* layer : layers) layer->end_step();

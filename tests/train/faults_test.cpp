@@ -8,20 +8,20 @@ namespace {
 
 using test::Environment;
 
-TEST(Faults, NothingIsAskedForWithoutTheVariable) { EXPECT_FALSE(wants_not_finite(0, 1)); }
+TEST(Faults, NothingIsAskedForWithoutTheVariable) { EXPECT_FALSE(fault_from_environment().hits(0, 1)); }
 
 TEST(Faults, OneStepOfOneRank) {
   const Environment fault("SWITCHYARD_FAULT", "nan:30:1");
-  EXPECT_TRUE(wants_not_finite(1, 30));
-  for (const int64_t step : {1, 29, 31, 300}) EXPECT_FALSE(wants_not_finite(1, step)) << step;
-  EXPECT_FALSE(wants_not_finite(0, 30));
+  EXPECT_TRUE(fault_from_environment().hits(1, 30));
+  for (const int64_t step : {1, 29, 31, 300}) EXPECT_FALSE(fault_from_environment().hits(1, step)) << step;
+  EXPECT_FALSE(fault_from_environment().hits(0, 30));
 }
 
 TEST(Faults, EveryStepFromOneOn) {
   const Environment fault("SWITCHYARD_FAULT", "nan:30-:0");
-  EXPECT_FALSE(wants_not_finite(0, 29));
-  for (const int64_t step : {30, 31, 300}) EXPECT_TRUE(wants_not_finite(0, step)) << step;
-  EXPECT_FALSE(wants_not_finite(1, 31));
+  EXPECT_FALSE(fault_from_environment().hits(0, 29));
+  for (const int64_t step : {30, 31, 300}) EXPECT_TRUE(fault_from_environment().hits(0, step)) << step;
+  EXPECT_FALSE(fault_from_environment().hits(1, 31));
 }
 
 TEST(Faults, AnythingElseIsRefused) {
@@ -29,7 +29,7 @@ TEST(Faults, AnythingElseIsRefused) {
                            "nan:3:0x", "nan:3:0,nan:4:0", "nan:3-4:0", "nan:3--:0", " nan:3:0"}) {
     SCOPED_TRACE(text);
     const Environment fault("SWITCHYARD_FAULT", text);
-    test::expect_error(ExitCode::usage, {"SWITCHYARD_FAULT=", "nan:STEP:RANK"}, [] { wants_not_finite(0, 3); });
+    test::expect_error(ExitCode::usage, {"SWITCHYARD_FAULT=", "nan:STEP:RANK"}, [] { fault_from_environment(); });
   }
 }
 

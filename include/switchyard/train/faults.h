@@ -6,7 +6,12 @@
 
 namespace switchyard::train {
 
-// Whether the variable asks for NaN. Throws Error(usage) if it is malformed.
-bool wants_not_finite(int rank, int64_t step);
+struct Fault {
+  int rank = -1;                // -1: none
+  int64_t first = 0, last = 0;  // steps
+  bool hits(int of_rank, int64_t step) const { return of_rank == rank && step >= first && step <= last; }
+};
+
+Fault fault_from_environment();  // throws Error(usage) if the variable is malformed
 
 }  // namespace switchyard::train

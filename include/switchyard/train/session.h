@@ -8,6 +8,7 @@
 #include "switchyard/parallel/gradient_sync.h"
 #include "switchyard/parallel/optimizer.h"
 #include "switchyard/train/config.h"
+#include "switchyard/train/faults.h"
 
 namespace switchyard::train {
 
@@ -27,6 +28,7 @@ struct Session {
   std::vector<parallel::Bucket> buckets;
   parallel::GradientSync sync;
   parallel::ShardedAdamW optimizer;
+  const Fault fault = fault_from_environment();
 };
 
 // A model for evaluation and generation: weights alone, in `dtype`, from a checkpoint of any layout.
