@@ -69,30 +69,26 @@ std::vector<checkpoint::Target> Session::weight_targets() {
 
 void Session::loaded() { optimizer.masters_changed(); }
 
+// What is stored in the dtype of the model is read where it stays.
 FrozenModel::FrozenModel(const ExperimentConfig& c, comm::World& world, DType dtype, const checkpoint::Found& found)
-    : mesh(c.parallel, world),
-      model(c.model, mesh, c.parallel.dispatcher, dtype),
-      buckets_(parallel::make_buckets(model.parameters(), mesh, dtype, static_cast<uint64_t>(c.run.seed))) {
+    : mesh(c.parallel, world), model(c.model, mesh, c.parallel.dispatcher, dtype) {
   std::vector<checkpoint::Target> targets;
   std::vector<std::pair<nn::Parameter*, Tensor>> masters;
   for (nn::Parameter* p : model.parameters()) {
     const checkpoint::StoredTensor* stored = found.manifest.find("model/" + p->name);
     const Box box = parallel::local_box(*p, mesh);
-    Tensor master = Tensor::empty(box.extent, stored ? stored->dtype : DType::f32, Purpose::buffers);
+    p->value = Tensor::empty(box.extent, dtype, Purpose::weights);
+    Tensor master = p->value;
+    if (stored && stored->dtype != dtype) {
+      master = Tensor::empty(box.extent, stored->dtype, Purpose::buffers);
+      masters.emplace_back(p, master);
+    }
     targets.push_back({"model/" + p->name, p->global_shape, master.dtype(), {box, 0, box.numel()}, master.raw()});
-    masters.emplace_back(p, std::move(master));
   }
   visit_buffers(model, append_to(targets));
   checkpoint::load(found, mesh.all(), targets, {"optimizer/"});
-  for (auto& [parameter, master] : masters) {
-    parameter->value = parameter->value.detach();  // nothing is trained
-    parameter->value.copy_from(master);
-    parameter->value.bump_version();
-  }
-  for (parallel::Bucket& bucket : buckets_) {
-    bucket.grads = {};
-    for (parallel::Segment& segment : bucket.segments) segment.leaf = nullptr;
-  }
+  for (auto& [parameter, master] : masters) parameter->value.copy_from(master);
+  for (nn::Parameter* p : model.parameters()) p->value.bump_version();
 }
 
 ParameterCount count_parameters(model::Decoder& model) {

@@ -32,15 +32,11 @@ struct Session {
 };
 
 // A model for evaluation and generation: weights alone, in `dtype`, from a checkpoint of any layout.
-class FrozenModel {
- public:
+struct FrozenModel {
   FrozenModel(const ExperimentConfig& config, comm::World& world, DType dtype, const checkpoint::Found& found);
 
   parallel::Mesh mesh;
   model::Decoder model;
-
- private:
-  std::vector<parallel::Bucket> buckets_;
 };
 
 // Parameters of the whole model, and those that one token uses: routed experts count top_k / num_experts.
