@@ -6,6 +6,7 @@
 #include "switchyard/config/fields.h"
 #include "switchyard/train/stop.h"
 
+#include <chrono>
 #include <cmath>
 
 namespace switchyard::train {
@@ -36,14 +37,16 @@ bool needs_counting_pass(const Session& session, size_t num_batches) {
   return false;
 }
 
-// Fixes the expert frequencies of the step before the passes that train on them.
-void count_step(Session& session, const std::vector<data::Batch>& batches) {
+// Fixes the expert frequencies of the step before the passes that train on them. Returns the seconds that it took.
+double count_step(Session& session, const std::vector<data::Batch>& batches) {
+  const auto begin = std::chrono::steady_clock::now();
   const autograd::NoGrad no_grad;
   const auto layers = session.model.moe_layers();
   for (moe::MoeLayer* layer : layers) layer->begin_count();
   moe::Losses none;
   for (const data::Batch& batch : batches) session.model.hidden(batch.tokens_BS, batch.document_BS, none);
   for (moe::MoeLayer* layer : layers) layer->end_count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 // Sums `result` and the experts' counts over data ranks, in one reduction of f64: counts are exact below 2^53.
@@ -98,7 +101,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
                              train.global_batch_size / train.micro_batch_size};
   result.routed_tokens = sizes.routed_tokens();
   for (moe::MoeLayer* layer : layers) layer->begin_step(sizes);
-  if (needs_counting_pass(session, batches.size())) count_step(session, batches);
+  if (needs_counting_pass(session, batches.size())) result.counting_seconds = count_step(session, batches);
 
   Sums sums;
   session.sync.begin_step();

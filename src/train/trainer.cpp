@@ -17,6 +17,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <utility>
 
 namespace switchyard::train {
 namespace {
@@ -70,7 +71,8 @@ class Trainer {
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
   int64_t bad_steps_ = 0, failed_saves_ = 0;  // in a row
-  int64_t next_save_ = 0;                     // the first step that it is due at
+  bool is_counting_told_ = false;
+  int64_t next_save_ = 0;  // the first step that it is due at
 };
 
 Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& state, Watchdog& watchdog)
@@ -175,6 +177,10 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
   if (is_last || facts.step == 1 || facts.step % line_every == 0 || !facts.result.is_finite)
     Console::standard().line(line);
   log()->info("{}", line);
+  if (facts.result.counting_seconds > 0 && !std::exchange(is_counting_told_, true))
+    Console::standard().line(
+        fmt::format("a pass that only counts, for balance scope global_batch, took {:.3f} of the step's {:.3f} seconds",
+                    facts.result.counting_seconds, facts.seconds));
   if (progress_) progress_->update(facts.step, fmt::format("loss {:.4f}", facts.result.loss));
   if (!is_last && facts.step % config_.metrics.every != 0 && !facts.evaluation) return;
   if (!metrics_->append(record_of(facts, session_)))
