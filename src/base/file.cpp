@@ -1,11 +1,10 @@
 // System calls of files, retried where a signal cut them short.
 #include "switchyard/base/file.h"
 
-#include "switchyard/base/error.h"
+#include "switchyard/base/folder.h"
+#include "system_call.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -18,38 +17,26 @@ namespace {
 
 constexpr int64_t kLargestCall = int64_t{1} << 30;  // Linux moves at most 2 GiB in one call
 
-[[noreturn]] void fail_call(std::string_view what, const std::string& path) {
-  const int reason = errno;
-  fail(ExitCode::io, "{}: cannot {}: {}", path, what, std::strerror(reason));
-}
-
-template <class Call>
-auto retried(Call&& call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
-}
+thread_local FaultHook fault_hook;
 
 int open_descriptor(const std::string& path, int flags, std::string_view what) {
-  const int fd = retried([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
+  const int fd = writing("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
   if (fd < 0) fail_call(what, path);
   return fd;
 }
 
 }  // namespace
 
+void set_fault_hook(FaultHook hook) { fault_hook = std::move(hook); }
+
+int injected_fault(std::string_view call, std::string_view path) { return fault_hook ? fault_hook(call, path) : 0; }
+
 File File::open(const std::string& path) {
   // O_NONBLOCK: opening a FIFO that nobody writes to returns, so that it can be refused.
   const int fd = retried([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
-  if (fd < 0) {
-    const int reason = errno;
-    fail(ExitCode::input, "{}: cannot open: {}", path, std::strerror(reason));
-  }
+  if (fd < 0) fail(ExitCode::input, "{}: cannot open: {}", path, std::generic_category().message(errno));
   File file(fd, path);
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) fail_call("stat", path);
-  require(S_ISREG(status.st_mode), ExitCode::input, "{}: is {}; accepted: a regular file", path,
-          S_ISDIR(status.st_mode) ? "a folder" : "a device, pipe or socket");
+  file.require_regular();
   return file;
 }
 
@@ -71,6 +58,13 @@ File& File::operator=(File&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(path_, other.path_);
   return *this;
+}
+
+void File::require_regular() const {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0) fail_call("stat", path_);
+  require(S_ISREG(status.st_mode), ExitCode::input, "{}: is {}; accepted: a regular file", path_,
+          S_ISDIR(status.st_mode) ? "a folder" : "a device, pipe or socket");
 }
 
 int64_t File::size() const {
@@ -105,7 +99,8 @@ bool File::try_write(std::string_view bytes, int64_t& written) noexcept {
   written = 0;
   while (!bytes.empty()) {
     const size_t part = std::min(bytes.size(), static_cast<size_t>(kLargestCall));
-    const auto got = retried([&] { return ::write(fd_, bytes.data(), part); });
+    const auto got = writing("write", path_, [&] { return ::write(fd_, bytes.data(), part); });
+    if (got == 0) errno = EIO;
     if (got <= 0) return false;
     written += got;
     bytes.remove_prefix(static_cast<size_t>(got));
@@ -117,13 +112,28 @@ void File::truncate(int64_t size) {
   if (retried([&] { return ::ftruncate(fd_, size); }) != 0) fail_call("truncate", path_);
 }
 
+void File::reserve(int64_t bytes) {
+  if (bytes == 0) return;
+  int error = EINTR;
+  while (error == EINTR) {
+    error = injected_fault("fallocate", path_);
+    if (error == 0) error = ::posix_fallocate(fd_, 0, bytes);
+  }
+  errno = error;
+  if (error != 0 && error != EINVAL && error != ENOTSUP) fail_call("reserve space", path_);
+}
+
 void File::sync() {
-  if (retried([&] { return ::fsync(fd_); }) != 0) fail_call("sync", path_);
+  // A failed fsync is never repeated: the kernel may have dropped the pages and would report success.
+  if (writing("fsync", path_, [&] { return ::fsync(fd_); }) != 0) fail_call("sync", path_);
 }
 
 void File::close() {
+  const int fault = injected_fault("close", path_);
   // After EINTR the descriptor is gone all the same (Linux), so close is never retried.
   if (::close(std::exchange(fd_, -1)) != 0 && errno != EINTR) fail_call("close", path_);
+  errno = fault;
+  if (fault != 0) fail_call("close", path_);
 }
 
 std::string read_file(const std::string& path) {
@@ -134,19 +144,13 @@ std::string read_file(const std::string& path) {
 }
 
 void rename_file(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail_call(fmt::format("rename to {}", to), from);
+  if (writing("rename", to, [&] { return ::rename(from.c_str(), to.c_str()); }) != 0)
+    fail_call(fmt::format("rename to {}", to), from);
 }
 
 void sync_folder_of(const std::string& path) {
   const auto parent = std::filesystem::path(path).parent_path();
-  const std::string folder = parent.empty() ? "." : parent.string();
-  const int fd = open_descriptor(folder, O_RDONLY | O_DIRECTORY, "open");
-  const int result = retried([&] { return ::fsync(fd); });
-  const int reason = errno;
-  ::close(fd);
-  // Some file systems have no sync of folders: then there is nothing more that could be done.
-  errno = reason;
-  if (result != 0 && reason != EINVAL && reason != ENOTSUP) fail_call("sync", folder);
+  Folder(parent.empty() ? "." : parent).sync();
 }
 
 void replace_file(const std::string& path, std::string_view bytes) {

@@ -19,7 +19,7 @@ const std::byte* Reader::read(const StoredTensor& tensor, const StoredSlice& sli
   }
   const auto bytes = static_cast<size_t>(tensor.bytes_of(slice));
   buffer_.resize(bytes);
-  read_at(file_, slice.position, buffer_.data(), bytes, folder_.path_of(name));
+  file_.read_at(slice.position, buffer_.data(), tensor.bytes_of(slice));
   require(hash_of(buffer_.data(), bytes) == slice.hash, ExitCode::input,
           "{} is damaged: the {} bytes from {}, of tensor {}, do not match their hash", folder_.path_of(name), bytes,
           slice.position, tensor.name);

@@ -1,8 +1,10 @@
 // Reads the slices of one checkpoint. No byte is handed out before the hash of its slice has been checked.
 #pragma once
 
-#include "checkpoint/file.h"
+#include "switchyard/base/folder.h"
 #include "switchyard/checkpoint/manifest.h"
+
+#include "checkpoint/store.h"
 
 #include <vector>
 
@@ -22,7 +24,7 @@ class Reader {
  private:
   Folder folder_;
   Manifest manifest_;
-  Descriptor file_;  // the last one read from
+  File file_;  // the last one read from
   int64_t file_index_ = -1;
   std::vector<std::byte> buffer_;
 };

@@ -3,7 +3,6 @@
 
 #include "switchyard/comm/agree.h"
 
-#include "checkpoint/file.h"
 #include "checkpoint/hash.h"
 #include "checkpoint/parts.h"
 #include "checkpoint/store.h"
@@ -30,12 +29,12 @@ void check_entry(const Entry& entry) {
         end, entry.name);
 }
 
-Digest write_slice(const Descriptor& file, const std::byte* data, size_t bytes, const std::string& path) {
+Digest write_slice(File& file, const std::byte* data, size_t bytes) {
   Hasher hasher;
   for (size_t done = 0; done < bytes; done += kPieceBytes) {
     const size_t piece = std::min(kPieceBytes, bytes - done);
     hasher.add(data + done, piece);
-    write_all(file, data + done, piece, path);
+    file.write({reinterpret_cast<const char*>(data) + done, piece});
   }
   return hasher.digest();
 }
@@ -45,9 +44,9 @@ Manifest write_rank_file(const Folder& aside, int rank, std::span<const Entry> e
   Manifest part;
   const int64_t total = bytes_of(entries);
   if (total == 0) return part;
-  const std::string name = fmt::format("rank-{:05d}.bin", rank), path = aside.path_of(name);
-  Descriptor file = aside.create_file(name);
-  reserve(file, total, path);
+  const std::string name = fmt::format("rank-{:05d}.bin", rank);
+  File file = aside.create_file(name);
+  file.reserve(total);
   int64_t position = 0;
   for (const Entry& entry : entries) {
     const int64_t size = size_of(entry.dtype), step = kStoredSliceBytes / size;
@@ -57,13 +56,14 @@ Manifest write_rank_file(const Folder& aside, int rank, std::span<const Entry> e
       stored.slice.begin = begin;
       stored.slice.end = std::min(begin + step, entry.slice.end);
       const auto* data = static_cast<const std::byte*>(entry.data) + (begin - entry.slice.begin) * size;
-      stored.hash = write_slice(file, data, static_cast<size_t>(stored.slice.numel() * size), path);
+      stored.hash = write_slice(file, data, static_cast<size_t>(stored.slice.numel() * size));
       position += stored.slice.numel() * size;
       tensor.slices.push_back(std::move(stored));
     }
     part.tensors.push_back(std::move(tensor));
   }
-  sync_and_close(std::move(file), path);
+  file.sync();
+  file.close();
   part.files.push_back({name, total});
   return part;
 }
@@ -130,6 +130,14 @@ void save_together(const fs::path& run_dir, const comm::Group& all, std::span<co
   result.folder = store_of(run_dir) / step_name(meta.step);
 }
 
+std::string free_text(const fs::path& run_dir) {
+  try {
+    return fmt::format(", {} bytes are free", free_bytes(run_dir));
+  } catch (const Error&) {  // the folder may be what is missing
+    return "";
+  }
+}
+
 }  // namespace
 
 int64_t bytes_of(std::span<const Entry> entries) {
@@ -155,10 +163,8 @@ SaveResult save(const fs::path& run_dir, const comm::Group& all, std::span<const
     remove_aside();
     if (e.code() != ExitCode::io) throw;
     result.message = on_rank_zero(all, [&] {
-      std::error_code ignored;
-      const auto space = fs::space(run_dir, ignored);
-      return fmt::format("the checkpoint of step {} is not saved: {}; it needs {} bytes, {} bytes are free", meta.step,
-                         e.what(), result.bytes, ignored ? 0 : space.available);
+      return fmt::format("the checkpoint of step {} is not saved: {}; it needs {} bytes{}", meta.step, e.what(),
+                         result.bytes, free_text(run_dir));
     });
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

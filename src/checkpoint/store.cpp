@@ -57,6 +57,12 @@ bool is_whole_by_size(const fs::path& checkpoint) {
   }
 }
 
+bool remove_tree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return !error;
+}
+
 void discard(const Folder& store, const std::string& name) {
   const std::string trash = std::string(kTrash) + random_id();
   store.rename(name, trash);

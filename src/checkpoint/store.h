@@ -6,14 +6,17 @@
 //   latest                   a link to the newest; a hint for people, never read by the program
 #pragma once
 
-#include "checkpoint/file.h"
+#include "switchyard/base/folder.h"
 #include "switchyard/checkpoint/manifest.h"
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace switchyard::checkpoint {
+
+namespace fs = std::filesystem;
 
 constexpr int64_t kMaxManifestBytes = int64_t{256} << 20;
 
@@ -25,6 +28,8 @@ std::string random_id();
 std::vector<int64_t> steps_in(const Folder& store);  // ascending
 Manifest read_manifest(const Folder& checkpoint);    // and checks that all its files are there with their sizes
 bool is_whole_by_size(const fs::path& checkpoint);   // the same as a question
+
+bool remove_tree(const fs::path& path);  // true if it is gone
 
 // Renames the folder away first, so that a half-removed one never looks like a checkpoint.
 void discard(const Folder& store, const std::string& name);

@@ -2,7 +2,6 @@
 // one.
 #include "switchyard/checkpoint/inspect.h"
 
-#include "checkpoint/file.h"
 #include "checkpoint/hash.h"
 #include "tests/checkpoint/state.h"
 #include "tests/support/ranks.h"

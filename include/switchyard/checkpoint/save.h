@@ -3,6 +3,7 @@
 // save that fails leaves the checkpoints before it untouched, and the run goes on.
 #pragma once
 
+#include "switchyard/base/folder.h"
 #include "switchyard/checkpoint/manifest.h"
 #include "switchyard/comm/group.h"
 
@@ -45,6 +46,6 @@ int64_t newest_step(const std::filesystem::path& run_dir);  // of its checkpoint
 int64_t abandon_after(const std::filesystem::path& run_dir, int64_t step);
 
 int64_t bytes_of(std::span<const Entry> entries);
-int64_t free_bytes(const std::filesystem::path& path);  // on its file system, for this user
+using switchyard::free_bytes;
 
 }  // namespace switchyard::checkpoint
