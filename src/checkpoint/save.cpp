@@ -79,7 +79,8 @@ std::string begin_save(const fs::path& run_dir, int64_t step, int64_t needed) {
   return aside;
 }
 
-// Rank 0, all files written and synced: the manifest, then the rename that makes the checkpoint.
+// Rank 0, all files written and synced: the manifest, then the rename that makes the checkpoint. What had its name
+// before is left over.
 void commit(const Folder& store, const std::string& aside_name, const Manifest& manifest) {
   {
     const Folder aside(store.path() / aside_name);
@@ -87,22 +88,26 @@ void commit(const Folder& store, const std::string& aside_name, const Manifest& 
     aside.sync();
   }
   const std::string name = step_name(manifest.meta.step);
-  if (!fs::exists(store.path() / name)) {
-    store.rename(aside_name, name);
-  } else if (store.exchange(aside_name, name)) {  // a run that went on from an older checkpoint saves this step again
-    store.sync();
-    discard(store, aside_name);
-  } else {
-    discard(store, name);
-    store.rename(aside_name, name);
+  if (!fs::exists(store.path() / name)) return store.rename(aside_name, name);
+  // A run that went on from an older checkpoint saves this step again.
+  if (store.exchange(aside_name, name)) return;
+  const std::string old = trash_name();
+  store.rename(name, old);
+  try {
+    store.rename(aside_name, name);  // after a kill before this, remove_leftovers does it
+  } catch (const Error&) {
+    store.rename(old, name);
+    throw;
   }
-  store.sync();
 }
 
-// Rank 0, after the commit: conveniences whose failure leaves the checkpoint good. Returns what went wrong.
+// Rank 0, after the commit: what failing leaves the checkpoint good; nothing older is removed unless the new name is on
+// the disk. Returns what went wrong.
 std::string tidy(const Folder& store, int64_t step, int64_t keep) {
   try {
+    store.sync();
     store.set_link("latest", step_name(step));
+    remove_leftovers(store);
     retain(store, step, keep);
     return "";
   } catch (const std::exception& e) {

@@ -11,7 +11,21 @@
 namespace switchyard::checkpoint {
 namespace {
 constexpr std::string_view kStep = "step-", kTrash = "trash-", kAside = ".tmp-";
+
+bool is_id(std::string_view text) {
+  return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
+
+bool is_trash(std::string_view name) { return name.starts_with(kTrash) && is_id(name.substr(kTrash.size())); }
+
+// The step that a folder is the aside of; none for other names.
+std::optional<int64_t> step_of_aside(const std::string& name) {
+  const size_t at = name.find(kAside);
+  if (at == std::string::npos || !is_id(std::string_view(name).substr(at + kAside.size()))) return std::nullopt;
+  return step_of(name.substr(0, at));
+}
+
+}  // namespace
 
 fs::path store_of(const fs::path& run_dir) { return run_dir / "checkpoints"; }
 
@@ -30,6 +44,8 @@ std::string random_id() {
   std::random_device device;
   return fmt::format("{:08x}{:08x}", device(), device());
 }
+
+std::string trash_name() { return std::string(kTrash) + random_id(); }
 
 std::vector<int64_t> steps_in(const Folder& store) {
   std::vector<int64_t> steps;
@@ -64,7 +80,7 @@ bool remove_tree(const fs::path& path) {
 }
 
 void discard(const Folder& store, const std::string& name) {
-  const std::string trash = std::string(kTrash) + random_id();
+  const std::string trash = trash_name();
   store.rename(name, trash);
   require(remove_tree(store.path() / trash), ExitCode::io, "cannot remove {}", store.path_of(trash));
 }
@@ -81,12 +97,19 @@ void retain(const Folder& store, int64_t newest, int64_t keep) {
   }
 }
 
+void remove_leftovers(const Folder& store) {
+  for (const std::string& name : store.names()) {
+    const auto step = step_of_aside(name);
+    if (step && !fs::exists(store.path() / step_name(*step)) && is_whole_by_size(store.path() / name))
+      store.rename(name, step_name(*step));
+    else if (step || is_trash(name))
+      require(remove_tree(store.path() / name), ExitCode::io, "cannot remove {}", store.path_of(name));
+  }
+}
+
 void clean(const fs::path& run_dir) {
   if (!fs::is_directory(store_of(run_dir))) return;
-  const Folder store(store_of(run_dir));
-  for (const std::string& name : store.names())
-    if (name.starts_with(kTrash) || (name.starts_with(kStep) && name.find(kAside) != std::string::npos))
-      require(remove_tree(store.path() / name), ExitCode::io, "cannot remove {}", store.path_of(name));
+  remove_leftovers(Folder(store_of(run_dir)));
 }
 
 int64_t newest_step(const fs::path& run_dir) {

@@ -10,6 +10,8 @@
 #include <csignal>
 
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace switchyard::test {
 namespace {
@@ -173,17 +175,74 @@ TEST(Checkpoint, SavingAStepAgainReplacesIt) {
   EXPECT_EQ(steps_of(scratch), (std::vector<std::string>{"step-00000005"}));
 }
 
+// Of the renames of a save of a step that is there: exchange refused, old one away, new one in its place.
+FaultHook without_exchange(const std::function<int()>& at_third) {
+  return [=, renames = 0](std::string_view call, std::string_view path) mutable {
+    if (call != "rename" || path.ends_with("latest")) return 0;
+    ++renames;
+    return renames == 1 ? EINVAL : renames == 3 ? at_third() : 0;
+  };
+}
+
+TEST(Checkpoint, SavingAStepAgainNeverLeavesLessThanOneWhereFoldersCannotBeExchanged) {
+  const comm::Group alone;
+  for (const int error : {0, EIO}) {
+    const Scratch scratch;
+    save_step(scratch.path(""), alone, 5, 1);
+    set_fault_hook(without_exchange([=] { return error; }));
+    const auto result = save_step(scratch.path(""), alone, 5, 1);
+    set_fault_hook({});
+    EXPECT_EQ(result.saved, error == 0) << result.message;
+    EXPECT_TRUE(loads_as_step(*find(scratch.path(""), alone), alone, 5));
+    EXPECT_EQ(steps_of(scratch), (std::vector<std::string>{"step-00000005"})) << "nothing is left over";
+  }
+}
+
+TEST(Checkpoint, AKillBetweenTheTwoRenamesOfSavingAStepAgainLosesNothing) {
+  const Scratch scratch;
+  const comm::Group alone;
+  save_step(scratch.path(""), alone, 5, 1);
+  const pid_t child = fork();
+  if (child == 0) {
+    set_fault_hook(without_exchange([]() -> int { _exit(9); }));
+    save_step(scratch.path(""), alone, 5, 1);
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(WEXITSTATUS(status), 9);
+  checkpoint::clean(scratch.path(""));
+  EXPECT_TRUE(loads_as_step(*find(scratch.path(""), alone), alone, 5));
+  EXPECT_EQ(steps_of(scratch), (std::vector<std::string>{"step-00000005"}));
+}
+
+TEST(Checkpoint, IsSavedOnceItHasItsNameWhateverFailsAfterwards) {
+  const Scratch scratch;
+  const comm::Group alone;
+  save_step(scratch.path(""), alone, 5, 1);
+  set_fault_hook([&](std::string_view call, std::string_view path) {
+    return call == "fsync" && path.ends_with("checkpoints") ? EIO : 0;
+  });
+  const auto result = save_step(scratch.path(""), alone, 6, 1);
+  set_fault_hook({});
+  EXPECT_TRUE(result.saved);
+  EXPECT_NE(result.message.find("step 6 is saved, but"), std::string::npos) << result.message;
+  EXPECT_TRUE(loads_as_step(*find(scratch.path(""), alone), alone, 6));
+  EXPECT_EQ(steps_of(scratch), (std::vector<std::string>{"step-00000005", "step-00000006"})) << "5 may be needed";
+}
+
 TEST(Checkpoint, WhatAnInterruptedRunLeftIsCleaned) {
   const Scratch scratch;
   const comm::Group alone;
   save_step(scratch.path(""), alone, 1);
-  scratch.write("checkpoints/step-00000002.tmp-0123/rank-00000.bin", "x");
-  scratch.write("checkpoints/trash-0123/manifest", "x");
-  scratch.write("checkpoints/notes.txt", "mine");
+  const std::string mine[] = {"step-00000001.tmp-backup/manifest", "trash-me/manifest", "notes.txt"};
+  scratch.write("checkpoints/step-00000002.tmp-0123456789abcdef/rank-00000.bin", "x");
+  scratch.write("checkpoints/trash-0123456789abcdef/manifest", "x");
+  for (const std::string& name : mine) scratch.write("checkpoints/" + name, "mine");
   EXPECT_TRUE(loads_as_step(*find(scratch.path(""), alone), alone, 1));
   checkpoint::clean(scratch.path(""));
-  EXPECT_EQ(steps_of(scratch), (std::vector<std::string>{"step-00000001"}));
-  EXPECT_EQ(scratch.read("checkpoints/notes.txt"), "mine");
+  EXPECT_EQ(steps_of(scratch), (std::vector<std::string>{"step-00000001", "step-00000001.tmp-backup", "trash-me"}));
+  for (const std::string& name : mine) EXPECT_EQ(scratch.read("checkpoints/" + name), "mine");
 }
 
 TEST(Checkpoint, AFailingCallOnAnyRankFailsTheSaveOnAllAndTheNextSucceeds) {

@@ -42,9 +42,9 @@ int run(const std::vector<std::string>& command) {
 std::string program() { return fs::read_symlink("/proc/self/exe").parent_path() / "save_once_program"; }
 
 // The system calls between the two marks of the program; none if tracing is not allowed here.
-std::vector<Call> calls_of_a_save(const Scratch& scratch) {
+std::vector<Call> calls_of_a_save(const Scratch& scratch, int64_t step_before) {
   const std::string log = scratch.path("log");
-  if (!save_step(scratch.path("traced"), comm::Group(), 1).saved) return {};
+  if (!save_step(scratch.path("traced"), comm::Group(), step_before).saved) return {};
   if (run({"strace", "-o", log, program(), scratch.path("traced")}) != 0) return {};
   std::vector<Call> calls;
   std::map<std::string, int> seen;
@@ -76,18 +76,19 @@ std::vector<Call> calls_of_a_save(const Scratch& scratch) {
   return calls;
 }
 
-class SystemCalls : public testing::Test {
+// Of a save of step 2; the parameter is the step of the checkpoint that is there: another one, or the same.
+class SystemCalls : public testing::TestWithParam<int64_t> {
  protected:
   void SetUp() override {
-    calls_ = calls_of_a_save(scratch_);
+    calls_ = calls_of_a_save(scratch_, GetParam());
     if (calls_.empty()) GTEST_SKIP() << "strace cannot trace a program here";
     ASSERT_GT(calls_.size(), 20u);
   }
 
-  // A run with a checkpoint of step 1, and one save of step 2 with an injection into one call.
+  // A run with a checkpoint, and one save with an injection into one call.
   int save_with(const Call& call, const std::string& injection) {
     fs::remove_all(run_);
-    EXPECT_TRUE(save_step(run_, alone_, 1).saved);
+    EXPECT_TRUE(save_step(run_, alone_, GetParam()).saved);
     return run({"strace", "-o", "/dev/null", "-e", "trace=" + call.name, "-e",
                 fmt::format("inject={}:{}:when={}", call.name, injection, call.number), program(), run_});
   }
@@ -110,13 +111,13 @@ class SystemCalls : public testing::Test {
   std::vector<Call> calls_;
 };
 
-TEST_F(SystemCalls, AKillAtAnyOneLeavesTheOldOrTheNewCheckpoint) {
+TEST_P(SystemCalls, AKillAtAnyOneLeavesTheOldOrTheNewCheckpoint) {
   std::set<int64_t> steps;
   for (const Call& call : calls_) {
     const std::string why = fmt::format("killed at {} number {}", call.name, call.number);
     save_with(call, "signal=KILL");
     const int64_t step = newest_step(why);
-    EXPECT_TRUE(step == 1 || step == 2) << why;
+    EXPECT_TRUE(step == GetParam() || step == 2) << why;
     steps.insert(step);
     checkpoint::clean(run_);
     EXPECT_TRUE(save_step(run_, alone_, 5, 1).saved) << why;
@@ -124,10 +125,10 @@ TEST_F(SystemCalls, AKillAtAnyOneLeavesTheOldOrTheNewCheckpoint) {
     for ([[maybe_unused]] const auto& entry : fs::directory_iterator(fs::path(run_) / "checkpoints")) ++entries;
     EXPECT_EQ(entries, 2) << why << ": one checkpoint and `latest`, nothing left over";
   }
-  EXPECT_EQ(steps, (std::set<int64_t>{1, 2}));  // kills before and after the commit were among them
+  EXPECT_EQ(steps, (std::set<int64_t>{GetParam(), 2}));  // kills before and after the commit were among them
 }
 
-TEST_F(SystemCalls, AnErrorFromAnyOneLeavesAWholeCheckpointAndTheRunGoesOn) {
+TEST_P(SystemCalls, AnErrorFromAnyOneLeavesAWholeCheckpointAndTheRunGoesOn) {
   const std::set<std::string> no_files{"mmap",      "munmap",  "mprotect",      "brk",
                                        "madvise",   "futex",   "rt_sigaction",  "rt_sigprocmask",
                                        "getrandom", "geteuid", "clock_gettime", "exit_group"};
@@ -143,6 +144,9 @@ TEST_F(SystemCalls, AnErrorFromAnyOneLeavesAWholeCheckpointAndTheRunGoesOn) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Save, SystemCalls, testing::Values(1, 2),
+                         [](const auto& row) { return row.param == 1 ? "OfANewStep" : "OfAStepThatIsThere"; });
 
 }  // namespace
 }  // namespace switchyard::test
