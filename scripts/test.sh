@@ -55,7 +55,21 @@ run_rank_tests() {   # RANKS PROGRAM
 }
 
 test_programs() {   # PRESET KIND: the names of the test programs that a build tree has
-  ninja -C "$root/build/$1" -t query "$2" | sed -n 's/^ *\(test_[a-z_]*\)$/\1/p' | sort -u
+  local names
+  names="$(ninja -C "$root/build/$1" -t query "$2" | sed -n 's/^ *\(test_[a-z0-9_]*\)$/\1/p' | sort -u)"
+  [ -n "$names" ] || die 70 "build/$1 has no test programs in its target $2"
+  echo "$names"
+}
+
+# Every folder with tests counts as failed if none of its tests has run.
+check_folders() {
+  local folder name
+  for folder in "$root"/tests/*/; do
+    name="$(basename "$folder")"
+    if compgen -G "$folder*_test.cpp" >/dev/null && ! grep -q "[/ ]test_$name:" "$results/all"; then
+      echo "failed tests/$name: no test of this folder has run" >>"$results/all"
+    fi
+  done
 }
 
 say "packages"
@@ -69,12 +83,15 @@ for preset in release asan tsan; do
   esac
 done
 
+unit_programs="$(test_programs asan unit_tests)"
+process_programs="$(test_programs release process_tests)"
+
 say "unit tests under the address and undefined-behaviour sanitizers"
-for program_name in $(test_programs asan unit_tests); do run_tests asan "$program_name"; done
+for program_name in $unit_programs; do run_tests asan "$program_name"; done
 say "comm and data under the thread sanitizer"
 for program_name in test_comm test_data; do run_tests tsan "$program_name"; done
 say "programs and ranks, release"
-for program_name in $(test_programs release process_tests); do
+for program_name in $process_programs; do
   if [ "$program_name" = test_mpi ]; then
     for ranks in 1 2 4; do run_rank_tests "$ranks" "$program_name"; done
   else
@@ -82,6 +99,7 @@ for program_name in $(test_programs release process_tests); do
   fi
 done
 
+if [ "$GTEST_FILTER" = "*" ]; then check_folders; fi
 say "results ($((SECONDS)) s; logs in build/test-results)"
 sed -n 's/^skipped /skipped: /p; s/^failed /FAILED: /p' "$results/all"
 count() { grep -c "^$1 " "$results/all" || true; }
