@@ -33,13 +33,22 @@ took
 
 cd "$root"
 run=runs/quickstart
-if [ -f "$run/verdict.json" ] && grep -q '"finished"' "$run/verdict.json"; then
+before=
+if grep -qs '"finished"' "$run/verdict.json"; then
+  before="finished run"
+elif [ -d "$run/checkpoints" ]; then
+  steps_before="$(sed -n 's/^ *steps: *\([0-9]*\).*/\1/p' "$run/config.yaml" || true)"
+  if [ "$steps_before" = "$steps" ]; then
+    echo "an unfinished run of $steps steps is in $run: it goes on from its last checkpoint"
+  else
+    before="unfinished run of $steps_before steps"   # its learning rates are those of another curve
+  fi
+fi
+if [ -n "$before" ]; then
   number=1
   while [ -e "$run.$number" ]; do number=$((number + 1)); done
   mv "$run" "$run.$number"
-  echo "the finished run in $run is now in $run.$number; this one starts afresh"
-elif [ -d "$run/checkpoints" ]; then
-  echo "an unfinished run is in $run: it goes on from its last checkpoint"
+  echo "the $before in $run is now in $run.$number; this one, of $steps steps, starts afresh"
 fi
 
 part "training: two processes, data parallel 2 and expert parallel 2, $steps steps ($(processor_class) processor)"
