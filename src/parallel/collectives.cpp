@@ -14,8 +14,8 @@ struct Flight {
   Kind kind;
   comm::Group group;
   std::vector<int64_t> send, recv;  // rows by rank, all-to-all only
+  Tensor source;                    // kept alive until `work` is done: destroyed after it, which waits
   comm::Work work;                  // of the direction under way
-  Tensor source;                    // kept alive until it is done
 };
 
 namespace {
