@@ -1,7 +1,22 @@
 // Moves the operations of one rank forward.
 #include "comm/channel.h"
 
+#include <algorithm>
+#include <iterator>
+#include <mutex>
+
 namespace switchyard::comm {
+namespace {
+
+// The transport may still use the buffers of operations that have not ended: they stay until the process ends.
+void abandon(std::vector<std::shared_ptr<Operation>> operations) {
+  static std::mutex mutex;
+  static auto* const abandoned = new std::vector<std::shared_ptr<Operation>>;
+  const std::lock_guard lock(mutex);
+  std::move(operations.begin(), operations.end(), std::back_inserter(*abandoned));
+}
+
+}  // namespace
 
 Work Engine::start(std::shared_ptr<Operation> operation, const char* name) {
   last_name_ = name;
@@ -33,7 +48,8 @@ void Engine::wait(Operation& operation) {
     }
   } catch (...) {
     has_failed_ = true;
-    under_way_.clear();  // their buffers may be gone soon
+    abandon(std::move(under_way_));
+    under_way_.clear();
     throw;
   }
 }
