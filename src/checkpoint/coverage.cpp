@@ -9,6 +9,8 @@
 namespace switchyard::checkpoint {
 namespace {
 
+constexpr size_t kMaxBoxes = 1 << 14;  // of a tensor: each may be compared with each
+
 using BoxKey = std::pair<Shape, Shape>;  // offset, extent
 
 bool overlap(const BoxKey& a, const BoxKey& b) {
@@ -41,10 +43,14 @@ void prove_coverage(const StoredTensor& tensor) {
   for (const auto& [file, position, slice, hash] : tensor.slices)
     ranges_of_box[{slice.box.offset, slice.box.extent}].emplace_back(slice.begin, slice.end);
 
+  check(ranges_of_box.size() <= kMaxBoxes, "{} is stored in {} boxes; at most {} are accepted", tensor.name,
+        ranges_of_box.size(), kMaxBoxes);
+
   int64_t numel = 0;
   for (auto& [box, ranges] : ranges_of_box) {
     prove_ranges_tile(tensor.name, box, ranges);
-    numel += numel_of(box.second);
+    check(!__builtin_add_overflow(numel, numel_of(box.second), &numel), "{}: its boxes hold more elements than it has",
+          tensor.name);
   }
   // Boxes are sorted by their offset, so those that can meet box a start before a ends in the first dimension.
   for (auto a = ranges_of_box.begin(); a != ranges_of_box.end(); ++a) {

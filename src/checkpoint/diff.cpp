@@ -31,7 +31,7 @@ void compare(const std::byte* a, const std::byte* b, int64_t count, Difference& 
       gap = std::abs(static_cast<double>(static_cast<float>(x)) - static_cast<double>(static_cast<float>(y)));
     else
       gap = std::abs(static_cast<double>(x) - static_cast<double>(y));
-    if (!(gap <= difference.largest)) difference.largest = gap;
+    if (!std::isnan(difference.largest) && !(gap <= difference.largest)) difference.largest = gap;
   }
 }
 
@@ -88,8 +88,8 @@ void compare_meta(const Meta& a, const Meta& b, Report& report) {
         "settings (not counted):\n" + lines_only_in(a.config, b.config, "<") + lines_only_in(b.config, a.config, ">");
 }
 
-Found found(const fs::path& where) {
-  auto checkpoint = find(where, comm::Group());
+Found found(const fs::path& where, Report& report) {
+  auto checkpoint = find(where, comm::Group(), [&](const std::string& warning) { report.text += warning + "\n"; });
   require(checkpoint.has_value(), ExitCode::input, "{} holds no checkpoint", where.string());
   return *std::move(checkpoint);
 }
@@ -97,8 +97,9 @@ Found found(const fs::path& where) {
 }  // namespace
 
 Report diff(const fs::path& path_a, const fs::path& path_b) {
-  const Found a = found(path_a), b = found(path_b);
-  Report report{.text = fmt::format("{}\n{}\n", a.folder.string(), b.folder.string()), .code = ExitCode::finished};
+  Report report;
+  const Found a = found(path_a, report), b = found(path_b, report);
+  report.text += fmt::format("{}\n{}\n", a.folder.string(), b.folder.string());
   compare_meta(a.manifest.meta, b.manifest.meta, report);
 
   Reader reader_a(a.folder, a.manifest), reader_b(b.folder, b.manifest);
@@ -123,9 +124,10 @@ Report diff(const fs::path& path_a, const fs::path& path_b) {
   for (const StoredTensor& tensor : b.manifest.tensors)
     if (!a.manifest.find(tensor.name)) differs(tensor.name + ": only in the second");
 
-  if (differing > 0) report.code = ExitCode::difference;
-  report.text += differing == 0 ? fmt::format("{} tensors: no byte differs\n", tensors)
+  const std::string_view rest = report.code == ExitCode::difference ? ", only what is told above" : "";
+  report.text += differing == 0 ? fmt::format("{} tensors: no byte differs{}\n", tensors, rest)
                                 : fmt::format("{} tensors differ\n", differing);
+  if (differing > 0) report.code = ExitCode::difference;
   return report;
 }
 

@@ -18,6 +18,9 @@ const std::byte* Reader::read(const StoredTensor& tensor, const StoredSlice& sli
     file_index_ = slice.file;
   }
   const auto bytes = static_cast<size_t>(tensor.bytes_of(slice));
+  const int64_t size = file_.size();  // before any memory is taken for what a manifest only claims to be there
+  require(slice.position <= size && tensor.bytes_of(slice) <= size - slice.position, ExitCode::input,
+          "{} ends at byte {}, inside tensor {}", folder_.path_of(name), size, tensor.name);
   buffer_.resize(bytes);
   file_.read_at(slice.position, buffer_.data(), tensor.bytes_of(slice));
   require(hash_of(buffer_.data(), bytes) == slice.hash, ExitCode::input,

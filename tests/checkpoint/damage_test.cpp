@@ -9,6 +9,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <csignal>
 
 #include <sys/stat.h>
@@ -205,6 +206,51 @@ TEST_F(Hostile, BytesThatAreNoManifestAreRefusedWhateverTheirHash) {
   write("manifest", "");
   fs::resize_file(path("manifest"), uintmax_t{257} << 20);  // sparse: refused by its size, not read
   expect_error(ExitCode::input, {"manifest", "at most"}, [&] { find(path(""), alone_); });
+}
+
+TEST_F(Hostile, BoxesThatAreTooManyOrTooLargeTogetherAreRefused) {
+  checkpoint::StoredTensor tensor{.name = "model/w", .shape = {int64_t{1} << 62}, .dtype = DType::u8, .slices = {}};
+  for (int64_t i = 0; i < 3; ++i) {
+    const int64_t n = tensor.shape[0] - i;
+    tensor.slices.push_back({.file = 0, .position = 0, .slice = {{{0}, {n}}, 0, n}, .hash = {}});
+  }
+  expect_error(ExitCode::internal, {"more elements than it has"}, [&] { checkpoint::prove_coverage(tensor); });
+  tensor = {.name = "model/w", .shape = {1, 20000}, .dtype = DType::u8, .slices = {}};
+  for (int64_t i = 0; i < 20000; ++i)
+    tensor.slices.push_back({.file = 0, .position = i, .slice = {{{0, i}, {1, 1}}, 0, 1}, .hash = {}});
+  expect_error(ExitCode::internal, {"20000 boxes"}, [&] { checkpoint::prove_coverage(tensor); });
+}
+
+TEST_F(Hostile, MemoryIsNotTakenForWhatTheFileDoesNotHold) {
+  checkpoint::Manifest manifest = checkpoint::decode(read("manifest"), "manifest");
+  const int64_t n = int64_t{1} << 60;
+  manifest.files = {{"rank-00000.bin", 4 * n}};
+  manifest.tensors = {{.name = "model/w", .shape = {n}, .dtype = DType::f32, .slices = {}}};
+  manifest.tensors[0].slices = {{.file = 0, .position = 0, .slice = {{{0}, {n}}, 0, n}, .hash = {}}};
+  write("manifest", checkpoint::encode(manifest));
+  write("rank-00000.bin", "1234");
+  const auto report = checkpoint::verify(path(""));
+  EXPECT_EQ(report.code, ExitCode::input);
+  EXPECT_THAT(report.text, HasSubstr("ends at byte 4, inside tensor model/w"));
+}
+
+TEST_F(Damage, DiffTellsWhatItPassedOverAndThatANumberIsNotOne) {
+  std::vector<Piece> pieces = pieces_of(0, 1, 1);
+  auto* values = reinterpret_cast<float*>(pieces[0].data.data());
+  values[5] = std::nanf("");
+  values[7] += 0.25f;
+  checkpoint::save(scratch_.path("b"), alone_, entries_of(pieces), meta_of(1), 2);
+  checkpoint::save(scratch_.path("b"), alone_, entries_of(pieces), meta_of(2), 2);
+  scratch_.write("b/checkpoints/step-00000002/rank-00000.bin", "x");
+  const auto report = checkpoint::diff(scratch_.path(""), scratch_.path("b"));
+  EXPECT_THAT(report.text, HasSubstr("passed over"));
+  EXPECT_THAT(report.text, HasSubstr("2 of 78 elements differ, by up to nan"));
+  pieces = pieces_of(0, 1, 1);
+  checkpoint::save(scratch_.path("c"), alone_, entries_of(pieces), meta_of(2), 1);
+  const auto other_step = checkpoint::diff(scratch_.path(""), scratch_.path("c"));
+  EXPECT_EQ(other_step.code, ExitCode::difference);
+  EXPECT_THAT(other_step.text, HasSubstr("step: 1 and 2"));
+  EXPECT_THAT(other_step.text, HasSubstr("no byte differs, only what is told above"));
 }
 
 TEST_F(Damage, DiffCountsTheElementsThatDiffer) {
