@@ -34,7 +34,7 @@ std::string hash_in_hex(const Manifest& manifest) {
 
 // This rank's share of the proof. Every rank sees the manifest that rank 0 sees.
 Manifest prove_part(const fs::path& folder, const comm::Group& all, const std::string& manifest_hash) {
-  Manifest manifest = read_manifest(Folder(folder));
+  Manifest manifest = read_manifest(open_announced(folder));
   check(hash_in_hex(manifest) == manifest_hash, "{} is not the same manifest as on rank 0",
         (folder / "manifest").string());
   Reader reader(folder, manifest);

@@ -123,7 +123,7 @@ void save_together(const fs::path& run_dir, const comm::Group& all, std::span<co
     check(aside_name.starts_with(step_name(meta.step) + "."), "saves step {} while rank 0 saves {}", meta.step,
           aside_name);
     for (const Entry& entry : entries) check_entry(entry);
-    part = encode_part(write_rank_file(Folder(store_of(run_dir) / aside_name), all.rank(), entries));
+    part = encode_part(write_rank_file(open_announced(store_of(run_dir) / aside_name), all.rank(), entries));
   });
   const std::vector<std::string> parts = gather_texts(all, part);
   result.message = on_rank_zero(all, [&] {

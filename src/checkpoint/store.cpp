@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <random>
+#include <thread>
 
 namespace switchyard::checkpoint {
 namespace {
@@ -46,6 +48,15 @@ std::string random_id() {
 }
 
 std::string trash_name() { return std::string(kTrash) + random_id(); }
+
+Folder open_announced(const fs::path& path) {
+  constexpr int kAttempts = 20;
+  for (int attempt = 1; attempt < kAttempts && !fs::exists(path); ++attempt) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    const Folder ask_server_again(path.parent_path());
+  }
+  return Folder(path);
+}
 
 std::vector<int64_t> steps_in(const Folder& store) {
   std::vector<int64_t> steps;

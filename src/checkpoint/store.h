@@ -26,6 +26,9 @@ std::optional<int64_t> step_of(const std::string& name);  // none for other name
 std::string random_id();                                  // 16 hexadecimal digits
 std::string trash_name();                                 // a new one
 
+// A folder that another rank has made or seen a moment ago; on a network file system it may take a while to appear.
+Folder open_announced(const fs::path& path);
+
 std::vector<int64_t> steps_in(const Folder& store);  // ascending
 Manifest read_manifest(const Folder& checkpoint);    // and checks that all its files are there with their sizes
 bool is_whole_by_size(const fs::path& checkpoint);   // the same as a question

@@ -2,12 +2,15 @@
 #include "switchyard/base/folder.h"
 #include "switchyard/checkpoint/inspect.h"
 
+#include "checkpoint/store.h"
 #include "tests/checkpoint/state.h"
 #include "tests/support/ranks.h"
 #include "tests/support/scratch.h"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -307,6 +310,16 @@ TEST(Checkpoint, AFolderThatCannotBeMadeFailsTheSave) {
   const auto failed = save_step(fs::path(file) / "run", comm::Group(), 1);
   EXPECT_FALSE(failed.saved);
   EXPECT_NE(failed.message.find("file/run"), std::string::npos) << failed.message;
+}
+
+TEST(Checkpoint, AnAnnouncedFolderMayAppearLate) {
+  const Scratch scratch;
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    fs::create_directory(scratch.path("announced"));
+  });
+  EXPECT_EQ(checkpoint::open_announced(scratch.path("announced")).path(), scratch.path("announced"));
+  other.join();
 }
 
 TEST(Checkpoint, ARunWithoutCheckpointsHasNone) {
