@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace switchyard::checkpoint {
@@ -24,15 +25,36 @@ std::string holder(int fd) {
   return line.empty() ? "another process" : line;
 }
 
+void create(const std::filesystem::path& run_dir) {
+  std::error_code error;
+  const bool is_new = std::filesystem::create_directories(run_dir, error);
+  if (is_new) std::filesystem::permissions(run_dir, std::filesystem::perms::owner_all, error);
+  require(!error, ExitCode::io, "run.dir: cannot create {}: {}", run_dir.string(), error.message());
+}
+
+// Whoever owns a folder can put anything in the way of what is written there. Root may be another user on a network
+// file system.
+void check_owner(const std::filesystem::path& run_dir) {
+  struct stat status {};
+  if (geteuid() == 0 || stat(run_dir.c_str(), &status) != 0) return;
+  require(status.st_uid == geteuid(), ExitCode::usage,
+          "run.dir: {} belongs to user {}, and this is user {}; choose another run.dir", run_dir.string(),
+          status.st_uid, geteuid());
+}
+
 }  // namespace
 
 RunLock::RunLock(const std::filesystem::path& run_dir) {
-  std::error_code error;
-  std::filesystem::create_directories(run_dir, error);
-  require(!error, ExitCode::io, "run.dir: cannot create {}: {}", run_dir.string(), error.message());
+  create(run_dir);
   const std::string path = (run_dir / "lock").string();
   fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
   require(fd_ >= 0, ExitCode::io, "run.dir: cannot write {}: {}", path, reason());
+  try {
+    check_owner(run_dir);
+  } catch (...) {
+    close(fd_);
+    throw;
+  }
   int result = flock(fd_, LOCK_EX | LOCK_NB);
   while (result != 0 && errno == EINTR) result = flock(fd_, LOCK_EX | LOCK_NB);
   if (result != 0) {

@@ -8,8 +8,8 @@ namespace switchyard::checkpoint {
 
 class RunLock {
  public:
-  // Creates the folder if needed. Error(usage), naming the other process, if a run is in it; Error(io) if it cannot be
-  // written.
+  // Creates the folder if needed, for its owner alone. Error(usage) if a run is in it (the other process is named) or
+  // it belongs to another user; Error(io) if it cannot be written.
   explicit RunLock(const std::filesystem::path& run_dir);
   ~RunLock();
   RunLock(const RunLock&) = delete;
