@@ -87,13 +87,24 @@ void IndexedWriter::write_index() {
   file.close();
 }
 
-void IndexedWriter::commit() {
+void IndexedWriter::finish() {
+  if (is_finished_) return;
   flush();
   bin_.sync();
   bin_.close();
   write_index();
-  // An old index must never stand beside the new tokens.
-  if (overwrite_) std::filesystem::remove(prefix_ + ".idx");
+  is_finished_ = true;
+}
+
+void IndexedWriter::withdraw_old() {
+  std::error_code failure;
+  if (overwrite_) std::filesystem::remove(prefix_ + ".idx", failure);
+  require(!failure, ExitCode::io, "{}.idx: cannot remove: {}", prefix_, failure.message());
+}
+
+void IndexedWriter::commit() {
+  finish();
+  withdraw_old();  // an old index must never stand beside the new tokens
   rename_file(prefix_ + ".bin" + suffix_, prefix_ + ".bin");
   rename_file(prefix_ + ".idx" + suffix_, prefix_ + ".idx");
   sync_folder_of(prefix_ + ".idx");

@@ -41,13 +41,21 @@ class Tokenize {
                       fmt::format("{} documents", summary_.train.documents + summary_.held_out.documents));
     }
     check_not_empty();
-    train_->commit();
-    if (held_out_) held_out_->commit();
+    commit();
     summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::move(summary_);
   }
 
  private:
+  // A kill on the way leaves no old part beside a new one: documents that moved would be trained on and held out.
+  void commit() {
+    std::vector<IndexedWriter*> writers{&*train_};
+    if (held_out_) writers.push_back(&*held_out_);
+    for (IndexedWriter* writer : writers) writer->finish();
+    for (IndexedWriter* writer : writers) writer->withdraw_old();
+    for (IndexedWriter* writer : writers) writer->commit();
+  }
+
   bool fill_wave(PieceReader& reader) {
     wave_.clear();
     size_t bytes = 0;

@@ -6,6 +6,8 @@
 #include "tests/support/compare.h"
 #include "tests/support/scratch.h"
 
+#include <cerrno>
+
 #include <unistd.h>
 
 namespace switchyard::data {
@@ -38,6 +40,27 @@ std::vector<std::string> documents(const std::string& prefix) {
     out.push_back(text);
   }
   return out;
+}
+
+TEST(Tokenize, NoOldPartStandsBesideANewOneWhenWritingFails) {
+  const Scratch scratch;
+  for (int i = 0; i < 20; ++i) scratch.write(fmt::format("in/{}.txt", i), "old");
+  const TokenizeOptions options{.output = scratch.path("out"), .held_out = 2};
+  run(scratch, {scratch.path("in")}, options);
+  const auto train = documents(scratch.path("out")), valid = documents(scratch.path("out-valid"));
+  for (int i = 0; i < 20; ++i) scratch.write(fmt::format("in/{}.txt", i), "new");
+  const auto fail_at = [&](std::string_view failing, std::string_view ending) {
+    set_fault_hook([=](std::string_view call, std::string_view path) {
+      return call == failing && path.find(ending) != std::string_view::npos ? ENOSPC : 0;
+    });
+    expect_error(ExitCode::io, {"No space"}, [&] { run(scratch, {scratch.path("in")}, options); });
+    set_fault_hook({});
+  };
+  fail_at("open", "out-valid.idx");
+  EXPECT_EQ(documents(scratch.path("out")), train);
+  EXPECT_EQ(documents(scratch.path("out-valid")), valid);
+  fail_at("rename", "out.bin");
+  for (const char* name : {"out.idx", "out-valid.idx"}) EXPECT_FALSE(std::filesystem::exists(scratch.path(name)));
 }
 
 TEST(Tokenize, FolderIsWalkedInTheOrderOfPaths) {

@@ -52,7 +52,8 @@ class IndexedTokens {
 };
 
 // Writes PREFIX.bin and PREFIX.idx under temporary names; `commit` syncs both and gives them their names, .idx last:
-// with it the pair exists. Without `commit` nothing remains.
+// with it the pair exists. Without `commit` nothing remains. Pairs that belong together are all finished, then all old
+// ones withdrawn, then all committed, so that no old pair ever stands beside a new one.
 class IndexedWriter {
  public:
   IndexedWriter(std::string prefix, TokenType type, bool overwrite = false);
@@ -62,7 +63,9 @@ class IndexedWriter {
 
   void add_sequence(std::span<const int32_t> tokens);  // to the document that is open; none if there are no tokens
   void end_document();                                 // one without sequences is an empty document
-  void commit();
+  void finish();                                       // writes and syncs both, still under temporary names
+  void withdraw_old();                                 // with `overwrite`: removes the .idx of a pair that is there
+  void commit();                                       // does what is still to do of both, then gives the names
 
   int64_t num_tokens() const { return num_tokens_; }
   int64_t num_documents() const { return static_cast<int64_t>(documents_.size()) - 1; }
@@ -78,7 +81,7 @@ class IndexedWriter {
   std::vector<int32_t> lengths_;
   std::vector<int64_t> documents_{0};  // sequence at which each starts, and the end
   int64_t num_tokens_ = 0;
-  bool overwrite_;
+  bool overwrite_, is_finished_ = false;
 };
 
 }  // namespace switchyard::data
