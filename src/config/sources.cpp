@@ -18,9 +18,11 @@ constexpr size_t kMaxFileBytes = 1'000'000;
 
 Sources::File read_file(const std::string& path) {
   Sources::File file{.path = path, .bytes = {}, .error = {}};
-  std::error_code status;
-  if (std::filesystem::is_directory(path, status)) {
-    file.error = "is a folder, not a file";
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {  // a pipe could wait for ever
+    file.error =
+        fmt::format("is a {}, not a file", std::filesystem::is_directory(status) ? "folder" : "device, pipe or socket");
     return file;
   }
   errno = 0;

@@ -2,10 +2,11 @@
 #include "tests/config/example.h"
 #include "tests/config/expect_refused.h"
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
+
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace switchyard::config::example {
 namespace {
@@ -63,6 +64,8 @@ TEST(Sources, UnreadableFilesAreReportedWhenParsed) {
   expect_refused([&] { parse_path(files.path("none.yaml")); }, {"none.yaml", "cannot be read", "No such file"},
                  "missing");
   expect_refused([&] { parse_path(files.path("sub")); }, {"sub", "is a folder"}, "a folder");
+  ASSERT_EQ(mkfifo(files.path("pipe").c_str(), 0600), 0);
+  expect_refused([&] { parse_path(files.path("pipe")); }, {"pipe", "is a device, pipe or socket"}, "a pipe");
   expect_refused([&] { parse_path(files.write("a.yaml", "name: x\n\ninclude: gone.yaml\n")); },
                  {"a.yaml:3: include", "gone.yaml", "cannot be read"}, "a missing include");
   expect_refused([&] { parse_path(files.write("list.yaml", "- a\n")); }, {"list.yaml", "a list"}, "not a map");
