@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -37,27 +38,37 @@ int64_t step_of(std::string_view line) {  // -1 if it is no record
   return has_step ? object["step"].get<int64_t>() : -1;
 }
 
-// Length of the lines up to the last record of a step up to `last_step`. A spoilt line among them stays.
-int64_t kept_bytes(const std::string& text, int64_t last_step) {
-  size_t at = 0, kept = 0;
-  while (at < text.size()) {
-    const size_t end = text.find('\n', at);
-    if (end == std::string::npos) break;
-    const int64_t step = step_of(std::string_view(text).substr(at, end - at));
-    if (step > last_step) break;
-    at = end + 1;
-    if (step >= 0) kept = at;
+// Length of the lines up to the last record of a step up to `last_step`, looked for from the end: the file of a long
+// run is large, and what is cut is short. A spoilt line further up stays.
+int64_t kept_bytes(const File& file, int64_t last_step) {
+  constexpr int64_t kBlock = 1 << 16;
+  std::string text;  // of the file, from byte `begin`, without the lines that are judged
+  int64_t begin = file.size();
+  while (true) {
+    const size_t end = text.rfind('\n');
+    const size_t before = end == std::string::npos || end == 0 ? std::string::npos : text.rfind('\n', end - 1);
+    if (before == std::string::npos && begin > 0) {  // the line may start further up
+      std::string block(static_cast<size_t>(std::min(begin, kBlock + static_cast<int64_t>(text.size()))), '\0');
+      begin -= static_cast<int64_t>(block.size());
+      file.read_at(begin, block.data(), static_cast<int64_t>(block.size()));
+      text.insert(0, block);
+      continue;
+    }
+    if (end == std::string::npos) return 0;
+    const size_t line = before == std::string::npos ? 0 : before + 1;
+    const int64_t step = step_of(std::string_view(text).substr(line, end - line));
+    if (step >= 0 && step <= last_step) return begin + static_cast<int64_t>(end) + 1;
+    if (before == std::string::npos) return 0;
+    text.resize(line);
   }
-  return static_cast<int64_t>(kept);
 }
 
 }  // namespace
 
 MetricsFile::MetricsFile(const std::string& path, int64_t last_step) {
   const bool is_file = std::filesystem::is_regular_file(path);
-  const int64_t kept = is_file ? kept_bytes(read_file(path), last_step) : 0;
   file_ = File::append(path);
-  if (is_file) file_.truncate(kept);
+  if (is_file) file_.truncate(kept_bytes(file_, last_step));
 }
 
 bool MetricsFile::append(const Record& record) {

@@ -71,6 +71,24 @@ TEST_F(MetricsFileTest, ASpoiltLineCostsNoOther) {
   EXPECT_EQ(read_file(this->file("m.jsonl")), whole.substr(0, whole.find("nonsense")));
 }
 
+TEST_F(MetricsFileTest, ALongFileIsCutAtItsStepWhereverThatIs) {
+  std::string text;
+  std::vector<size_t> ends{0};  // by step
+  for (int64_t step = 1; step <= 5000; ++step) {
+    Record record = record_of(step);
+    if (step % 1000 == 0) record.add("text", std::string(100000, 'x'));
+    text += record.line();
+    ends.push_back(text.size());
+  }
+  for (const int64_t last : {0, 1, 999, 1000, 2500, 4999, 5000, 6000}) {
+    std::ofstream(this->file("m.jsonl")) << text << "{\"step\": 50";
+    MetricsFile file(this->file("m.jsonl"), last);
+    EXPECT_EQ(std::filesystem::file_size(this->file("m.jsonl")),
+              ends[static_cast<size_t>(std::min<int64_t>(last, 5000))])
+        << last;
+  }
+}
+
 TEST_F(MetricsFileTest, AFullDiskLosesLinesButNotTheFile) {
   MetricsFile file(this->file("m.jsonl"), -1);
   EXPECT_TRUE(file.append(record_of(1)));
