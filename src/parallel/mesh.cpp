@@ -12,9 +12,6 @@ Layout dense_layout(const ParallelConfig& c, int64_t data) {
 
 Layout expert_layout(const ParallelConfig& c, int64_t data) {
   const int64_t ranks = data * c.context * c.tensor, experts = c.expert * c.expert_tensor;
-  require(ranks % experts == 0, ExitCode::usage,
-          "parallel.expert={} x expert_tensor={} does not divide data x context x tensor = {} ranks", c.expert,
-          c.expert_tensor, ranks);
   return Layout({{"pp", c.pipeline}, {"edp", ranks / experts}, {"ep", c.expert}, {"etp", c.expert_tensor}});
 }
 
@@ -22,7 +19,7 @@ Layout expert_layout(const ParallelConfig& c, int64_t data) {
 
 Mesh::Mesh(const ParallelConfig& config, comm::World& world)
     : dense_layout_(dense_layout(config, check_world(config, world.size()))),
-      expert_layout_(expert_layout(config, check_world(config, world.size()))),
+      expert_layout_(expert_layout(config, dense_layout_.axis_size("dp"))),
       all_(world.all()),
       data_(world.split(dense_layout_.peers(world.rank(), {"dp", "cp"}))),
       expert_(world.split(expert_layout_.peers(world.rank(), {"ep"}))),
