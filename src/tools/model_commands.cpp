@@ -11,6 +11,8 @@
 #include "switchyard/train/watchdog.h"
 #include "tools/commands.h"
 
+#include <unistd.h>
+
 namespace switchyard::tools {
 namespace {
 
@@ -96,7 +98,8 @@ ExitCode generate_text(Program& program, const Options& options) {
   if (prompt.empty()) prompt.push_back(tokenizer->end_of_document());  // the start of a new document
   std::string text = options.prompt;
   train::generate(frozen.model, *tokenizer, prompt, options.sampling, [&](int32_t id) { tokenizer->decode(id, text); });
-  Console::standard().line(text);
+  // What a model makes up may drive a terminal; a file gets the bytes as they are.
+  Console::standard().line(::isatty(STDOUT_FILENO) == 1 ? data::printable(text) : text);
   return ExitCode::finished;
 }
 

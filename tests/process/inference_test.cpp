@@ -85,5 +85,17 @@ TEST_F(Inference, RefusesWhatDoesNotFit) {
   expect_outcome(run({program(), "eval", dir_, "--data", scratch_->path("no")}), 65, {scratch_->path("no.idx")});
 }
 
+TEST_F(Inference, TextDrivesNoTerminal) {
+  const std::string prompt = "\x1b[2J";
+  const Command words{"--max-tokens", "1", "--temperature", "0"};
+  const Outcome in_a_file = run(Command{program(), "generate", dir_, "--prompt", prompt} + words);
+  EXPECT_EQ(in_a_file.out.substr(0, prompt.size()), prompt);
+  const std::string line =
+      fmt::format("'{}' generate '{}' --prompt '{}' {}", program(), dir_, prompt, fmt::join(words, " "));
+  const Outcome shown = run({"script", "-qec", line, "/dev/null"});
+  EXPECT_EQ(shown.out.find(prompt), std::string::npos);
+  EXPECT_NE(shown.out.find("\\x1b[2J"), std::string::npos) << shown.text();
+}
+
 }  // namespace
 }  // namespace switchyard::test
