@@ -194,8 +194,8 @@ class MpiTransport final : public Transport {
 
 // Open MPI's mpirun, PMIx (srun --mpi=pmix) and PMI launchers all leave one of these.
 bool is_launched() {
-  constexpr std::array<const char*, 3> names{"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
-  return std::any_of(names.begin(), names.end(), [](const char* name) { return std::getenv(name) != nullptr; });
+  const auto is_set = [](const char* name) { return std::getenv(name) != nullptr; };
+  return is_set("OMPI_COMM_WORLD_SIZE") || is_set("PMIX_RANK") || (is_set("PMI_RANK") && is_set("PMI_SIZE"));
 }
 
 }  // namespace
