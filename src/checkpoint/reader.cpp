@@ -4,11 +4,8 @@
 #include "switchyard/base/error.h"
 
 #include "checkpoint/hash.h"
-#include "checkpoint/store.h"
 
 namespace switchyard::checkpoint {
-
-Reader::Reader(const fs::path& folder) : folder_(folder), manifest_(read_manifest(folder_)) {}
 
 const std::byte* Reader::read(const StoredTensor& tensor, const StoredSlice& slice) {
   const std::string& name = manifest_.files[static_cast<size_t>(slice.file)].name;

@@ -12,10 +12,7 @@ namespace switchyard::checkpoint {
 
 class Reader {
  public:
-  explicit Reader(const fs::path& folder);  // reads the manifest and checks the files' sizes
   Reader(const fs::path& folder, Manifest manifest) : folder_(folder), manifest_(std::move(manifest)) {}
-
-  const Manifest& manifest() const { return manifest_; }
 
   // The slice's bytes; valid until the next call. Throws Error(input), naming file, tensor and position, if they
   // changed.
