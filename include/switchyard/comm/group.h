@@ -35,7 +35,9 @@ class [[nodiscard]] Work {
   std::shared_ptr<Operation> operation_;
 };
 
-// Pointers are host memory, counts are elements. Packed buffers hold the ranks' parts in rank order.
+// Pointers are host memory, counts are elements of `dtype`: any of them; bf16 is added up in f32. Packed buffers hold
+// the ranks' parts in rank order. Counts and dtypes must agree between the ranks: a message of another size than
+// expected is an Error, one that nobody sends is waited for (until the watchdog ends the job).
 class Group {
  public:
   Group();  // one rank alone

@@ -10,10 +10,10 @@ namespace switchyard::parallel {
 
 struct Segment {
   nn::Parameter* parameter;
-  Box box;         // of the global tensor, on this rank
-  int64_t offset;  // first element in the bucket
-  int64_t count;   // elements
-  std::shared_ptr<autograd::Leaf> leaf;
+  Box box;                               // part of the global tensor that this rank holds; row-major in the bucket
+  int64_t offset;                        // its first element, counted in the bucket
+  int64_t count;                         // elements of the box
+  std::shared_ptr<autograd::Leaf> leaf;  // value and gradient, of the box's extent: views of weights and grads
 };
 
 struct Bucket {

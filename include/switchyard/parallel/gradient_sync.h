@@ -1,5 +1,5 @@
 // Sums gradients over replicas while backward is still running: a bucket is sent as soon as all its gradients are
-// complete.
+// complete. Summed in the dtype of `Bucket::grads` (f32, or f64 for f64 weights); nothing is divided.
 #pragma once
 
 #include "switchyard/parallel/buckets.h"
@@ -17,7 +17,8 @@ class GradientSync {
 
   void begin_step();        // the next backward assigns gradients instead of adding
   void expect_last_pass();  // the next backward is the last of the step: send buckets as they complete
-  void finish();            // sends what was not sent, waits for all; gradients that nobody wrote are zero
+  // Sends what was not sent, waits for all; gradients that nobody wrote are zero. Throws if another rank has failed.
+  void finish();
 
  private:
   void on_complete(size_t bucket);

@@ -11,9 +11,9 @@ namespace switchyard::parallel {
 // every parameter is in exactly one such slice.
 struct OwnedSlice {
   const nn::Parameter* parameter;
-  Slice slice;
-  DType dtype;   // f32, or f64
-  void* master;  // first element of the slice
+  Slice slice;   // elements [begin, end) of this rank's box of the global tensor
+  DType dtype;   // of the three arrays: f32, or f64
+  void* master;  // (slice.numel()), and the moments alike
   void* exp_avg;
   void* exp_avg_sq;
 };
