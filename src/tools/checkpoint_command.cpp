@@ -27,7 +27,8 @@ void add_checkpoint(Program& program) {
   show->add_option("checkpoint", options->a, where)->required();
   show->callback([&program, options] { program.action = [options] { return print(checkpoint::show(options->a)); }; });
   CLI::App* verify = command->add_subcommand("verify", "Read every byte and check its hash");
-  verify->add_option("checkpoint", options->a, where)->required();
+  verify->add_option("checkpoint", options->a, "Folder of a checkpoint, or of a run: all of its checkpoints")
+      ->required();
   verify->callback(
       [&program, options] { program.action = [options] { return print(checkpoint::verify(options->a)); }; });
   CLI::App* diff = command->add_subcommand(

@@ -15,7 +15,7 @@ struct Report {
   ExitCode code = ExitCode::finished;
 };
 
-// State of the run, files and tensors; only the manifest is read.
+// State of the run, files and tensors; only the manifest is read. Of a run's folder: its newest one, whole or not.
 Report show(const std::filesystem::path& where);
 
 // Reads everything and names every byte range that changed, every missing and every surplus file; for a run's folder,
