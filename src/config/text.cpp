@@ -1,6 +1,8 @@
 // UTF-8 validation, suggestions and safe printing.
 #include "text.h"
 
+#include "switchyard/base/utf8.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,25 +10,6 @@
 
 namespace switchyard::config {
 namespace {
-
-// Length of the valid UTF-8 sequence at the start of `s`, 0 if there is none (RFC 3629: no surrogates, no overlong
-// forms).
-size_t utf8_length(std::string_view s) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
-                        : lead >= 0xe0 && lead <= 0xef ? 3
-                        : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                       : 0;
-  if (length == 0 || s.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  const unsigned char second = byte(1);
-  const bool overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
-  const bool outside = (lead == 0xed && second > 0x9f) || (lead == 0xf4 && second > 0x8f);
-  return overlong || outside ? 0 : length;
-}
 
 bool is_control(char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }
 

@@ -3,7 +3,7 @@
 
 #include "switchyard/base/error.h"
 #include "switchyard/base/units.h"
-#include "utf8.h"
+#include "switchyard/base/utf8.h"
 
 #include <simdjson.h>
 

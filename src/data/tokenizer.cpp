@@ -2,7 +2,7 @@
 #include "switchyard/data/tokenizer.h"
 
 #include "switchyard/base/error.h"
-#include "utf8.h"
+#include "switchyard/base/utf8.h"
 
 namespace switchyard::data {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace switchyard::data {
+namespace switchyard {
 
 // Bytes of the character at the start of `text`, 0 if there is no well-formed one.
 inline size_t utf8_length(std::string_view text) {
@@ -36,4 +36,4 @@ inline size_t first_not_text(std::string_view text) {
   return at;
 }
 
-}  // namespace switchyard::data
+}  // namespace switchyard
