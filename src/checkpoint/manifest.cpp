@@ -34,9 +34,7 @@ void read_meta(const messages::Manifest& message, Meta& meta) {
           .consumed_samples = message.consumed_samples(),
           .program_version = message.program_version(),
           .config = message.config(),
-          .data_fingerprint = message.data_fingerprint(),
-          .extra = {}};
-  for (const auto& extra : message.extra()) meta.extra[extra.key()] = extra.value();
+          .data_fingerprint = message.data_fingerprint()};
   require(meta.step >= 0 && meta.consumed_samples >= 0, ExitCode::input, "step {} or {} samples below 0", meta.step,
           meta.consumed_samples);
 }
@@ -186,11 +184,6 @@ std::string encode(const Manifest& manifest) {
   message.set_consumed_samples(manifest.meta.consumed_samples);
   message.set_config(manifest.meta.config);
   message.set_data_fingerprint(manifest.meta.data_fingerprint);
-  for (const auto& [key, value] : manifest.meta.extra) {
-    auto& extra = *message.add_extra();
-    extra.set_key(key);
-    extra.set_value(value);
-  }
   write_files_and_tensors(manifest, message);
   std::string bytes;
   check(message.SerializeToString(&bytes), "checkpoint: the manifest is too large to be written");

@@ -100,8 +100,7 @@ inline checkpoint::Meta meta_of(int64_t step) {
           .consumed_samples = step * 16,
           .program_version = "test",
           .config = "run: {dir: x}\n",
-          .data_fingerprint = "abc",
-          .extra = {{"bytes", std::string("\xff\x00\n", 3)}}};
+          .data_fingerprint = "abc"};
 }
 
 inline checkpoint::SaveResult save_step(const std::filesystem::path& run, const comm::Group& all, int64_t step,

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +23,6 @@ struct Meta {
   std::string program_version;
   std::string config;  // the resolved YAML
   std::string data_fingerprint;
-  std::map<std::string, std::string> extra;  // whatever else must survive
   bool operator==(const Meta&) const = default;
 };
 
