@@ -28,6 +28,10 @@ void Record::add(std::string_view key, std::string_view text) {
   add_raw(key, nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+void Record::add(std::string_view key, const std::vector<int64_t>& values) {
+  add_raw(key, fmt::format("[{}]", fmt::join(values, ", ")));
+}
+
 std::string Record::line() const { return "{" + body_ + "}\n"; }
 
 namespace {

@@ -22,6 +22,7 @@ void add_layer(metrics::Record& record, int64_t layer, const std::vector<int64_t
                moe::Router& router, int64_t expert_ranks, int digits) {
   const moe::Load load = moe::load_of(counts_E);
   const std::string name = fmt::format("load/{}/", layer);
+  record.add(name + "counts", counts_E);
   record.add(name + "max_over_mean", load.max_over_mean);
   record.add(name + "entropy", load.normalized_entropy);
   record.add(name + "max_over_mean_rank", moe::load_of(moe::sum_parts(counts_E, expert_ranks)).max_over_mean);

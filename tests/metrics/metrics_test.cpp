@@ -49,6 +49,13 @@ TEST(Record, KeepsNineDigitsAndAllOfAnF64) {
   EXPECT_EQ(object["text"].get<std::string>(), "a \"b\"\n\xef\xbf\xbd");
 }
 
+TEST(Record, HoldsArrays) {
+  Record record;
+  record.add("counts", std::vector<int64_t>{3, 0, 12345678901});
+  record.add("none", std::vector<int64_t>());
+  EXPECT_EQ(record.line(), "{\"counts\": [3, 0, 12345678901], \"none\": []}\n");
+}
+
 using MetricsFileTest = Folder;
 TEST_F(MetricsFileTest, CutsWhatCameAfterTheResumedStep) {
   {

@@ -58,12 +58,14 @@ TEST(Logbook, KeysAreThoseOfTheDocumentedPage) {
                                                                   "tokens_per_second",
                                                                   "memory_bytes",
                                                                   "data_hash",
+                                                                  "load/1/counts",
                                                                   "load/1/max_over_mean",
                                                                   "load/1/entropy",
                                                                   "load/1/max_over_mean_rank",
                                                                   "routing/1/min_margin",
                                                                   "bias/1/min",
                                                                   "bias/1/max",
+                                                                  "load/2/counts",
                                                                   "load/2/max_over_mean",
                                                                   "load/2/entropy",
                                                                   "load/2/max_over_mean_rank",
@@ -84,6 +86,7 @@ TEST(Logbook, ValuesAreThoseOfTheStep) {
   EXPECT_EQ(json["tokens_per_second"], 40);
   EXPECT_EQ(json["memory_bytes"], 123456789012);
   EXPECT_EQ(json["data_hash"], "0000000000000abc");
+  EXPECT_EQ(json["load/2/counts"], (Json{40, 0, 0, 0}));
   EXPECT_EQ(json["load/1/max_over_mean"], 1);
   EXPECT_EQ(json["load/1/entropy"], 1);
   EXPECT_EQ(json["load/2/max_over_mean"], 4);

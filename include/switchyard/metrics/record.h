@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace switchyard::metrics {
 
@@ -15,6 +16,7 @@ class Record {
   void add(std::string_view key, double value, int digits = 9);  // significant digits; 17 keep an f64 exactly
   void add(std::string_view key, int64_t value);
   void add(std::string_view key, std::string_view text);
+  void add(std::string_view key, const std::vector<int64_t>& values);
   std::string line() const;  // one JSON object and a newline
 
  private:
