@@ -3,8 +3,6 @@
 
 #include "tests/support/runs.h"
 
-#include <memory>
-
 namespace switchyard::test {
 
 struct LayoutRow {
@@ -20,6 +18,7 @@ inline const std::vector<LayoutRow>& other_layouts() {
       {"Data2", 2, {}},
       {"Data2Expert2AllToAll", 2, {"parallel.expert=2", "parallel.dispatcher=alltoall"}},
       {"Data2Expert2AllGather", 2, {"parallel.expert=2", "parallel.dispatcher=allgather"}},
+      {"Data4", 4, {}},
       {"Data4Expert2AllToAll", 4, {"parallel.expert=2", "parallel.dispatcher=alltoall"}},
       {"Data4Expert4AllGather", 4, {"parallel.expert=4", "parallel.dispatcher=allgather"}},
       {"Data4Expert4AllToAll", 4, {"parallel.expert=4", "parallel.dispatcher=alltoall"}},
@@ -39,15 +38,15 @@ inline std::string run_of(const LayoutRow& layout, const Command& overrides) {
   return dir;
 }
 
-// The first step in which a layer's experts had other loads: from there on two runs have chosen differently.
+// The first step, and its first layer, in which the experts had other counts: from there on two runs chose differently.
 struct FlippedChoice {
   int64_t step = 0, layer = 0;  // step 0: none
   double margin = 0;            // the smallest gap between a chosen and a rejected expert in that step and layer
 };
 inline FlippedChoice first_flipped_choice(const std::vector<Json>& a, const std::vector<Json>& b) {
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    for (const auto& [key, value] : a[i].items()) {
-      if (!key.starts_with("load/") || key.ends_with("_rank") || value == b[i].at(key)) continue;
+    for (const auto& [key, counts] : a[i].items()) {
+      if (!key.ends_with("/counts") || counts == b[i].at(key)) continue;
       const int64_t layer = std::stoll(key.substr(5));
       const std::string margin = fmt::format("routing/{}/min_margin", layer);
       return {a[i].at("step"), layer, std::min(a[i].at(margin).get<double>(), b[i].at(margin).get<double>())};
