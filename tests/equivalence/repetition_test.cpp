@@ -18,6 +18,8 @@ class Repetition : public testing::TestWithParam<LayoutRow> {
 
 TEST_P(Repetition, OfARunGivesTheSameBits) {
   expect_same({kSteps, kSave}, {kSave, kSteps});  // another order of words: another run
+  const char* bf16 = "train.dtype=bf16";
+  expect_same({kSteps, kSave, bf16}, {bf16, kSave, kSteps});
 }
 
 TEST_P(Repetition, WithRecomputeGivesTheSameBits) {
