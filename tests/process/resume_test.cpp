@@ -7,12 +7,13 @@ namespace {
 
 class Resume : public testing::Test {
  protected:
-  // Trains until the first checkpoint, and kills whatever has come so far.
+  // Trains until the first checkpoint, and kills every rank wherever it is.
   void train_and_kill(const Train& run) const {
     Process process(run.command(dir_));
     ASSERT_TRUE(saves_a_checkpoint(dir_, process)) << process.wait(0).text();
-    process.send(SIGKILL);
+    for (const pid_t each : process.family()) kill(each, SIGKILL);
     EXPECT_EQ(process.wait().code, 128 + SIGKILL);
+    EXPECT_TRUE(wait_until([&] { return process.family().empty(); }));
     EXPECT_FALSE(verdict_of(dir_).is_object()) << "a killed run has no verdict";
   }
   void copy_run(const std::string& to) const { fs::copy(dir_, to, fs::copy_options::recursive); }
@@ -22,11 +23,17 @@ class Resume : public testing::Test {
 };
 
 TEST_F(Resume, AfterAKillIsBitIdentical) {
-  for (const Command& overrides : {Command{}, Command{"train.dtype=bf16", "train.recompute=full"}}) {
+  const Train runs[] = {
+      endless(), endless(1, {"train.dtype=bf16", "train.recompute=full"}),
+      endless(2, {"train.dtype=bf16", "parallel.expert=2"}),  // masters are sharded
+      endless(2, {"train.dtype=bf16", "parallel.zero=0"}),    // and here whole on both ranks, each of which loads half
+  };
+  for (const Train& run : runs) {
+    SCOPED_TRACE(fmt::format("{} ranks, {}", run.ranks, fmt::join(run.overrides, " ")));
     fs::remove_all(dir_);
     fs::remove_all(scratch_.path("straight"));
-    ASSERT_NO_FATAL_FAILURE(train_and_kill(endless(1, overrides)));
-    expect_resume_is_bit_identical(endless(1, overrides), dir_, scratch_.path("straight"));
+    ASSERT_NO_FATAL_FAILURE(train_and_kill(run));
+    expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"));
   }
 }
 
