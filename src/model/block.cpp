@@ -11,7 +11,7 @@ namespace {
 // Runs body(x, losses) as a recompute region. Balance losses made inside leave it as outputs of the region.
 template <class Body>
 Tensor recomputed(const Tensor& x, moe::Losses& losses, Body body) {
-  auto names = std::make_shared<moe::Losses>();  // kinds and coefficients; the values are the region's outputs
+  auto names = std::make_shared<moe::Losses>();  // names and coefficients; the values are the region's outputs
   const Tensors out = autograd::recompute(
       [body, names](const Tensors& in) {
         moe::Losses inside;
@@ -22,7 +22,7 @@ Tensor recomputed(const Tensor& x, moe::Losses& losses, Body body) {
       },
       {x});
   for (size_t i = 0; i < names->terms().size(); ++i)
-    losses.add(names->terms()[i].kind, out[i + 1], names->terms()[i].coefficient);
+    losses.add(names->terms()[i].name, out[i + 1], names->terms()[i].coefficient);
   return out[0];
 }
 

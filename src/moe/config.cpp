@@ -14,6 +14,12 @@ const BalanceConfig* MoeConfig::bias() const {
   return found == balance.end() ? nullptr : &*found;
 }
 
+std::string MoeConfig::loss_name(const BalanceConfig& entry) const {
+  const std::string_view kind = config::name(entry.kind);
+  if (std::ranges::count(balance, entry.kind, &BalanceConfig::kind) == 1) return std::string(kind);
+  return fmt::format("{}.{}", kind, config::name(entry.scope));
+}
+
 void RouterConfig::validate() const {
   config::expect(score == RouterScore::softmax || score_order == ScoreOrder::before, "score_order",
                  "'after' is a property of softmax scores; with score: sigmoid only 'before' is accepted");
@@ -21,8 +27,15 @@ void RouterConfig::validate() const {
 
 void MoeConfig::validate() const {
   config::expect(top_k <= num_experts, "top_k", "{} exceeds num_experts={}", top_k, num_experts);
-  config::expect(std::ranges::count(balance, BalanceKind::bias, &BalanceConfig::kind) <= 1, "balance",
-                 "more than one entry of kind bias; a router has one selection bias");
+  for (const BalanceConfig& entry : balance) {
+    const auto is_alike = [&](const BalanceConfig& other) {
+      return other.kind == entry.kind && other.scope == entry.scope;
+    };
+    config::expect(
+        std::ranges::count_if(balance, is_alike) == 1, "balance",
+        "more than one entry of kind {}{}; one of them is enough", config::name(entry.kind),
+        entry.kind == BalanceKind::switch_loss ? fmt::format(" and scope {}", config::name(entry.scope)) : "");
+  }
   config::expect(!router.selection_bias || bias() != nullptr, "router.selection_bias",
                  "true: a selection bias that nothing updates is not built yet; accepted now: false, or an entry "
                  "{{kind: bias}} in balance, which implies it");

@@ -104,15 +104,15 @@ void MoeLayer::add_losses(const Routing& routing, Losses& losses) {
   const auto routed = static_cast<double>(sizes_.routed_tokens());
   const ops::Score score = config_.router.score;
   for (const BalanceConfig& balance : config_.balance) {
+    const std::string name = config_.loss_name(balance);
     if (balance.kind == BalanceKind::z_loss) {
-      losses.add(balance.kind, ops::z_loss(routing.logits_TE, routed), balance.coefficient);
+      losses.add(name, ops::z_loss(routing.logits_TE, routed), balance.coefficient);
     } else if (balance.kind == BalanceKind::switch_loss) {
       const int64_t rows = balance.scope == BalanceScope::sequence ? sizes_.sequence_rows : tokens;
       // Blocks are averaged whatever their number of tokens; here they all have the same.
       const double divisor =
           balance.scope == BalanceScope::micro_batch ? static_cast<double>(tokens * sizes_.num_micro_batches) : routed;
-      losses.add(balance.kind,
-                 ops::balance_loss(routing.logits_TE, frequencies(routing, balance.scope), rows, divisor, score),
+      losses.add(name, ops::balance_loss(routing.logits_TE, frequencies(routing, balance.scope), rows, divisor, score),
                  balance.coefficient);
     }
   }

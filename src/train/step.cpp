@@ -20,8 +20,7 @@ struct Sums {
   void add(const model::LossTerms& terms) {
     total += terms.total.item();
     lm += terms.lm.item();
-    for (const moe::Losses::Term& term : terms.balance.terms())
-      aux[std::string(config::name(term.kind))] += term.value.item();
+    for (const moe::Losses::Term& term : terms.balance.terms()) aux[term.name] += term.value.item();
   }
 };
 
@@ -52,7 +51,7 @@ double count_step(Session& session, const std::vector<data::Batch>& batches) {
 // Sums `result` and the experts' counts over data ranks, in one reduction of f64: counts are exact below 2^53.
 void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   std::vector<double> values{sums.total, sums.lm, stop_requested() ? 1.0 : 0.0};
-  for (const auto& [kind, value] : sums.aux) values.push_back(value);
+  for (const auto& [name, value] : sums.aux) values.push_back(value);
   const auto layers = session.model.moe_layers();
   for (const moe::MoeLayer* layer : layers)
     values.insert(values.end(), layer->stats().counts_E.begin(), layer->stats().counts_E.end());
@@ -62,7 +61,7 @@ void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   result.loss = *next++;
   result.lm_loss = *next++;
   result.stop_requested = *next++ > 0;
-  for (const auto& [kind, value] : sums.aux) result.aux[kind] = *next++;
+  for (const auto& [name, value] : sums.aux) result.aux[name] = *next++;
   std::vector<double> margins;
   for (const moe::MoeLayer* layer : layers) {
     auto& counts = result.expert_counts.emplace_back();

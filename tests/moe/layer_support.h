@@ -80,18 +80,18 @@ void add_at(std::vector<T>& sum, const std::vector<T>& part, int64_t offset, int
 // layer.forward, as a recompute region if the case says so.
 inline Tensor run_layer(const LayerCase& c, moe::MoeLayer& layer, const Tensor& x_TD, moe::Losses& losses) {
   if (!c.recompute) return layer.forward(x_TD, losses);
-  const auto kinds = std::make_shared<moe::Losses>();
+  const auto names = std::make_shared<moe::Losses>();
   const Tensors out = autograd::recompute(
-      [&layer, kinds](const Tensors& in) {
+      [&layer, names](const Tensors& in) {
         moe::Losses inside;
         Tensors results{layer.forward(in.at(0), inside)};
         for (const auto& term : inside.terms()) results.push_back(term.value);
-        *kinds = inside.without_values();
+        *names = inside.without_values();
         return results;
       },
       {x_TD});
-  for (size_t i = 0; i < kinds->terms().size(); ++i)
-    losses.add(kinds->terms()[i].kind, out[i + 1], kinds->terms()[i].coefficient);
+  for (size_t i = 0; i < names->terms().size(); ++i)
+    losses.add(names->terms()[i].name, out[i + 1], names->terms()[i].coefficient);
   return out[0];
 }
 

@@ -162,6 +162,8 @@ TEST(Experiment, ValuesThatDoNotFitAreRefusedWithBothNumbers) {
       {{"model.moe.layers.first=5"}, {"model.moe.layers.first: 5", "num_layers=4", "layers: none"}},
       {{"model.moe.layers.except=[4]"}, {"model.moe.layers.except", "no layer 4", "num_layers=4"}},
       {{"model.moe.balance=[{kind: bias}, {kind: bias}]"}, {"model.moe.balance", "more than one"}},
+      {{"model.moe.balance=[{kind: switch, coefficient: 1}, {kind: switch, coefficient: 2}]"},
+       {"model.moe.balance", "more than one entry of kind switch and scope micro_batch"}},
       {{"model.moe.balance=[{kind: switch}]"}, {"model.moe.balance[0].coefficient: is required"}},
       {{"model.moe.balance=[{kind: z_loss, coefficient: 1, scope: sequence}]"}, {"scope", "belongs to kind switch"}},
       {{"model.moe.balance=[{kind: bias, coefficient: 1}]"}, {"coefficient", "belongs to kinds switch and z_loss"}},

@@ -60,6 +60,21 @@ TEST(TrainStep, ReportsSumsOverTheGlobalBatch) {
   EXPECT_FALSE(outcome.weights.at(1) == outcome.weights.at(0));
 }
 
+TEST(TrainStep, ReportsEveryBalanceLossByItself) {
+  ExperimentConfig config = tiny_experiment();
+  config.model.moe.balance = {{.scope = moe::BalanceScope::sequence, .coefficient = 0.5},
+                              {.scope = moe::BalanceScope::micro_batch, .coefficient = 0.125},
+                              {.kind = moe::BalanceKind::z_loss, .coefficient = 0.25}};
+  const Outcome outcome = run(config, 1, 1).at(0);
+  const StepResult& result = outcome.results.at(0);
+  ASSERT_EQ(result.aux.size(), 3U);
+  EXPECT_NE(result.aux.at("switch.sequence"), result.aux.at("switch.micro_batch"));
+  EXPECT_NEAR(result.loss,
+              result.lm_loss + 0.5 * result.aux.at("switch.sequence") + 0.125 * result.aux.at("switch.micro_batch") +
+                  0.25 * result.aux.at("z_loss"),
+              1e-12);
+}
+
 TEST(TrainStep, TheSplitIntoMicroBatchesDoesNotMatter) {
   ExperimentConfig config = tiny_experiment();
   config.model.moe.balance = {{.scope = moe::BalanceScope::sequence, .coefficient = 0.5},

@@ -82,7 +82,8 @@ struct MoeConfig {
   std::vector<BalanceConfig> balance = {};
   CapacityConfig capacity = {};
 
-  const BalanceConfig* bias() const;  // the entry of kind bias, or null
+  const BalanceConfig* bias() const;                        // the entry of kind bias, or null
+  std::string loss_name(const BalanceConfig& entry) const;  // kind, or kind.scope where several entries are of the kind
   void fields(auto& f) {
     f("layers", layers, "which layers are MoE; none makes a dense model");
     f("num_experts", num_experts, "routed experts per layer, over all ranks", {.min = 1});
@@ -92,7 +93,7 @@ struct MoeConfig {
     f("shared", shared, "");
     f("dense_residual", dense_residual, "a dense FFN beside the experts", {.unbuilt = "a dense residual branch"});
     f("router", router, "");
-    f("balance", balance, "any number of ways to even out expert load");
+    f("balance", balance, "ways to even out expert load: each kind once, switch once per scope");
     f("capacity", capacity, "");
   }
   void validate() const;

@@ -12,7 +12,7 @@ namespace switchyard::train {
 struct StepResult {
   double loss = 0;                    // what is optimised: lm_loss + coefficient x value of every balance loss
   double lm_loss = 0;                 // mean over loss tokens
-  std::map<std::string, double> aux;  // balance loss by kind, without coefficient, summed over layers
+  std::map<std::string, double> aux;  // by MoeConfig::loss_name, without coefficient, summed over layers
   double grad_norm = 0;               // before clipping
   bool is_finite = true;              // false: nothing was changed
   bool stop_requested = false;        // by a signal to any rank
