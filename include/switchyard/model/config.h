@@ -64,7 +64,7 @@ struct MtpConfig {
   double loss_weight = 0.1;
 
   void fields(auto& f) {
-    f("depth", depth, "multi-token prediction modules", {.min = 0, .unbuilt = "multi-token prediction"});
+    f("depth", depth, "multi-token prediction modules", {.min = 0});
     f("loss_weight", loss_weight, "weight of their losses", {.min = 0});
   }
   bool operator==(const MtpConfig&) const = default;
@@ -106,7 +106,7 @@ struct ModelConfig {
     f("attention", attention, "");
     f("mlp", mlp, "");
     f("moe", moe, "");
-    f("mtp", mtp, "");
+    f("mtp", mtp, "", {.unbuilt = "multi-token prediction"});
   }
   bool is_moe(int64_t layer) const { return moe.layers && moe.layers->contains(layer); }
   void validate() const;
