@@ -33,13 +33,15 @@ Block::Block(const std::string& name, const ModelConfig& config, int64_t layer, 
     : attention_norm_(name + ".attention_norm", config.norm.kind, config.hidden_size, config.norm.eps),
       attention_(name + ".attention", config),
       ffn_norm_(name + ".ffn_norm", config.norm.kind, config.hidden_size, config.norm.eps) {
-  const nn::MlpInit init{input_init(config, config.hidden_size), output_init(config, config.mlp.intermediate_size)};
+  const auto out = [&](int64_t fan_in) { return output_init(config, fan_in); };
+  const nn::Init in = input_init(config, config.hidden_size);
   if (config.is_moe(layer))
-    moe_ = std::make_unique<moe::MoeLayer>(name + ".moe", config.hidden_size, config.moe, init.in,
-                                           output_init(config, config.moe.intermediate_size), mesh, dispatcher);
+    moe_ = std::make_unique<moe::MoeLayer>(
+        name + ".moe", config.hidden_size, config.moe,
+        moe::MoeInit{in, out(config.moe.intermediate_size), out(config.moe.shared.width())}, mesh, dispatcher);
   else
     mlp_ = std::make_unique<nn::Mlp>(name + ".mlp", config.hidden_size, config.mlp.intermediate_size,
-                                     config.mlp.activation, init);
+                                     config.mlp.activation, nn::MlpInit{in, out(config.mlp.intermediate_size)});
 }
 
 Tensor Block::feed_forward(const Tensor& x_BSD, moe::Losses& losses) {

@@ -26,16 +26,18 @@ Tensor shares(const Tensor& counts_GE, DType dtype) {
 
 }  // namespace
 
-MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const nn::Init& in,
-                   const nn::Init& out, const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher)
+MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const MoeInit& init,
+                   const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher)
     : config_(config),
-      router_(name + ".router", width, config, in),
-      experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, in, out),
+      router_(name + ".router", width, config, init.in),
+      experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, init.in,
+               init.out),
       dispatcher_(make_dispatcher(dispatcher, mesh.expert(), config.num_experts)),
       data_(mesh.data()) {
   if (config.shared.num_experts == 0) return;
-  shared_.emplace(name + ".shared", width, config.shared.width(), config.activation, nn::MlpInit{in, out});
-  if (config.shared.gate == SharedGate::sigmoid) shared_gate_.emplace(name + ".shared_gate", 1, width, in);
+  shared_.emplace(name + ".shared", width, config.shared.width(), config.activation,
+                  nn::MlpInit{init.in, init.shared_out});
+  if (config.shared.gate == SharedGate::sigmoid) shared_gate_.emplace(name + ".shared_gate", 1, width, init.in);
 }
 
 Tensor MoeLayer::forward(const Tensor& x_TD, Losses& losses) {

@@ -115,6 +115,7 @@ TEST(Decoder, InitSchemesGiveTheirStandardDeviations) {
   config.hidden_size = 48;
   config.attention.head_dim = 8;
   config.moe.intermediate_size = 32;
+  config.moe.shared = {.num_experts = 2, .intermediate_size = 40};
   config.init.std = 0.1;
   const auto expect_std = [&](const char* name, double expected) {
     TinyModel model(config, DType::f32);
@@ -130,6 +131,7 @@ TEST(Decoder, InitSchemesGiveTheirStandardDeviations) {
   config.init.scheme = model::InitScheme::fan_in;  // variance 0.1 / fan_in, of a normal cut at two deviations
   for (const auto& [name, fan_in] : {std::pair<const char*, double>{"layers.1.moe.experts.down", 32},
                                      {"layers.1.moe.experts.gate_up", 48},
+                                     {"layers.1.moe.shared.down", 2 * 40},
                                      {"layers.0.attention.out.weight", 32}}) {
     TinyModel model(config, DType::f32);
     const double std = std::sqrt(0.1 / fan_in), got = std_of(model.value(name));

@@ -41,9 +41,7 @@ class TrainedLayer {
  public:
   TrainedLayer(comm::World& world, const parallel::ParallelConfig& layout, const moe::MoeConfig& config, int64_t width,
                DType dtype = DType::f64)
-      : mesh_(layout, world),
-        layer("moe", width, config, {nn::InitKind::normal, 0.8}, {nn::InitKind::normal, 0.8}, mesh_,
-              layout.dispatcher) {
+      : mesh_(layout, world), layer("moe", width, config, {kInit, kInit, kInit}, mesh_, layout.dispatcher) {
     layer.parameters(parameters);
     for (nn::Parameter* p : parameters) {
       boxes.push_back(parallel::local_box(*p, mesh_));
@@ -54,6 +52,7 @@ class TrainedLayer {
   }
 
  private:
+  static constexpr nn::Init kInit{nn::InitKind::normal, 0.8};
   parallel::Mesh mesh_;
 
  public:

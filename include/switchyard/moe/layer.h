@@ -27,9 +27,15 @@ struct RoutingStats {
   double min_margin = 0;          // smallest gap between a chosen and a rejected expert; +inf before any
 };
 
+struct MoeInit {
+  nn::Init in;          // router, gates and up projections: they read the layer's input
+  nn::Init out;         // down projection of routed experts
+  nn::Init shared_out;  // of the shared experts, which are one FFN of another width
+};
+
 class MoeLayer {
  public:
-  MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const nn::Init& in, const nn::Init& out,
+  MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const MoeInit& init,
            const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher);
 
   Tensor forward(const Tensor& x_TD, Losses& losses);  // (T, D)
