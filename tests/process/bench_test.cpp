@@ -1,0 +1,83 @@
+// switchyard bench: what its JSON promises to scripts, and that the kernels it counts are all that oneDNN compiles.
+#include "tests/support/runs.h"
+
+namespace switchyard::test {
+namespace {
+
+class BenchCommand : public testing::Test {
+ protected:
+  Outcome bench(const Command& words, int ranks = 1, const Environment& environment = {}) const {
+    return run(on_ranks(ranks, Command{program(), "bench"} + words + Command{"--json", json_}), environment);
+  }
+  Json json() const { return Json::parse(read_text(json_), nullptr, false); }
+
+  Scratch scratch_;
+  std::string json_ = scratch_.path("bench.json");
+};
+
+int64_t count_of(const std::string& text, std::string_view part) {
+  int64_t count = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++count;
+  return count;
+}
+
+TEST_F(BenchCommand, StepCountsEveryKernelThatTheLibraryCompiles) {
+  for (const char* dtype : {"f32", "bf16"})
+    for (const int ranks : {1, 2}) {
+      SCOPED_TRACE(fmt::format("{} on {} ranks", dtype, ranks));
+      const Outcome outcome = bench({"step", "--config", config_file("tiny"), "--dtype", dtype, "--warm-up", "2",
+                                     "--steps", "3", "--roof-seconds", "0", fmt::format("parallel.expert={}", ranks)},
+                                    ranks, {{"DNNL_VERBOSE", "2"}});
+      expect_outcome(outcome, 0);
+      const Json report = json();
+      EXPECT_EQ(report.at("kernels_compiled"), 0) << "in the timed steps";
+      EXPECT_GT(report.at("kernels_compiled_before"), 0);
+      EXPECT_EQ(report.at("kernels_compiled_before"), count_of(outcome.out, "create:cache_miss"));
+    }
+}
+
+TEST_F(BenchCommand, StepTellsEveryNumberInItsJson) {
+  expect_outcome(bench({"step", "--config", config_file("tiny"), "--warm-up", "1", "--steps", "2", "--threads", "1",
+                        "--roof-seconds", "0"}),
+                 0, {"tokens/s"});
+  const Json report = json();
+  EXPECT_EQ(report.at("config"), "tiny");
+  EXPECT_EQ(report.at("dtype"), "f32");
+  EXPECT_EQ(report.at("threads"), 1);
+  EXPECT_EQ(report.at("ranks"), 1);
+  for (const char* key : {"tokens_per_second", "gflops", "peak_memory_bytes"})
+    EXPECT_GT(report.at(key).get<double>(), 0) << key;
+  for (const char* key : {"roof_gflops", "roof_share"}) EXPECT_EQ(report.at(key), 0) << key << ", none was measured";
+  for (const char* key : {"kernels_compiled", "system_allocations"})
+    EXPECT_TRUE(report.at(key).is_number_integer()) << key;
+
+  ASSERT_FALSE(report.at("ops").empty());
+  for (const Json& op : report.at("ops")) {
+    EXPECT_FALSE(op.at("name").get<std::string>().empty());
+    EXPECT_GE(op.at("seconds").get<double>(), 0) << op;
+    EXPECT_TRUE(op.at("share") >= 0 && op.at("share") <= 1) << op;
+  }
+}
+
+TEST_F(BenchCommand, RoofHasEveryRowAndTheExchangeWhereThereIsOne) {
+  for (const int ranks : {1, 2}) {
+    SCOPED_TRACE(ranks);
+    expect_outcome(bench({"roof", "--divide", "16", "--seconds", "0.01", "--threads", "1"}, ranks), 0);
+    const Json roof = json();
+    EXPECT_EQ(roof.at("ranks"), ranks);
+    std::set<std::string> dtypes, memory, exchange;
+    for (const Json& row : roof.at("products")) {
+      EXPECT_GT(row.at("gflops").get<double>(), 0) << row;
+      dtypes.insert(row.at("dtype"));
+    }
+    for (const Json& row : roof.at("memory")) memory.insert(row.at("what"));
+    for (const Json& row : roof.at("exchange")) exchange.insert(row.at("what"));
+    EXPECT_EQ(dtypes, (std::set<std::string>{"bf16", "f32"}));
+    EXPECT_EQ(memory, (std::set<std::string>{"copy", "triad"}));
+    EXPECT_EQ(exchange, ranks == 1 ? std::set<std::string>() : std::set<std::string>{"all-to-all"});
+    for (const char* dtype : {"f32", "bf16"}) EXPECT_GT(roof.at("roof_gflops").at(dtype).get<double>(), 0) << dtype;
+  }
+}
+
+}  // namespace
+}  // namespace switchyard::test
