@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Our training step and those of Hugging Face transformers and of the best PyTorch model we could write, in turn on this
 # machine, the same shapes and arithmetic, each with tcmalloc preloaded for PyTorch (its glibc figures are lower). Prints a
-# table of paired ratios; the compiled PyTorch model, which takes minutes to compile, runs in the first round only.
-# Optional: it makes a Python environment from PyPI in build/peers, which nothing else needs.
+# table of paired ratios, medians of three steps after a warm-up; the compiled PyTorch model, which takes minutes to
+# compile, runs in the first round only. Optional: it makes a Python environment from PyPI in build/peers, which nothing
+# else needs.
 # Usage: compare-pytorch.sh [--rounds N] [CONFIG...]      CONFIG: mixtral-s olmoe-s qwen3moe-s quickstart-s
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 rounds=3
@@ -39,7 +40,7 @@ note() { # CONFIG PRECISION ROUND IMPLEMENTATION JSON-FILE
 ours() { # CONFIG PRECISION ROUND
   local out="$peers/ours.json"
   rm -f "$out"
-  "$program" bench step --config "$root/configs/bench/$1.yaml" --dtype "$2" --steps 5 --warm-up 1 --json "$out" \
+  "$program" bench step --config "$root/configs/bench/$1.yaml" --dtype "$2" --steps 3 --warm-up 1 --roof-seconds 0 --json "$out" \
     >"$peers/ours.log" || cat "$peers/ours.log"
   note "$1" "$2" "$3" switchyard "$out"
 }
@@ -48,7 +49,7 @@ theirs() { # CONFIG IMPLEMENTATION DTYPE PRECISION ROUND
   local out="$peers/theirs.json" name="$1"
   if [ "$name" = quickstart-s ]; then name=quickstart; fi
   rm -f "$out"
-  (cd "$root/scripts/peers" && LD_PRELOAD="$malloc" "$python" peers.py --only "$name" --impl "$2" --dtype "$3" --out "$out") \
+  (cd "$root/scripts/peers" && LD_PRELOAD="$malloc" "$python" peers.py --only "$name" --impl "$2" --dtype "$3" --steps 3 --out "$out") \
     >"$peers/theirs.log" 2>&1 || tail -n 3 "$peers/theirs.log"
   note "$1" "$4" "$5" "$2 $3" "$out"
 }

@@ -51,8 +51,8 @@ std::string describe_run(const ExperimentConfig& c, Session& session, int64_t th
   std::string text = fmt::format(
       "model      {} parameters, {} active per token, {} layers, {}\n", format_count(static_cast<double>(count.total)),
       format_count(static_cast<double>(count.active)), c.model.num_layers, name_of(c.train.dtype));
-  text +=
-      fmt::format("layout     {}; ZeRO {}; {} threads per rank\n", session.mesh.describe(), c.parallel.zero, threads);
+  text += fmt::format("layout     {}; ZeRO {}; {} thread{} per rank\n", session.mesh.describe(), c.parallel.zero,
+                      threads, threads == 1 ? "" : "s");
   text += fmt::format("batch      {} sequences of {} tokens = {} tokens a step, in micro-batches of {}\n",
                       c.train.global_batch_size, c.data.sequence_length,
                       c.train.global_batch_size * c.data.sequence_length, c.train.micro_batch_size);
