@@ -1,6 +1,7 @@
 // The protocol of a save: aside, hashed, synced, proved, renamed. Nothing before the rename touches what was there.
 #include "switchyard/checkpoint/save.h"
 
+#include "switchyard/base/folder.h"
 #include "switchyard/comm/agree.h"
 
 #include "checkpoint/hash.h"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 
 namespace switchyard::checkpoint {
 namespace {
@@ -154,7 +154,6 @@ int64_t bytes_of(std::span<const Entry> entries) {
 SaveResult save(const fs::path& run_dir, const comm::Group& all, std::span<const Entry> entries, const Meta& meta,
                 int64_t keep) {
   const auto start = std::chrono::steady_clock::now();
-  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error to report, not a reason to die
   SaveResult result;
   result.bytes = bytes_of(entries);
   all.all_reduce(&result.bytes, 1, DType::i64).wait();

@@ -1,6 +1,7 @@
 // Threads, facts, disk.
 #include "switchyard/train/startup.h"
 
+#include "switchyard/base/folder.h"
 #include "switchyard/base/log.h"
 #include "switchyard/base/threads.h"
 #include "switchyard/base/units.h"
@@ -62,7 +63,7 @@ std::string describe_run(const ExperimentConfig& c, Session& session, int64_t th
 std::string disk_warning(const std::string& run_dir, Session& session) {
   int64_t needed = checkpoint::bytes_of(session.entries());
   session.mesh.all().all_reduce(&needed, 1, DType::i64).wait();
-  const int64_t available = checkpoint::free_bytes(run_dir);
+  const int64_t available = free_bytes(run_dir);
   if (available >= 2 * needed) return {};
   return fmt::format("{} free below {}, and a checkpoint takes {}: saving may fail",
                      format_bytes(static_cast<double>(available)), run_dir, format_bytes(static_cast<double>(needed)));

@@ -24,7 +24,6 @@ void install_stop_handlers() {
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGUSR1, SIGTERM})
     check(sigaction(signal, &action, nullptr) == 0, "sigaction({}) failed", signal);
-  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool stop_requested() { return stop_flag.load(std::memory_order_relaxed); }

@@ -3,7 +3,6 @@
 // save that fails leaves the checkpoints before it untouched, and the run goes on.
 #pragma once
 
-#include "switchyard/base/folder.h"
 #include "switchyard/checkpoint/manifest.h"
 #include "switchyard/comm/group.h"
 
@@ -32,7 +31,7 @@ struct SaveResult {
 
 // Collective, with the same outcome on every rank: into RUN_DIR/checkpoints/step-NNNNNNNN. Full disks and failing calls
 // are told in the result; a slice that no rank or two ranks own throws Error(internal). Afterwards the `keep` newest
-// whole checkpoints stay, this one always among them. Ignores SIGXFSZ from here on.
+// whole checkpoints stay, this one always among them.
 SaveResult save(const std::filesystem::path& run_dir, const comm::Group& all, std::span<const Entry> entries,
                 const Meta& meta, int64_t keep);
 
@@ -46,6 +45,5 @@ int64_t newest_step(const std::filesystem::path& run_dir);  // of its checkpoint
 int64_t abandon_after(const std::filesystem::path& run_dir, int64_t step);
 
 int64_t bytes_of(std::span<const Entry> entries);
-using switchyard::free_bytes;
 
 }  // namespace switchyard::checkpoint

@@ -4,7 +4,7 @@
 
 namespace switchyard::train {
 
-void install_stop_handlers();  // also ignores SIGXFSZ, so that a file-size limit is an error and not a death
-bool stop_requested();         // of this process
+void install_stop_handlers();
+bool stop_requested();  // of this process
 
 }  // namespace switchyard::train
