@@ -112,7 +112,7 @@ int64_t Loader::num_samples() const {
 }
 
 std::string Loader::fingerprint() const {
-  std::string text = fmt::format("tokenizer {} sequence_length {}", tokenizer_->fingerprint(), config_.sequence_length);
+  std::string text = fmt::format("tokenizer {}", tokenizer_->fingerprint());
   for (size_t i = 0; i < sources_.size(); ++i)
     text += fmt::format("; {} x {}", config_.train[i].weight, sources_[i]->fingerprint());
   return text;

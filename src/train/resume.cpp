@@ -12,12 +12,6 @@
 namespace switchyard::train {
 namespace {
 
-// A data fingerprint without the sequence length, which has a key and a flag of its own.
-std::string without_length(std::string fingerprint) {
-  const size_t at = fingerprint.find(" sequence_length ");
-  return at == std::string::npos ? fingerprint : fingerprint.erase(at, fingerprint.find(';', at) - at);
-}
-
 bool has_loss_of_micro_batches(const moe::MoeConfig& moe) {
   return std::any_of(moe.balance.begin(), moe.balance.end(), [](const moe::BalanceConfig& balance) {
     return balance.kind == moe::BalanceKind::switch_loss && balance.scope == moe::BalanceScope::micro_batch;
@@ -87,8 +81,8 @@ void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& conf
     const auto sources = config::Sources::of_text((found.folder / "manifest").string(), meta.config);
     before = parse_experiment(sources, {}, without_run_and_data()).config;
     std::vector<Change> changes = changes_of_run(before, config);
-    const std::string was = without_length(meta.data_fingerprint), is = without_length(data_fingerprint);
-    if (was != is) changes.push_back({"data", "the fingerprint of data.train", was, is});
+    if (meta.data_fingerprint != data_fingerprint)
+      changes.push_back({"data", "the fingerprint of data.train", meta.data_fingerprint, data_fingerprint});
     refuse(found, changes, allowed);
   });
   checkpoint::load(found, all, session.targets());

@@ -34,7 +34,7 @@ class Loader {
   std::vector<Batch> in_order(int64_t first, int64_t count, int64_t micro_batch) const;
 
   int64_t num_samples() const;      // of all sources, one epoch
-  std::string fingerprint() const;  // of tokenizer, sequence length and every source
+  std::string fingerprint() const;  // of tokenizer and every source; settings of the run are compared by key
 
  private:
   Batch make_batch(int64_t rows) const;
