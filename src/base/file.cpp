@@ -1,8 +1,8 @@
 // System calls of files, retried where a signal cut them short.
 #include "switchyard/base/file.h"
 
+#include "base/system_call.h"
 #include "switchyard/base/folder.h"
-#include "system_call.h"
 
 #include <algorithm>
 #include <filesystem>

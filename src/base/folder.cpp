@@ -1,7 +1,7 @@
 // Calls relative to an open folder.
 #include "switchyard/base/folder.h"
 
-#include "system_call.h"
+#include "base/system_call.h"
 
 #include <algorithm>
 #include <cstdio>

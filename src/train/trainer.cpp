@@ -29,8 +29,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 // What must be known when the run ends in an exception or by the watchdog, whose thread reads it.
 struct RunState {
   std::atomic<int64_t> committed = -1;  // step of the newest checkpoint that the run would resume from; -1: none
-  std::atomic<bool> has_begun =
-      false;  // the folder is this run's: before, a start can be refused and leave it as it was
+  bool has_begun = false;  // the folder is this run's: before, a start can be refused and leave it as it was
 };
 
 class Trainer {
@@ -177,10 +176,10 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
   if (is_last || facts.step == 1 || facts.step % line_every == 0 || !facts.result.is_finite)
     Console::standard().line(line);
   log()->info("{}", line);
-  if (facts.result.counting_seconds > 0 && !std::exchange(is_counting_told_, true))
+  if (facts.result.counting_seconds && !std::exchange(is_counting_told_, true))
     Console::standard().line(
         fmt::format("a pass that only counts, for balance scope global_batch, took {:.3f} of the step's {:.3f} seconds",
-                    facts.result.counting_seconds, facts.seconds));
+                    *facts.result.counting_seconds, facts.seconds));
   if (progress_) progress_->update(facts.step, fmt::format("loss {:.4f}", facts.result.loss));
   if (!is_last && facts.step % config_.metrics.every != 0 && !facts.evaluation) return;
   if (!metrics_->append(record_of(facts, session_)))

@@ -5,6 +5,7 @@
 #include "switchyard/train/session.h"
 
 #include <map>
+#include <optional>
 
 namespace switchyard::train {
 
@@ -16,7 +17,7 @@ struct StepResult {
   double grad_norm = 0;               // before clipping
   bool is_finite = true;              // false: nothing was changed
   bool stop_requested = false;        // by a signal to any rank
-  double counting_seconds = 0;        // of the pass that balance scope global_batch adds; 0: there was none
+  std::optional<double> counting_seconds = {};  // of the pass that balance scope global_batch adds, if there was one
   int64_t loss_tokens = 0, routed_tokens = 0;
   std::vector<std::vector<int64_t>> expert_counts;  // (MoE layers, E)
   std::vector<double> min_margins;                  // (MoE layers) smallest gap between a chosen and a rejected expert
