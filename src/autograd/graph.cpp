@@ -109,8 +109,7 @@ State& state() {
 bool grad_enabled() { return state().grad_enabled; }
 bool is_recomputing() { return state().recomputing; }
 
-NoGrad::NoGrad() : previous_(std::exchange(state().grad_enabled, false)) {}
-NoGrad::~NoGrad() { state().grad_enabled = previous_; }
+NoGrad::NoGrad() : disabled_(state().grad_enabled, false) {}
 
 std::shared_ptr<Leaf> make_leaf(Tensor& t, Tensor grad) {
   auto leaf = std::make_shared<Leaf>();

@@ -14,8 +14,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-Profile::Profile() : previous_(std::exchange(active_profile, this)) {}
-Profile::~Profile() { active_profile = previous_; }
+Profile::Profile() : active_(active_profile, this) {}
 
 void Profile::add(std::string_view name, Pass pass, double seconds) {
   auto entry = entries_.find(name);

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <tuple>
-#include <utility>
 
 namespace switchyard::ops {
 namespace {
@@ -25,8 +24,7 @@ bool packing_pays(const kernels::PackArgs& args, int64_t rows) {
 
 }  // namespace
 
-ReusedWeights::ReusedWeights() : previous_(std::exchange(weights_are_reused, true)) {}
-ReusedWeights::~ReusedWeights() { weights_are_reused = previous_; }
+ReusedWeights::ReusedWeights() : on_(weights_are_reused, true) {}
 
 ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int64_t G, int64_t N, int64_t K,
                                int64_t rows) {

@@ -2,6 +2,7 @@
 // while gradients are enabled, walked once by backward(), and freed as backward passes.
 #pragma once
 
+#include "switchyard/base/scoped.h"
 #include "switchyard/tensor/tensor.h"
 
 #include <functional>
@@ -55,12 +56,9 @@ bool is_recomputing();  // true while a recompute region runs again: statistics 
 class NoGrad {
  public:
   NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
 
  private:
-  bool previous_;
+  Scoped<bool> disabled_;
 };
 
 // Makes `t` a leaf. `grad`: where its gradient goes (f32; f64 for f64), else a buffer is allocated.

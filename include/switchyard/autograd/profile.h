@@ -2,6 +2,8 @@
 // reads.
 #pragma once
 
+#include "switchyard/base/scoped.h"
+
 #include <cstdint>
 #include <map>
 #include <string>
@@ -20,16 +22,13 @@ struct ProfileEntry {
 class Profile {
  public:
   Profile();
-  ~Profile();
-  Profile(const Profile&) = delete;
-  Profile& operator=(const Profile&) = delete;
   const std::map<std::string, ProfileEntry, std::less<>>& entries() const { return entries_; }
   void clear() { entries_.clear(); }
   void add(std::string_view name, Pass pass, double seconds);
 
  private:
   std::map<std::string, ProfileEntry, std::less<>> entries_;
-  Profile* previous_;
+  Scoped<Profile*> active_;
 };
 
 // Times its own lifetime under `name`; also usable outside ops ("optimizer", "gradient sync").

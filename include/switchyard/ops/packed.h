@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/products.h"
+#include "switchyard/base/scoped.h"
 #include "switchyard/tensor/tensor.h"
 
 namespace switchyard::ops {
@@ -22,12 +23,9 @@ ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int
 class ReusedWeights {
  public:
   ReusedWeights();
-  ~ReusedWeights();
-  ReusedWeights(const ReusedWeights&) = delete;
-  ReusedWeights& operator=(const ReusedWeights&) = delete;
 
  private:
-  bool previous_;
+  Scoped<bool> on_;
 };
 
 }  // namespace switchyard::ops
