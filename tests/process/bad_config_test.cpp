@@ -20,7 +20,7 @@ TEST_P(BadConfig, EndsAllRanksWithOneMessageAndWritesNothing) {
   const std::string dir = scratch.path("run");
   const Outcome outcome = train({"tiny", GetParam().ranks, GetParam().overrides}, dir);
   expect_outcome(outcome, 64, GetParam().parts);
-  EXPECT_EQ(outcome.err.find("switchyard: "), outcome.err.rfind("switchyard: ")) << "one message: " << outcome.err;
+  expect_one_message(outcome);
   EXPECT_FALSE(fs::exists(dir));
 }
 
@@ -66,13 +66,9 @@ TEST(BadConfigFile, WhoseReaderMayNotReadItIsNamed) {
   const Scratch scratch;
   const std::string file = scratch.write("secret.yaml", "run: {dir: x}\n");
   fs::permissions(file, fs::perms::none);
-  Command command{program(), "config", file, "--resolved"};
-  if (getuid() == 0) {
-    fs::permissions(scratch.path(""), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
-    const Command other{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
-    if (run(other + Command{program(), "--version"}).code != 0) GTEST_SKIP() << "no other user can run the program";
-    command = other + command;
-  }
+  fs::permissions(scratch.path(""), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
+  const Command command = as_another_user({program(), "config", file, "--resolved"});
+  if (command.empty()) GTEST_SKIP() << "the program cannot be run as another user here";
   expect_outcome(run(command), 64, {file, "Permission denied"});
 }
 
@@ -99,7 +95,7 @@ TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {
   const Train seed_1{"tiny", 1, {"run.seed=1"}}, seed_2{"tiny", 1, {"run.seed=2"}};
   const Outcome outcome = run(as_ranks({seed_1.command(dir), seed_2.command(dir)}));
   expect_outcome(outcome, 64, {"the command line", "rank 0: train", "run.seed=1", "rank 1: train", "run.seed=2"});
-  EXPECT_EQ(outcome.err.find("switchyard: "), outcome.err.rfind("switchyard: ")) << "one message: " << outcome.err;
+  expect_one_message(outcome);
   EXPECT_FALSE(fs::exists(dir));
 }
 

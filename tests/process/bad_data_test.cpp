@@ -79,7 +79,7 @@ TEST_F(BadData, RanksThatFindDifferentDataAreRefusedWithBoth) {
   }
   const Outcome outcome = run(as_ranks(commands));
   expect_outcome(outcome, 65, {"local", "must be the same on all ranks", "rank 0: tokenizer", "rank 1: tokenizer"});
-  EXPECT_EQ(outcome.err.find("switchyard: "), outcome.err.rfind("switchyard: ")) << "one message: " << outcome.err;
+  expect_one_message(outcome);
 }
 
 TEST_F(BadData, AnEmptyCorpusIsRefused) {

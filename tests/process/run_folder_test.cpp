@@ -9,19 +9,6 @@ namespace {
 
 class RunFolder : public testing::Test {
  protected:
-  // The command as a user who may not write everywhere; empty where the program cannot be run as one.
-  static Command as_another_user(const Command& command) {
-    if (getuid() != 0) return command;
-    const Command other{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
-    const bool works = run(other + Command{program(), "--version"}).code == 0;
-    return works ? other + command : Command{};
-  }
-  static int count(const std::string& text, const std::string& part) {
-    int found = 0;
-    for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-    return found;
-  }
-
   Scratch scratch_;
   std::string dir_ = scratch_.path("run");
 };
@@ -49,7 +36,7 @@ TEST_F(RunFolder, TakesOneRunAtATime) {
   for (const int ranks : {1, 2}) {
     const Outcome second = train({"tiny", ranks}, dir_);
     expect_outcome(second, 64, {"run.dir", dir_, "is in use"});
-    EXPECT_EQ(count(second.err, "is in use"), 1) << "one message: " << second.err;
+    expect_one_message(second);
   }
   const int64_t step = last_step(dir_);
   EXPECT_TRUE(reaches_step(dir_, first, step + 10)) << "the first run is not disturbed";
@@ -76,7 +63,7 @@ TEST_F(RunFolder, WithoutRoomIsTriedAgainBeforeTheNextCheckpointIsDue) {
   const Command limit{"prlimit", "--fsize=100000"};
   const Outcome outcome = run(limit + until(35, training).command(dir_));
   expect_outcome(outcome, 74, {"step 20 is not saved", "step 30 is not saved", "step 35 is not saved"});
-  EXPECT_EQ(count(outcome.err, "is not saved"), 3);
+  EXPECT_EQ(count_of(outcome.err, "is not saved"), 3);
 }
 
 TEST_F(RunFolder, WithoutRoomForTooManyCheckpointsEndsTheRunWhereTheConfigSaysSo) {
@@ -94,7 +81,7 @@ TEST_F(RunFolder, WithoutRoomOnOneRankFailsTheSaveOfAllUntilThereIsRoomAgain) {
   rlimit before{};
   const rlimit none{1, RLIM_INFINITY};
   ASSERT_EQ(prlimit(process.rank(1), RLIMIT_FSIZE, &none, &before), 0);
-  ASSERT_TRUE(wait_until([&] { return process.is_over() || count(process.err(), "is not saved") >= 2; }));
+  ASSERT_TRUE(wait_until([&] { return process.is_over() || count_of(process.err(), "is not saved") >= 2; }));
   EXPECT_NE(process.err().find("rank-00001.bin"), std::string::npos) << process.err();
   ASSERT_EQ(prlimit(process.rank(1), RLIMIT_FSIZE, &before, nullptr), 0);
   const int64_t step = saved_steps(dir_).back();

@@ -143,6 +143,23 @@ inline std::string checkpoint_of(const std::string& dir, int64_t step) {
   return fmt::format("{}/checkpoints/step-{:08}", dir, step);
 }
 
+inline int count_of(const std::string& text, std::string_view part) {
+  int count = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++count;
+  return count;
+}
+// The program says what is wrong once, however many ranks have met it.
+inline void expect_one_message(const Outcome& outcome) {
+  EXPECT_EQ(count_of(outcome.err, "switchyard: "), 1) << outcome.err;
+}
+
+// The command as a user who may not read and write everywhere; empty where the program cannot be run as one.
+inline Command as_another_user(const Command& command) {
+  if (getuid() != 0) return command;
+  const Command other{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
+  return run(other + Command{program(), "--version"}).code == 0 ? other + command : Command{};
+}
+
 // Empty while the run goes on, and after one that was killed.
 inline Json verdict_of(const std::string& dir) {
   return Json::parse(read_text(fs::path(dir) / "verdict.json"), nullptr, false);
@@ -164,6 +181,7 @@ inline Json content_of(Json record) {
 // Both runs have records of the same steps, in the digits that are printed.
 inline void expect_same_metrics(const std::string& dir_a, const std::string& dir_b) {
   const auto a = metrics_of(dir_a), b = metrics_of(dir_b);
+  ASSERT_FALSE(a.empty()) << dir_a << " has no metrics";
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) ASSERT_EQ(content_of(a[i]), content_of(b[i]));
   EXPECT_EQ(a.back().value("eval/loss", 0.0), b.back().value("eval/loss", 0.0));
