@@ -16,13 +16,20 @@ namespace switchyard {
 int num_threads();            // threads a parallel region of this rank uses
 void set_num_threads(int n);  // n >= 1
 
+// Never inlined: a body is compiled once and alone, so that its loops come out the same on one thread and on many, and
+// the try block around it does not keep the compiler from vectorising them.
+template <class Body>
+[[gnu::noinline]] void call_apart(Body& body, int64_t argument) {
+  body(argument);
+}
+
 // An exception may not leave a parallel region: the first one is kept for the thread that opened it.
 class FirstException {
  public:
   template <class Body>
   void guard(Body& body, int64_t argument) noexcept {
     try {
-      body(argument);
+      call_apart(body, argument);
     } catch (...) {
       if (!taken_.test_and_set()) first_ = std::current_exception();
     }
@@ -44,14 +51,14 @@ void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
   if (n <= 0) return;
   const int64_t parts = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, num_threads());
   const auto run = [&](int64_t part) { body(n * part / parts, n * (part + 1) / parts, static_cast<int>(part)); };
-  if (parts == 1) return run(0);
+  if (parts == 1) return call_apart(run, 0);
 #ifdef _OPENMP
   FirstException thrown;
 #pragma omp parallel num_threads(static_cast <int>(parts))
   for (int64_t part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) thrown.guard(run, part);
   thrown.rethrow();
 #else
-  for (int64_t part = 0; part < parts; ++part) run(part);
+  for (int64_t part = 0; part < parts; ++part) call_apart(run, part);
 #endif
 }
 
@@ -74,7 +81,7 @@ void parallel_items(int64_t n, Body&& body) {
     return thrown.rethrow();
   }
 #endif
-  for (int64_t i = 0; i < n; ++i) body(i);
+  for (int64_t i = 0; i < n; ++i) call_apart(body, i);
 }
 
 }  // namespace switchyard
