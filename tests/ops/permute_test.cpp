@@ -1,27 +1,16 @@
 // Permutation by expert against plain loops.   T tokens, K choices, E experts, D width, R rows
 #include "switchyard/ops/permute.h"
 
-#include "switchyard/ops/router.h"
 #include "tests/ops/rows.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/op_table.h"
 
 namespace switchyard::ops {
 namespace {
 
-using test::max_error;
-using test::random_tensor;
-
-using Case = test::PermuteRow;
-const auto& kCases = test::kPermuteRows;
-
-Tensor choices(const Case& c) { return select_experts(random_tensor({c.T, c.E}, DType::f32, "logits"), c.K).ids_TK; }
-
-Tensor all_to_one(int64_t T, int32_t expert) {
-  return Tensor::of(std::vector<int32_t>(static_cast<size_t>(T), expert), {T, 1});
-}
+using namespace test;
 
 TEST(ExpertOrder, GroupsRowsByExpertInTokenOrder) {
-  for (const auto& c : kCases) {
+  for (const PermuteRow& c : kPermuteRows) {
     const Tensor ids_TK = choices(c);
     for (const int64_t first : {int64_t{0}, c.E / 2}) {
       const ExpertOrder order = expert_order(ids_TK, first, c.E - first);
@@ -35,56 +24,82 @@ TEST(ExpertOrder, GroupsRowsByExpertInTokenOrder) {
       }
       EXPECT_EQ(positions, expected) << c.why;
       EXPECT_EQ(order.offsets, offsets) << c.why;
+      EXPECT_TRUE(same_bits(expert_order(strided(ids_TK), first, c.E - first).positions_TK, order.positions_TK));
     }
   }
-}
-
-TEST(ExpertOrder, HoldsWhenOneExpertTakesAll) {
-  const ExpertOrder order = expert_order(all_to_one(7, 2), 0, 4);
-  EXPECT_EQ(order.offsets, (std::vector<int64_t>{0, 0, 0, 7, 7}));
-  EXPECT_EQ(order.positions_TK.to_vector<int64_t>(), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
 }
 
 TEST(ExpertOrder, DoesNotDependOnThreads) {
   const Tensor ids = choices({5000, 2, 8, 1, ""});
-  test::expect_same_for_any_threads([&] { return Tensors{expert_order(ids, 0, 8).positions_TK}; });
+  expect_same_for_any_threads([&] { return Tensors{expert_order(ids, 0, 8).positions_TK}; });
 }
 
-TEST(GatherRows, CopiesEachTokenToItsRows) {
-  for (const auto& c : kCases) {
-    const ExpertOrder order = expert_order(choices(c), 0, c.E);
-    const auto positions = order.positions_TK.to_vector<int64_t>();
-    for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
-      const Tensor x = random_tensor({c.T, c.D}, dtype, "x");
-      const Tensor y = gather_rows(x, order.positions_TK, order.num_rows());
-      const auto xv = x.to_vector<double>(), yv = y.to_vector<double>();
-      for (size_t i = 0; i < positions.size(); ++i)
-        for (size_t d = 0; d < static_cast<size_t>(c.D); ++d)
-          ASSERT_EQ(yv[static_cast<size_t>(positions[i] * c.D) + d],
-                    xv[i / static_cast<size_t>(c.K) * static_cast<size_t>(c.D) + d])
-              << c.why;
-      EXPECT_TRUE(test::same_bits(y, gather_rows(test::strided(x), order.positions_TK, order.num_rows())));
+// All experts, and those from a third on: some choices then have no row.
+struct Placed {
+  PermuteRow row;
+  std::string why;
+  ExpertOrder order;
+  std::vector<int64_t> positions;
+};
+std::vector<Placed> placed() {
+  std::vector<Placed> all;
+  for (const PermuteRow& row : kPermuteRows)
+    for (const int64_t first : {int64_t{0}, row.E / 3}) {
+      const ExpertOrder order = expert_order(choices(row), first, row.E - first);
+      all.push_back(
+          {row, fmt::format("{}, experts from {}", row.why, first), order, order.positions_TK.to_vector<int64_t>()});
     }
-  }
+  return all;
 }
 
-TEST(CombineRows, SumsTheRowsOfEachToken) {
-  for (const auto& c : kCases) {
-    const ExpertOrder order = expert_order(choices(c), c.E / 3, c.E - c.E / 3);  // some choices have no row
-    const auto positions = order.positions_TK.to_vector<int64_t>();
-    for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
-      const Tensor h = random_tensor({order.num_rows(), c.D}, dtype, "h");
-      const auto hv = h.to_vector<double>();
-      std::vector<double> expected(static_cast<size_t>(c.T * c.D));
-      for (size_t i = 0; i < positions.size(); ++i)
-        for (size_t d = 0; positions[i] >= 0 && d < static_cast<size_t>(c.D); ++d)
-          expected[i / static_cast<size_t>(c.K) * static_cast<size_t>(c.D) + d] +=
-              hv[static_cast<size_t>(positions[i] * c.D) + d];
-      EXPECT_LE(max_error(combine_rows(h, order.positions_TK), expected), test::tolerance(dtype, c.K)) << c.why;
-      test::expect_same_for_any_threads([&] { return Tensors{combine_rows(h, order.positions_TK)}; });
-    }
-  }
+OpRows gather_rows_rows() {
+  OpRows all;
+  for (const Placed& p : placed())
+    all.push_back(
+        {.why = p.why,
+         .inputs =
+             [=](DType dtype) {
+               return Tensors{random_tensor({p.row.T, p.row.D}, dtype, "x")};
+             },
+         .op = [=](const Tensors& in) { return gather_rows(in[0], p.order.positions_TK, p.order.num_rows()); },
+         .loops =
+             [=](const Tensors& in) {
+               const auto x = in[0].to_vector<double>();
+               std::vector<double> y(static_cast<size_t>(p.order.num_rows() * p.row.D));
+               for (size_t i = 0; i < p.positions.size(); ++i)
+                 for (size_t d = 0; p.positions[i] >= 0 && d < static_cast<size_t>(p.row.D); ++d)
+                   y[static_cast<size_t>(p.positions[i] * p.row.D) + d] =
+                       x[i / static_cast<size_t>(p.row.K) * static_cast<size_t>(p.row.D) + d];
+               return y;
+             },
+         .terms = p.row.K});
+  return all;
 }
+OP_TABLE_TESTS(GatherRows, gather_rows_rows())
+
+OpRows combine_rows_rows() {
+  OpRows all;
+  for (const Placed& p : placed())
+    all.push_back({.why = p.why,
+                   .inputs =
+                       [=](DType dtype) {
+                         return Tensors{random_tensor({p.order.num_rows(), p.row.D}, dtype, "h")};
+                       },
+                   .op = [=](const Tensors& in) { return combine_rows(in[0], p.order.positions_TK); },
+                   .loops =
+                       [=](const Tensors& in) {
+                         const auto h = in[0].to_vector<double>();
+                         std::vector<double> y(static_cast<size_t>(p.row.T * p.row.D));
+                         for (size_t i = 0; i < p.positions.size(); ++i)
+                           for (size_t d = 0; p.positions[i] >= 0 && d < static_cast<size_t>(p.row.D); ++d)
+                             y[i / static_cast<size_t>(p.row.K) * static_cast<size_t>(p.row.D) + d] +=
+                                 h[static_cast<size_t>(p.positions[i] * p.row.D) + d];
+                         return y;
+                       },
+                   .terms = p.row.K});
+  return all;
+}
+OP_TABLE_TESTS(CombineRows, combine_rows_rows())
 
 TEST(CombineRows, UndoesGatherUpToTheNumberOfChoices) {
   const Tensor x = random_tensor({6, 7}, DType::f64, "x");
@@ -93,16 +108,6 @@ TEST(CombineRows, UndoesGatherUpToTheNumberOfChoices) {
   auto expected = x.to_vector<double>();
   for (double& value : expected) value *= 3;
   EXPECT_LE(max_error(twice, expected), 1e-15);
-}
-
-TEST(Permute, GradientsMatchFiniteDifferences) {
-  for (const int64_t first : {0, 2}) {
-    const ExpertOrder order = expert_order(choices({5, 2, 4, 3, ""}), first, 4 - first);
-    test::check_gradients([&](const Tensors& in) { return gather_rows(in[0], order.positions_TK, order.num_rows()); },
-                          {random_tensor({5, 3}, DType::f64, "x")});
-    test::check_gradients([&](const Tensors& in) { return combine_rows(in[0], order.positions_TK); },
-                          {random_tensor({order.num_rows(), 3}, DType::f64, "h")});
-  }
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // The sizes at which ops are tested against plain loops, each for a reason; tests/perf times the same ones. Dims are
-// named in the comment above each table.
+// named in the comment above each table, and inputs that depend on the row beyond its sizes are made below it.
 #pragma once
 
-#include "switchyard/tensor/tensor.h"
+#include "switchyard/ops/router.h"
+#include "tests/support/compare.h"
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -25,13 +27,36 @@ inline const std::vector<LinearRow> kLinearRows = {
     {.N = 9, .K = 8, .rows = {3000, 1, 40}, .why = "rows enough to pack the weights"},
 };
 
+// T rows, N outputs, K inputs of one weight
+struct DenseRow {
+  int64_t T, N, K;
+  const char* why;
+};
+inline const std::vector<DenseRow> kDenseRows = {{1, 1, 1, "smallest"},
+                                                 {35, 12, 20, "multiples of four"},
+                                                 {131, 18, 7, "odd tails"},
+                                                 {1, 40, 33, "one row"},
+                                                 {4000, 5, 6, "rows enough to pack the weight"},
+                                                 {0, 6, 5, "no rows"}};
+
 // T rows, D columns
 struct NormRow {
   int64_t T, D;
   const char* why;
 };
-inline const std::vector<NormRow> kNormRows = {
-    {1, 1, "smallest"}, {7, 33, "odd tail"}, {5, 64, "one head"}, {300, 48, "many chunks"}, {0, 16, "no tokens"}};
+inline const std::vector<NormRow> kNormRows = {{1, 1, "smallest"},
+                                               {7, 33, "odd tail"},
+                                               {5, 64, "one head"},
+                                               {1100, 48, "many chunks, several threads"},
+                                               {0, 16, "no tokens"}};
+
+// T rows, D columns
+struct ElementwiseRow {
+  int64_t T, D;
+  const char* why;
+};
+inline const std::vector<ElementwiseRow> kElementwiseRows = {
+    {1, 1, "smallest"}, {7, 33, "odd tail"}, {600, 64, "several threads"}, {0, 4, "no tokens"}};
 
 // T tokens, F width
 struct ActivationRow {
@@ -39,7 +64,7 @@ struct ActivationRow {
   const char* why;
 };
 inline const std::vector<ActivationRow> kActivationRows = {
-    {1, 1, "smallest"}, {7, 33, "odd tail"}, {64, 128, "several threads"}, {0, 8, "no tokens"}};
+    {1, 1, "smallest"}, {7, 33, "odd tail"}, {301, 96, "several threads"}, {0, 8, "no tokens"}};
 
 // B sequences of S positions, H query heads, G heads of keys and values, d and e their widths
 struct AttentionRow {
@@ -76,6 +101,16 @@ inline const std::vector<AttentionRow> kAttentionRows = {
      .has_sinks = true,
      .document_length = 50,
      .why = "everything"},
+    {.B = 2,
+     .S = 90,
+     .H = 4,
+     .G = 2,
+     .d = 24,
+     .e = 24,
+     .window = 30,
+     .soft_cap = 3,
+     .has_sinks = true,
+     .why = "window, soft cap and sinks, as in decoding"},
     {.B = 0, .S = 8, .H = 2, .G = 1, .d = 8, .e = 8, .why = "no sequences"},
     {.B = 2, .S = 0, .H = 2, .G = 1, .d = 8, .e = 8, .has_sinks = true, .why = "no positions"}};
 
@@ -104,6 +139,19 @@ inline const std::vector<RopeRow> kRopeRows = {{1, 1, 1, 2, 1.0, 10000, 0, "smal
                                                {1, 70, 8, 64, 1.0, 10000, 30, "several threads"},
                                                {0, 4, 2, 8, 1.0, 10000, 0, "no sequences"}};
 
+// T tokens, V rows of the table, D width
+struct EmbeddingRow {
+  int64_t T, V, D;
+  const char* why;
+};
+inline const std::vector<EmbeddingRow> kEmbeddingRows = {{1, 1, 1, "smallest"},
+                                                         {11, 7, 3, "ids that repeat"},
+                                                         {1000, 6, 17, "many tokens of each id"},
+                                                         {1500, 640, 24, "several threads"},
+                                                         {0, 4, 3, "no tokens"}};
+// Of the first half of the table: the other rows have no token, and their gradient must be assigned zero.
+inline Tensor ids(const EmbeddingRow& row) { return random_ids({row.T}, 0, (row.V + 1) / 2, "ids"); }
+
 // T tokens, V vocabulary, D width
 struct LossRow {
   int64_t T, V, D;
@@ -115,25 +163,50 @@ inline const std::vector<LossRow> kLossRows = {{1, 1, 1, "one class: loss 0"},
                                                {130, 40000, 4, "two chunks, the second with two tokens"},
                                                {0, 9, 4, "no tokens"}};
 
+// T tokens, K choices of E experts
+enum class Skew { none, one_expert, ties };
+struct SelectionRow {
+  int64_t T, E, K;
+  const char* why;
+  Skew skew = Skew::none;
+};
+inline const std::vector<SelectionRow> kSelectionRows{
+    {7, 8, 2, "small"},
+    {1, 1, 1, "one expert, one token"},
+    {5, 4, 4, "every expert chosen"},
+    {300, 64, 8, "two blocks, several threads"},
+    {130, 97, 5, "odd number"},
+    {3, 33, 32, "all but one"},
+    {40, 9, 1, "all tokens to one expert", Skew::one_expert},
+    {50, 40, 6, "ties", Skew::ties},
+    {0, 8, 2, "no token"},
+};
+inline Tensor logits(const SelectionRow& row, DType dtype) {
+  auto z = random_tensor({row.T, row.E}, dtype, "logits", 2).to_vector<double>();
+  for (size_t i = 0; i < z.size(); ++i) {
+    if (row.skew == Skew::ties) z[i] = std::round(z[i]);
+    if (row.skew == Skew::one_expert && i % static_cast<size_t>(row.E) == 2) z[i] += 30;
+  }
+  return Tensor::of(z, {row.T, row.E}).to(dtype);
+}
+
 // T tokens, K choices of E experts, D width
 struct PermuteRow {
   int64_t T, K, E, D;
   const char* why;
+  Skew skew = Skew::none;
 };
 inline const std::vector<PermuteRow> kPermuteRows{
-    {9, 2, 4, 33, "odd width"},    {1, 1, 1, 5, "one of everything"},  {0, 2, 4, 8, "no token"},
-    {5, 4, 4, 16, "every expert"}, {3000, 3, 8, 4, "several threads"}, {20, 8, 64, 300, "most experts empty"},
+    {9, 2, 4, 33, "odd width"},
+    {1, 1, 1, 5, "one of everything"},
+    {5, 4, 4, 16, "every expert"},
+    {3000, 3, 8, 4, "several threads"},
+    {20, 8, 64, 300, "most experts empty"},
+    {30, 1, 4, 7, "all rows to one expert", Skew::one_expert},
+    {0, 2, 4, 8, "no token"},
 };
-
-// T tokens, K choices of E experts
-struct SelectionRow {
-  int64_t T, E, K;
-  const char* why;
-};
-inline const std::vector<SelectionRow> kSelectionRows{
-    {7, 8, 2, "small"},         {1, 1, 1, "one expert, one token"}, {5, 4, 4, "every expert chosen"},
-    {300, 64, 8, "two blocks"}, {130, 97, 5, "odd number"},         {3, 33, 32, "all but one"},
-    {0, 8, 2, "no token"},
-};
+inline Tensor choices(const PermuteRow& row) {
+  return ops::select_experts(logits({row.T, row.E, row.K, "", row.skew}, DType::f32), row.K).ids_TK;
+}
 
 }  // namespace switchyard::test

@@ -34,11 +34,11 @@ inline Tensor random_ids(Shape shape, int64_t low, int64_t high, std::string_vie
   return Tensor::of(values, std::move(shape));
 }
 
-// The same values in a view whose rows are not adjacent in memory; the gaps hold NaN.
+// The same values in a view whose rows are not adjacent in memory; the gaps hold NaN, or an id far outside.
 inline Tensor strided(const Tensor& t) {
   Shape wide = t.shape();
   wide.back() += 3;
-  Tensor buffer = Tensor::full(wide, t.dtype(), std::nan(""));
+  Tensor buffer = Tensor::full(wide, t.dtype(), is_floating(t.dtype()) ? std::nan("") : 1e6);
   Tensor view = buffer.slice(t.rank() - 1, 1, 1 + t.dim(-1));
   view.copy_from(t);
   return view;
