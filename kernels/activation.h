@@ -1,6 +1,6 @@
 // Activations of feed-forward layers, gated or not, fused with a weight per row.     T rows, F width of the output
 //   gated:  y[t] = r[t] * act(gate[t]) * up[t],  h[t] = gate[t] | up[t]              swiglu, geglu
-//   plain:  y[t] = r[t] * act(h[t])                                                  gelu, relu, relu2, silu
+//   plain:  y[t] = r[t] * act(h[t])                                                  gelu, relu, relu2
 #pragma once
 
 #include "switchyard/base/dtype.h"
@@ -16,7 +16,6 @@ enum class Activation : uint8_t {
   gelu,    // x * P(N(0, 1) < x), exact (not the tanh form)
   relu,
   relu2,  // relu(x)^2
-  silu,   // x * sigmoid(x)
 };
 constexpr bool is_gated(Activation a) { return a == Activation::swiglu || a == Activation::geglu; }
 

@@ -16,15 +16,6 @@ struct AddArgs {
 };
 void add(exec::Cpu, const AddArgs&);
 
-struct ScaleArgs {
-  const void* x;  // (count)  dtype
-  void* y;        // factor * x
-  int64_t count;
-  double factor;
-  DType dtype;
-};
-void scale(exec::Cpu, const ScaleArgs&);
-
 struct AddScaledArgs {
   const void* x;  // (count)  dtype
   void* y;        // factor * x, or y + factor * x

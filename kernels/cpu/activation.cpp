@@ -71,8 +71,7 @@ struct Gelu {
 template <class Body>
 void on_activation(Activation kind, Body&& body) {
   switch (kind) {
-    case Activation::swiglu:
-    case Activation::silu: return body(Silu{});
+    case Activation::swiglu: return body(Silu{});
     case Activation::geglu:
     case Activation::gelu: return body(Gelu{});
     case Activation::relu: return body(Relu{});

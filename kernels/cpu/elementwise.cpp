@@ -64,15 +64,6 @@ void add(exec::Cpu, const AddArgs& args) {
   });
 }
 
-void scale(exec::Cpu, const ScaleArgs& args) {
-  on_floating(args.dtype, [&](auto t) {
-    using A = accumulate_t<decltype(t)>;
-    const A factor = static_cast<A>(args.factor);
-    map<decltype(t)>(
-        args.count, args.y, [factor](A x) { return factor * x; }, args.x);
-  });
-}
-
 void add_scaled(exec::Cpu, const AddScaledArgs& args) {
   on_floating(args.dtype, [&](auto t) {
     using A = accumulate_t<decltype(t)>;

@@ -9,7 +9,7 @@
 namespace switchyard::ops {
 namespace {
 
-constexpr std::array<std::string_view, 6> kNames = {"swiglu", "geglu", "gelu", "relu", "relu2", "silu"};
+constexpr std::array<std::string_view, 5> kNames = {"swiglu", "geglu", "gelu", "relu", "relu2"};
 
 struct Activate {
   Activation kind;
@@ -66,12 +66,6 @@ Grads Activate::backward(const Tensor& dy) const {
 }  // namespace
 
 std::string_view name_of(Activation kind) { return kNames.at(static_cast<size_t>(kind)); }
-
-Activation activation_from_name(std::string_view name) {
-  for (size_t i = 0; i < kNames.size(); ++i)
-    if (kNames[i] == name) return static_cast<Activation>(i);
-  fail(ExitCode::usage, "unknown activation '{}'; known: {}", name, fmt::join(kNames, ", "));
-}
 
 Tensor activate(const Tensor& h_TX, Activation kind, const Tensor& row_weight_T) {
   return apply(Activate{.kind = kind}, h_TX, row_weight_T);

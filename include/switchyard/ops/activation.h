@@ -12,7 +12,6 @@ using kernels::Activation;
 using kernels::is_gated;
 
 std::string_view name_of(Activation kind);
-Activation activation_from_name(std::string_view name);  // throws Error(usage) that lists the names
 
 // Gated: h is (T, 2F) = gate | up and gives act(gate) * up (T, F); else (T, F) gives act(h). With a weight per row
 // (f32; f64 for f64) rows are multiplied by it, and it is differentiated too.

@@ -8,8 +8,7 @@
 namespace switchyard::ops {
 
 Tensor add(const Tensor& a, const Tensor& b);  // same shape and dtype
-Tensor scale(const Tensor& x, double factor);
-Tensor clamp(const Tensor& x, double limit);  // to [-limit, limit]; the gradient passes where |x| <= limit
+Tensor clamp(const Tensor& x, double limit);   // to [-limit, limit]; the gradient passes where |x| <= limit
 
 // x[t] * sigmoid(gate[t]); gate (T, 1) or (T) has the dtype of x, or f32.
 Tensor sigmoid_gate(const Tensor& x_TD, const Tensor& gate_T1);
