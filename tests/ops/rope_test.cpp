@@ -3,7 +3,7 @@
 #include "switchyard/ops/rope.h"
 
 #include "tests/ops/rows.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/op_table.h"
 
 using namespace switchyard;
 using namespace switchyard::test;
@@ -31,29 +31,23 @@ std::vector<double> reference(const Row& row, const std::vector<double>& x) {
 Tensor input(const Row& row, DType dtype) { return random_tensor({row.B, row.S, row.H, row.d}, dtype, "x"); }
 ops::RopeTable table(const Row& row, DType dtype) { return ops::RopeTable(row.theta, row.fraction, row.d, 100, dtype); }
 
-TEST(Rope, MatchesPlainLoops) {
+OpRows rows() {
+  OpRows all;
   for (const Row& row : kRows)
-    for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-      SCOPED_TRACE(fmt::format("{} {}", row.why, name_of(dtype)));
-      const Tensor x = input(row, dtype);
-      const auto expected = reference(row, x.to_vector<double>());
-      EXPECT_LE(max_error(ops::rope(x, table(row, dtype), row.first_position), expected), tolerance(dtype));
-    }
+    all.push_back(
+        {.why = row.why,
+         .inputs = [=](DType dtype) { return Tensors{input(row, dtype)}; },
+         .op = [=](const Tensors& in) { return ops::rope(in[0], table(row, in[0].dtype()), row.first_position); },
+         .loops = [=](const Tensors& in) { return reference(row, in[0].to_vector<double>()); }});
+  return all;
 }
 
-TEST(Rope, GradientMatchesFiniteDifferences) {
-  for (const Row& row : {kRows[3], kRows[4], kRows[5]}) {
-    SCOPED_TRACE(row.why);
-    const auto fn = [&](const Tensors& in) { return ops::rope(in[0], table(row, DType::f64), row.first_position); };
-    check_gradients(fn, {input(row, DType::f64)});
-  }
-}
+OP_TABLE_TESTS(Rope, rows())
 
-TEST(Rope, TakesStridedInputs) {
+TEST(Rope, TakesOtherOrdersOfDims) {
   const Row& row = kRows[2];
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     const Tensor x = input(row, dtype), y = ops::rope(x, table(row, dtype));
-    EXPECT_TRUE(same_bits(ops::rope(strided(x), table(row, dtype)), y));
     const Tensor swapped = x.transpose(1, 2).contiguous().transpose(1, 2);
     EXPECT_TRUE(same_bits(ops::rope(swapped, table(row, dtype)), y));
     const Tensor inner = x.transpose(2, 3).contiguous().transpose(2, 3);
@@ -81,13 +75,6 @@ TEST(Rope, RefusesWhatTheTableDoesNotHold) {
   EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 6}, DType::f32, "x"), turns), Error);
   EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 8}, DType::f64, "x"), turns), Error);
   EXPECT_THROW(ops::RopeTable(10000, 0.5, 6, 4, DType::f32), Error);
-}
-
-TEST(Rope, DoesNotDependOnThreads) {
-  expect_same_for_any_threads([&] {
-    const auto fn = [&](const Tensors& in) { return ops::rope(in[0], table(kRows[6], DType::f32), 30); };
-    return Tensors{fn({input(kRows[6], DType::f32)}), gradients_of(fn, {input(kRows[6], DType::f32)}, DType::f32)[0]};
-  });
 }
 
 }  // namespace
