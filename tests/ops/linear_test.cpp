@@ -1,13 +1,14 @@
-// Linear layers against plain f64 loops and finite differences; packed copies of weights.
+// Linear layers against plain f64 loops and finite differences.     T or R rows, E experts, N outputs, K inputs
 #include "switchyard/ops/linear.h"
 
-#include "switchyard/ops/packed.h"
 #include "tests/ops/rows.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/no_bf16_products.h"
+#include "tests/support/op_table.h"
 
 namespace switchyard::ops {
 namespace {
 
+using test::OpRows;
 using test::random_tensor;
 
 using Row = test::LinearRow;
@@ -54,14 +55,6 @@ struct Expected {
   }
 };
 
-class Pretend {
- public:
-  Pretend() { kernels::pretend_no_bf16_products(true); }
-  ~Pretend() { kernels::pretend_no_bf16_products(false); }
-  Pretend(const Pretend&) = delete;
-  Pretend& operator=(const Pretend&) = delete;
-};
-
 void expect_grouped(const Row& row, DType dtype) {
   SCOPED_TRACE(std::string(row.why) + ", " + std::string(name_of(dtype)));
   Case c(row, dtype);
@@ -80,7 +73,7 @@ TEST(GroupedLinear, MatchesLoops) {
 }
 
 TEST(GroupedLinear, MatchesLoopsWithoutBf16Instructions) {
-  const Pretend pretend;
+  const test::NoBf16Products products;
   for (const Row& row : kTable) expect_grouped(row, DType::bf16);
 }
 
@@ -103,6 +96,14 @@ TEST(GroupedLinear, GradientMatchesFiniteDifference) {
                         {random_tensor({5, 3}, DType::f64, "x"), random_tensor({3, 4, 3}, DType::f64, "w")});
 }
 
+TEST(GroupedLinear, ReadsStridedOperands) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Case c({.N = 6, .K = 10, .rows = {4, 0, 3}, .why = ""}, dtype);
+    EXPECT_TRUE(test::same_bits(grouped_linear(test::strided(c.x_RK), test::strided(c.w_ENK), c.offsets),
+                                grouped_linear(c.x_RK, c.w_ENK, c.offsets)));
+  }
+}
+
 TEST(GroupedLinear, RefusesOffsetsThatDoNotFit) {
   const Case c({.N = 2, .K = 2, .rows = {3, 4}, .why = ""}, DType::f32);
   EXPECT_THROW(grouped_linear(c.x_RK, c.w_ENK, {0, 7}), Error);
@@ -110,35 +111,45 @@ TEST(GroupedLinear, RefusesOffsetsThatDoNotFit) {
   EXPECT_THROW(grouped_linear(c.x_RK, c.w_ENK, {0, 8, 7}), Error);
 }
 
-TEST(Linear, GradientMatchesFiniteDifference) {
-  const Tensor x = random_tensor({2, 3, 5}, DType::f64, "x"), w = random_tensor({4, 5}, DType::f64, "w");
+// y by loops from x, w and, if there is one, b.
+std::vector<double> dense_loops(const Tensors& in) {
+  const auto x = in[0].to_vector<double>(), w = in[1].to_vector<double>();
+  const auto T = static_cast<size_t>(in[0].dim(0)), N = static_cast<size_t>(in[1].dim(0)),
+             K = static_cast<size_t>(in[1].dim(1));
+  std::vector<double> y;
+  for (size_t t = 0; t < T; ++t)
+    for (size_t n = 0; n < N; ++n) {
+      double sum = in.size() > 2 ? in[2].item(static_cast<int64_t>(n)) : 0;
+      for (size_t k = 0; k < K; ++k) sum += x[t * K + k] * w[n * K + k];
+      y.push_back(sum);
+    }
+  return y;
+}
+
+OpRows dense_rows(bool has_bias) {
+  OpRows all;
+  for (const test::DenseRow& row : test::kDenseRows)
+    all.push_back(
+        {.why = row.why,
+         .inputs =
+             [=](DType dtype) {
+               Tensors in{random_tensor({row.T, row.K}, dtype, "x"), random_tensor({row.N, row.K}, dtype, "w")};
+               if (has_bias) in.push_back(random_tensor({row.N}, dtype, "b"));
+               return in;
+             },
+         .op = [](const Tensors& in) { return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor{}); },
+         .loops = dense_loops,
+         .terms = std::max({row.T, row.N, row.K}),
+         .first_weight = 1});
+  return all;
+}
+OP_TABLE_TESTS(Linear, dense_rows(false))
+OP_TABLE_TESTS(LinearWithBias, dense_rows(true))
+
+TEST(Linear, TakesLeadingDimensions) {
+  const Tensor x = random_tensor({2, 3, 5}, DType::f64, "x"), w = random_tensor({2, 2, 5}, DType::f64, "w");
+  EXPECT_EQ(linear(x, w).shape(), (Shape{2, 3, 4}));
   test::check_gradients([](const Tensors& in) { return linear(in[0], in[1]); }, {x, w});
-  test::check_gradients([](const Tensors& in) { return linear(in[0], in[1], in[2]); },
-                        {x, w, random_tensor({4}, DType::f64, "b")});
-  test::check_gradients([](const Tensors& in) { return linear(in[0], in[1]); },
-                        {x, random_tensor({2, 2, 5}, DType::f64, "w")});
-}
-
-TEST(Linear, BiasIsAddedAndItsGradientIsTheSumOfRows) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    Case c({.N = 18, .K = 7, .rows = {131}, .why = ""}, dtype);
-    Tensor b_N = random_tensor({18}, dtype, "b");
-    const auto b = b_N.to_vector<double>(), dy = c.dy_RN.to_vector<double>();
-    Expected expected(c);
-    std::vector<double> db(18);
-    for (size_t i = 0; i < expected.y.size(); ++i) expected.y[i] += b[i % 18], db[i % 18] += dy[i];
-    const auto leaf = autograd::make_leaf(b_N);
-    const Tensor y_TN = linear(c.x_RK, c.w_ENK.view({18, 7}), b_N);
-    EXPECT_LE(test::max_error(y_TN, expected.y), 2 * test::tolerance(dtype, 7));
-    autograd::backward({y_TN}, {c.dy_RN});
-    EXPECT_LE(test::max_error(leaf->grad, db), test::tolerance(DType::f32, 131));
-  }
-}
-
-TEST(Linear, ReadsStridedOperands) {
-  const Case c({.N = 6, .K = 10, .rows = {4}, .why = ""}, DType::f32);
-  const Tensor w_NK = c.w_ENK.view({6, 10}), expected = linear(c.x_RK, w_NK);
-  EXPECT_TRUE(test::same_bits(linear(test::strided(c.x_RK), test::strided(w_NK)), expected));
 }
 
 TEST(Linear, ResultsDoNotDependOnTheNumberOfThreads) {
@@ -151,95 +162,39 @@ TEST(Linear, ResultsDoNotDependOnTheNumberOfThreads) {
     });
 }
 
-TEST(LinearF32, KeepsF32SumsOfAnyOperands) {
-  for (const DType x_dtype : {DType::f32, DType::bf16})
-    for (const DType w_dtype : {DType::f32, DType::bf16}) {
-      Case c({.N = 8, .K = 64, .rows = {50}, .why = ""}, DType::bf16);  // exact in both dtypes
-      const Expected expected(c);
-      Tensor x = c.x_RK.to(x_dtype).clone(), w = c.w_ENK.view({8, 64}).to(w_dtype).clone();
-      const auto x_leaf = autograd::make_leaf(x), w_leaf = autograd::make_leaf(w);
-      const Tensor y_TN = linear_f32(x, w);
-      EXPECT_EQ(y_TN.dtype(), DType::f32);
-      EXPECT_LE(test::max_error(y_TN, expected.y), test::tolerance(DType::f32, 64));
-      autograd::backward({y_TN}, {c.dy_RN.to(DType::f32)});
-      EXPECT_LE(test::max_error(x_leaf->grad, expected.dx), test::tolerance(x_dtype, 8));
-      EXPECT_LE(test::max_error(w_leaf->grad, expected.dw), test::tolerance(DType::f32, 50));
-    }
+// Operands of the row's dtype; x or w may be kept in f32.
+OpRows f32_rows(bool is_x_kept, bool is_w_kept) {
+  OpRows all;
+  for (const test::DenseRow& row : test::kDenseRows)
+    all.push_back({.why = row.why,
+                   .inputs =
+                       [=](DType dtype) {
+                         return Tensors{random_tensor({row.T, row.K}, is_x_kept ? DType::f32 : dtype, "x"),
+                                        random_tensor({row.N, row.K}, is_w_kept ? DType::f32 : dtype, "w")};
+                       },
+                   .op = [](const Tensors& in) { return linear_f32(in[0], in[1]); },
+                   .loops = dense_loops,
+                   .terms = std::max({row.T, row.N, row.K}),
+                   .first_weight = 1});
+  return all;
+}
+OP_TABLE_TESTS(LinearF32, f32_rows(false, false))
+OP_TABLE_TESTS(LinearF32OfF32Inputs, f32_rows(true, false))
+OP_TABLE_TESTS(LinearF32OfF32Weights, f32_rows(false, true))
+
+TEST(LinearF32, GivesSumsInF32OrF64) {
+  for (const DType x_dtype : {DType::f64, DType::f32, DType::bf16})
+    for (const DType w_dtype : {DType::f64, DType::f32, DType::bf16})
+      EXPECT_EQ(linear_f32(random_tensor({2, 3}, x_dtype, "x"), random_tensor({4, 3}, w_dtype, "w")).dtype(),
+                x_dtype == DType::f64 || w_dtype == DType::f64 ? DType::f64 : DType::f32);
 }
 
-TEST(LinearF32, GradientMatchesFiniteDifference) {
-  test::check_gradients([](const Tensors& in) { return linear_f32(in[0], in[1]); },
-                        {random_tensor({3, 5}, DType::f64, "x"), random_tensor({4, 5}, DType::f64, "w")});
-}
-
-// ---- packed copies ----
-
-int64_t packed_bytes() { return Allocator::current()->stats(Purpose::packed).live_bytes; }
-
-TEST(Packed, AWeightIsPackedOncePerVersion) {
-  const Pretend pretend;  // then packing always pays
-  const Tensor x = random_tensor({4, 6}, DType::bf16, "x");
-  Tensor w = random_tensor({5, 6}, DType::bf16, "w");
-  const Tensor first = linear(x, w);
-#ifndef SWITCHYARD_TSAN
-  ASSERT_GT(packed_bytes(), 0);
-#endif
-  const int64_t bytes = packed_bytes();
-  w.copy_from(random_tensor({5, 6}, DType::bf16, "other"));
-#ifndef SWITCHYARD_TSAN
-  EXPECT_TRUE(test::same_bits(linear(x, w), first)) << "the copy of the old version is still used";
-#endif
-  w.bump_version();
-  EXPECT_LE(test::max_error(linear(x, w), linear(x, w.clone())), 0);
-  EXPECT_FALSE(test::same_bits(linear(x, w), first));
-  EXPECT_EQ(packed_bytes(), bytes) << "the new copy takes the old one's place";
-}
-
-TEST(Packed, NoRowsMakeNoCopyAndReusedWeightsDo) {
-  const int64_t before = packed_bytes();
-  const Tensor w = random_tensor({5, 6}, DType::f32, "w"), one = random_tensor({1, 6}, DType::f32, "x");
-  const autograd::NoGrad no_grad;
-  linear(one, w);
-  const ReusedWeights reused;
-  linear(random_tensor({0, 6}, DType::f32, "none"), w);
-  EXPECT_EQ(packed_bytes(), before);
-  linear(one, w);
-#ifndef SWITCHYARD_TSAN
-  EXPECT_GT(packed_bytes(), before);
-#endif
-}
-
-// Rows per expert move with every step, over the number from which packing pays and back.
-TEST(Packed, AWeightPackedOnceStaysSo) {
-  Tensor w = random_tensor({5, 6}, DType::f32, "w");
-  linear(random_tensor({4000, 6}, DType::f32, "x"), w);
-  const int64_t compiled = kernels::kernels_compiled();
-  w.bump_version();
-  for (const int64_t rows : {10, 4000, 700}) linear(random_tensor({rows, 6}, DType::f32, "x"), w);
-  EXPECT_EQ(kernels::kernels_compiled(), compiled);
-}
-
-TEST(Packed, CopiesGoWithTheirWeight) {
-  const int64_t before = packed_bytes();
-  {
-    const Tensor x = random_tensor({4000, 6}, DType::f32, "x");
-    Tensor w = random_tensor({2, 5, 6}, DType::f32, "w");
-    linear(x, w.slice(0, 0, 1).view({5, 6}));
-    linear(x, w.slice(0, 1, 2).view({5, 6}));
-#ifndef SWITCHYARD_TSAN
-    EXPECT_GT(packed_bytes(), before);
-#endif
-  }
-  EXPECT_EQ(packed_bytes(), before);
-}
-
-TEST(Packed, PlainAndPackedWeightsAgree) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    const Case c({.N = 48, .K = 70, .rows = {2000}, .why = ""}, dtype);
-    const Tensor w_NK = c.w_ENK.view({48, 70});
-    const Tensor few = linear(c.x_RK.slice(0, 0, 100).contiguous(), w_NK.clone());  // too few rows to pack
-    EXPECT_LE(test::max_error(linear(c.x_RK, w_NK).slice(0, 0, 100), few), test::tolerance(dtype, 70));
-  }
+TEST(LinearF32, ResultsDoNotDependOnTheNumberOfThreads) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    test::expect_same_for_any_threads([&] {
+      return test::gradients_of([](const Tensors& in) { return linear_f32(in[0], in[1]); },
+                                {random_tensor({700, 33}, dtype, "x"), random_tensor({512, 33}, DType::f32, "w")});
+    });
 }
 
 }  // namespace
