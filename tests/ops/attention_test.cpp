@@ -79,6 +79,8 @@ TEST(Attention, GradientMatchesFiniteDifferences) {
       {.B = 1, .S = 6, .H = 2, .G = 1, .d = 3, .e = 3, .soft_cap = 1.5, .why = "soft cap"},
       {.B = 2, .S = 5, .H = 2, .G = 2, .d = 3, .e = 2, .has_sinks = true, .why = "sinks"},
       {.B = 2, .S = 7, .H = 2, .G = 1, .d = 2, .e = 3, .document_length = 3, .why = "documents"},
+      {.B = 0, .S = 4, .H = 2, .G = 1, .d = 2, .e = 3, .why = "no sequences"},
+      {.B = 2, .S = 0, .H = 2, .G = 1, .d = 2, .e = 3, .has_sinks = true, .why = "no positions"},
       {.B = 2,
        .S = 7,
        .H = 2,
@@ -141,6 +143,16 @@ TEST(Attention, TakesSlicesOfOneBufferAndOtherStrides) {
   }
 }
 
+TEST(Attention, TakesStridedInputsInEveryRow) {
+  for (const Row& row : kRows)
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const Tensors in = inputs(row, dtype);
+      Tensors apart;
+      for (const Tensor& t : in) apart.push_back(t.defined() ? strided(t) : t);
+      EXPECT_TRUE(same_bits(run(row, apart), run(row, in))) << row.why;
+    }
+}
+
 TEST(Attention, LargeScoresStayFinite) {
   const Row row{.B = 1, .S = 130, .H = 1, .G = 1, .d = 16, .e = 16};
   for (const double size : {1e3, 1e8}) {
@@ -190,6 +202,20 @@ TEST(Attention, DecodingContinuesWhatTrainingSees) {
         const Tensor expected = Tensor::of(whole, {row.B, row.S, row.H, row.e}).slice(1, row.S - queries, row.S);
         EXPECT_LE(max_error(out, expected), 2 * tolerance(dtype, row.d));
       }
+  }
+}
+
+TEST(Attention, DecodingDoesNotDependOnThreads) {
+  const Row row{.B = 2, .S = 300, .H = 4, .G = 2, .d = 64, .e = 64, .has_sinks = true};
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensors in = inputs(row, dtype);
+    expect_same_for_any_threads([&] {
+      Tensors results;
+      for (const int64_t queries : {int64_t{1}, int64_t{5}, row.S})
+        results.push_back(
+            ops::attend_cached(in[0].slice(1, row.S - queries, row.S), in[1], in[2], row.S, options(row), in[3]));
+      return results;
+    });
   }
 }
 
