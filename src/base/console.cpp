@@ -1,9 +1,11 @@
 // Lines above a bar: the bar is taken away, the line written, the bar drawn again.
 #include "switchyard/base/console.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace switchyard {
@@ -38,7 +40,18 @@ void Console::put(int descriptor, std::string_view text) {
   const std::lock_guard lock(mutex_);
   if (!bar_.empty()) write_ignoring_failure(err_, kClearLine);
   write_ignoring_failure(descriptor, std::string(text) + "\n");
-  if (!bar_.empty()) write_ignoring_failure(err_, bar_);
+  if (!bar_.empty()) write_ignoring_failure(err_, visible_bar());
+}
+
+std::string_view Console::visible_bar() const {
+  return std::string_view(bar_).substr(0, static_cast<size_t>(bar_columns()));
+}
+
+int Console::bar_columns() const {
+  constexpr int kMost = 100, kUsual = 80;  // of a terminal that does not say
+  winsize size{};
+  const bool is_known = ::ioctl(err_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return std::min(kMost, (is_known ? size.ws_col : kUsual) - 1);
 }
 
 void Console::line(std::string_view text) { put(out_, text); }
@@ -48,8 +61,8 @@ void Console::warning(std::string_view text) { put(err_, text); }
 void Console::bar(std::string_view text) {
   if (!draws_bars_) return;
   const std::lock_guard lock(mutex_);
-  bar_ = text.substr(0, kWidth);
-  write_ignoring_failure(err_, std::string(kClearLine) + bar_);
+  bar_ = text;
+  write_ignoring_failure(err_, std::string(kClearLine).append(visible_bar()));
 }
 
 void Console::end_bar() {

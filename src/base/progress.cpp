@@ -80,7 +80,7 @@ void Progress::update(int64_t done, std::string_view note) {
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const ProgressState state{title_, done, total_, unit_, seconds, done_before_, note};
   if (draws)
-    console_.bar(progress_bar(state, Console::kWidth));
+    console_.bar(progress_bar(state, console_.bar_columns()));
   else
     console_.line(progress_line(state));
 }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace switchyard {
@@ -22,6 +23,11 @@ struct Terminal {
     check(end >= 0, "no pseudo terminal");
   }
   ~Terminal() { ::close(screen), ::close(end); }
+  void set_columns(unsigned short columns) const {
+    winsize size{};
+    size.ws_col = columns;
+    check(ioctl(screen, TIOCSWINSZ, &size) == 0, "no size of a pseudo terminal");
+  }
   std::string written() const {
     std::string text(10000, '\0');
     const auto got = ::read(screen, text.data(), text.size());
@@ -72,6 +78,27 @@ TEST(Console, LinesAppearAboveTheBar) {
   console.line("a line");
   console.end_bar();
   EXPECT_EQ(terminal.written(), "\r\x1b[Khalf\r\x1b[Ka line\r\nhalf\r\x1b[K");
+}
+
+TEST(Console, ABarIsNarrowerThanItsTerminal) {
+  const Terminal terminal;
+  Console console(terminal.end, terminal.end);
+  EXPECT_EQ(console.bar_columns(), 79) << "a terminal that does not say has 80 columns";
+  const std::string clear = "\r\x1b[K", note(200, 'n');
+  for (const unsigned short columns : {60, 200, 40, 2}) {
+    terminal.set_columns(columns);
+    const auto most = std::min<size_t>(100, columns - 1);
+    console.bar(note);
+    EXPECT_EQ(terminal.written(), clear + std::string(most, 'n'));
+    Progress(note, 10, Unit::steps, 0, 0, console).update(5);
+    EXPECT_EQ(terminal.written().size(), 2 * clear.size() + most);
+  }
+  terminal.set_columns(60);
+  console.bar(note);
+  terminal.set_columns(30);
+  console.line("x");
+  EXPECT_EQ(terminal.written(), clear + std::string(59, 'n') + clear + "x\r\n" + std::string(29, 'n'))
+      << "a terminal that has been made smaller";
 }
 
 TEST(Console, ALogGetsNoBar) {

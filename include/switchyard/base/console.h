@@ -13,16 +13,17 @@ class Console {
  public:
   Console(int out, int err);   // descriptors; the bar is drawn on `err` if it is a terminal
   static Console& standard();  // of the process: its terminal exists once
-  static constexpr int kWidth = 100;
 
   void line(std::string_view text);     // to `out`
   void warning(std::string_view text);  // to `err`
   void bar(std::string_view text);      // in place of the bar before; nothing where there is no terminal
   void end_bar();                       // takes the bar away
   bool draws_bars() const { return draws_bars_; }
+  int bar_columns() const;  // that a bar may have now: one fewer than the terminal, so that no line wraps; at most 100
 
  private:
   void put(int descriptor, std::string_view text);
+  std::string_view visible_bar() const;
 
   std::mutex mutex_;
   int out_, err_;
