@@ -1,7 +1,9 @@
-// Times the ops with a table of tests at the sizes of that table, and at those of a training step of configs/bench
-// ("mixtral-s", "olmoe-s"), in f32 and bf16:     build/release/op_perf --benchmark_filter='Attention/mixtral-s'
+// Times every op but views and sums of losses, at the sizes of its tests and at those of a training step of
+// configs/bench ("mixtral-s", "olmoe-s"), in f32 and bf16:
+//   build/release/op_perf --benchmark_filter='Attention/mixtral-s'
 #include "switchyard/ops/activation.h"
 #include "switchyard/ops/attention.h"
+#include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/embedding.h"
 #include "switchyard/ops/linear.h"
 #include "switchyard/ops/loss.h"
@@ -60,6 +62,28 @@ void add_linear() {
   });
 }
 
+void add_dense() {
+  const auto rows =
+      with<DenseRow>(kDenseRows, {{4096, 512, 512, "mixtral-s queries"}, {4096, 8, 512, "mixtral-s router"}});
+  const auto inputs = [](const DenseRow& row, DType dtype) {
+    return Tensors{random_tensor({row.T, row.K}, dtype, "x"), random_tensor({row.N, row.K}, dtype, "w")};
+  };
+  const auto once = [](const DenseRow& row) { return 2.0 * static_cast<double>(row.T * row.N * row.K); };
+  for_each("Linear with bias", rows, [&](const DenseRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           Tensors in = inputs(row, dtype);
+           in.push_back(random_tensor({row.N}, dtype, "b"));
+           return in;
+         },
+         [](const Tensors& in) { return ops::linear(in[0], in[1], in[2]); }, once(row), 2 * once(row)});
+  });
+  for_each("LinearF32", rows, [&](const DenseRow& row, DType dtype, const std::string& name) {
+    add({name, dtype, [=] { return inputs(row, dtype); },
+         [](const Tensors& in) { return ops::linear_f32(in[0], in[1]); }, once(row), 2 * once(row)});
+  });
+}
+
 void add_norms() {
   const auto rows = with<NormRow>(kNormRows, {{4096, 512, "mixtral-s"}, {32768, 64, "qwen3moe-s heads"}});
   for_each("RmsNorm", rows, [](const NormRow& row, DType dtype, const std::string& name) {
@@ -81,13 +105,43 @@ void add_norms() {
 
 void add_activations() {
   const auto rows = with<ActivationRow>(kActivationRows, {{8192, 1024, "mixtral-s"}, {32768, 256, "olmoe-s"}});
-  for_each("SwiGLU", rows, [](const ActivationRow& row, DType dtype, const std::string& name) {
+  for (const auto kind : {ops::Activation::swiglu, ops::Activation::geglu, ops::Activation::gelu, ops::Activation::relu,
+                          ops::Activation::relu2})
+    for (const bool is_weighted : {false, true})
+      for_each(fmt::format("Activate {}{}", ops::name_of(kind), is_weighted ? " with row weight" : ""), rows,
+               [=](const ActivationRow& row, DType dtype, const std::string& name) {
+                 add({name, dtype,
+                      [=] {
+                        return Tensors{
+                            random_tensor({row.T, ops::is_gated(kind) ? 2 * row.F : row.F}, dtype, "h"),
+                            is_weighted ? random_tensor({row.T}, accumulate_type(dtype), "weight") : Tensor{}};
+                      },
+                      [=](const Tensors& in) { return ops::activate(in[0], kind, in[1]); }});
+               });
+}
+
+void add_elementwise() {
+  const auto rows = with<ElementwiseRow>(kElementwiseRows, {{4096, 512, "mixtral-s"}});
+  const auto matrix = [](const ElementwiseRow& row, DType dtype, const char* name) {
+    return random_tensor({row.T, row.D}, dtype, name);
+  };
+  for_each("Add", rows, [&](const ElementwiseRow& row, DType dtype, const std::string& name) {
     add({name, dtype,
          [=] {
-           return Tensors{random_tensor({row.T, 2 * row.F}, dtype, "h"),
-                          random_tensor({row.T}, accumulate_type(dtype), "weight")};
+           return Tensors{matrix(row, dtype, "a"), matrix(row, dtype, "b")};
          },
-         [](const Tensors& in) { return ops::activate(in[0], ops::Activation::swiglu, in[1]); }});
+         [](const Tensors& in) { return ops::add(in[0], in[1]); }});
+  });
+  for_each("Clamp", rows, [&](const ElementwiseRow& row, DType dtype, const std::string& name) {
+    add({name, dtype, [=] { return Tensors{matrix(row, dtype, "x")}; },
+         [](const Tensors& in) { return ops::clamp(in[0], 0.5); }});
+  });
+  for_each("SigmoidGate", rows, [&](const ElementwiseRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{matrix(row, dtype, "x"), random_tensor({row.T, 1}, dtype, "gate")};
+         },
+         [](const Tensors& in) { return ops::sigmoid_gate(in[0], in[1]); }});
   });
 }
 
@@ -105,14 +159,16 @@ double attention_flops(const AttentionRow& row) {
   return 2.0 * static_cast<double>(row.B * row.S * row.H * (row.d + row.e)) * keys;
 }
 
+ops::AttentionOptions options_of(const AttentionRow& row) {
+  return {.scale = 1 / std::sqrt(static_cast<double>(row.d)), .window = row.window, .soft_cap = row.soft_cap};
+}
+
 void add_attention() {
   const auto rows = with<AttentionRow>(
       kAttentionRows, {{.B = 8, .S = 512, .H = 8, .G = 4, .d = 64, .e = 64, .why = "mixtral-s"},
                        {.B = 8, .S = 512, .H = 8, .G = 8, .d = 64, .e = 64, .why = "olmoe-s"},
                        {.B = 1, .S = 4096, .H = 8, .G = 2, .d = 64, .e = 64, .why = "a long sequence"}});
   for_each("Attention", rows, [](const AttentionRow& row, DType dtype, const std::string& name) {
-    const ops::AttentionOptions options{
-        .scale = 1 / std::sqrt(static_cast<double>(row.d)), .window = row.window, .soft_cap = row.soft_cap};
     add({name, dtype,
          [=] {
            return Tensors{random_tensor({row.B, row.S, row.H, row.d}, dtype, "q"),
@@ -120,8 +176,21 @@ void add_attention() {
                           random_tensor({row.B, row.S, row.G, row.e}, dtype, "v"),
                           row.has_sinks ? random_tensor({row.H}, dtype, "sinks") : Tensor{}, documents(row)};
          },
-         [=](const Tensors& in) { return ops::attention(in[0], in[1], in[2], options, in[3], in[4]); },
+         [=](const Tensors& in) { return ops::attention(in[0], in[1], in[2], options_of(row), in[3], in[4]); },
          attention_flops(row), 2 * attention_flops(row)});
+  });
+  for_each("AttendCached, one query", rows, [](const AttentionRow& row, DType dtype, const std::string& name) {
+    if (row.document_length > 0) return;
+    const int64_t seen = row.window > 0 ? std::min(row.window, row.S) : row.S;
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.B, 1, row.H, row.d}, dtype, "q"),
+                          random_tensor({row.B, seen, row.G, row.d}, dtype, "k"),
+                          random_tensor({row.B, seen, row.G, row.e}, dtype, "v"),
+                          row.has_sinks ? random_tensor({row.H}, dtype, "sinks") : Tensor{}};
+         },
+         [=](const Tensors& in) { return ops::attend_cached(in[0], in[1], in[2], seen, options_of(row), in[3]); },
+         2.0 * static_cast<double>(row.B * row.H * (row.d + row.e) * seen), 0, false});
   });
 }
 
@@ -139,19 +208,24 @@ void add_rope() {
 
 void add_ends() {
   const auto rows = with<LossRow>(kLossRows, {{4096, 8192, 512, "mixtral-s"}});
-  for_each("LinearCrossEntropy", rows, [](const LossRow& row, DType dtype, const std::string& name) {
-    const double once = 2.0 * static_cast<double>(row.T * row.V * row.D);
-    add({name + ", logits and both gradients in the forward pass", dtype,
-         [=] {
-           return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.V, row.D}, dtype, "w", 0.05),
-                          random_ids({row.T}, 0, row.V, "targets")};
-         },
-         [](const Tensors& in) { return ops::linear_cross_entropy(in[0], in[1], in[2], 1); }, 3 * once});
+  const auto inputs = [](const LossRow& row, DType dtype) {
+    return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.V, row.D}, dtype, "w", 0.05),
+                   random_ids({row.T}, 0, row.V, "targets")};
+  };
+  const auto once = [](const LossRow& row) { return 2.0 * static_cast<double>(row.T * row.V * row.D); };
+  for_each("LinearCrossEntropy", rows, [&](const LossRow& row, DType dtype, const std::string& name) {
+    add({name + ", logits and both gradients in the forward pass", dtype, [=] { return inputs(row, dtype); },
+         [](const Tensors& in) { return ops::linear_cross_entropy(in[0], in[1], in[2], 1); }, 3 * once(row)});
   });
-  for_each("Embedding", rows, [](const LossRow& row, DType dtype, const std::string& name) {
+  for_each("CrossEntropyLosses", rows, [&](const LossRow& row, DType dtype, const std::string& name) {
+    add({name, dtype, [=] { return inputs(row, dtype); },
+         [](const Tensors& in) { return ops::cross_entropy_losses(in[0], in[1], in[2]); }, once(row), 0, false});
+  });
+  const auto tables = with<EmbeddingRow>(kEmbeddingRows, {{4096, 8192, 512, "mixtral-s"}});
+  for_each("Embedding", tables, [](const EmbeddingRow& row, DType dtype, const std::string& name) {
     add({name, dtype,
          [=] {
-           return Tensors{random_ids({row.T}, 0, row.V, "ids"), random_tensor({row.V, row.D}, dtype, "w")};
+           return Tensors{ids(row), random_tensor({row.V, row.D}, dtype, "w")};
          },
          [](const Tensors& in) { return ops::embedding(in[0], in[1]); }});
   });
@@ -159,10 +233,7 @@ void add_ends() {
 
 void add_permutation() {
   const auto rows = with<PermuteRow>(kPermuteRows, {{4096, 2, 8, 512, "mixtral-s"}, {4096, 8, 64, 512, "olmoe-s"}});
-  auto order_of = [](const PermuteRow& row) {
-    const Tensor logits = random_tensor({row.T, row.E}, DType::f32, "logits");
-    return ops::expert_order(ops::select_experts(logits, row.K).ids_TK, 0, row.E);
-  };
+  auto order_of = [](const PermuteRow& row) { return ops::expert_order(choices(row), 0, row.E); };
   for_each("GatherRows", rows, [&](const PermuteRow& row, DType dtype, const std::string& name) {
     add({
         name,
@@ -184,29 +255,60 @@ void add_permutation() {
   });
 }
 
+// Ops without a gradient.
+void add_choices() {
+  const auto rows = with<SelectionRow>(kSelectionRows, {{4096, 8, 2, "mixtral-s"}, {4096, 64, 8, "olmoe-s"}});
+  for (const SelectionRow& row : rows) {
+    if (row.T == 0) continue;
+    const auto chosen = [=] { return Tensors{ops::select_experts(logits(row, DType::f32), row.K).ids_TK}; };
+    for (const bool has_bias : {false, true})
+      add({fmt::format("SelectExperts{}/{}", has_bias ? " with bias" : "", row.why), DType::f32,
+           [=] {
+             return Tensors{logits(row, DType::f32), has_bias ? random_tensor({row.E}, DType::f32, "bias") : Tensor{}};
+           },
+           [=](const Tensors& in) { return ops::select_experts(in[0].detach(), row.K, in[1].detach()).ids_TK; }, 0, 0,
+           false});
+    add({fmt::format("CountExperts/{}", row.why), DType::f32, chosen,
+         [=](const Tensors& in) { return ops::count_experts(in[0], row.E, row.T); }, 0, 0, false});
+    add({fmt::format("ExpertOrder/{}", row.why), DType::f32, chosen,
+         [=](const Tensors& in) { return ops::expert_order(in[0], 0, row.E).positions_TK; }, 0, 0, false});
+  }
+}
+
 void add_router() {
   const auto rows = with<SelectionRow>(kSelectionRows, {{4096, 8, 2, "mixtral-s"}, {4096, 64, 8, "olmoe-s"}});
   for (const SelectionRow& row : rows) {
     if (row.T == 0) continue;
-    add({
-        fmt::format("RouterWeights with selection/{}", row.why),
-        DType::f32,
-        [=] {
-          return Tensors{random_tensor({row.T, row.E}, DType::f32, "logits")};
-        },
-        [=](const Tensors& in) { return ops::router_weights(in[0], ops::select_experts(in[0], row.K).ids_TK, {}); },
-    });
+    const auto add_of_logits = [&](const std::string& op, const Function& fn) {
+      add({fmt::format("{}/{}", op, row.why), DType::f32, [=] { return Tensors{logits(row, DType::f32)}; }, fn});
+    };
+    const Tensor ids = ops::select_experts(logits(row, DType::f32), row.K).ids_TK;
+    const Tensor even = Tensor::full({1, row.E}, DType::f32, 1 / static_cast<double>(row.E));
+    const auto T = static_cast<double>(row.T);
+    for (const auto score : {ops::Score::softmax, ops::Score::sigmoid}) {
+      const std::string of = score == ops::Score::softmax ? " of softmax" : " of sigmoids";
+      for (const bool normalize : {false, true})
+        add_of_logits("RouterWeights" + of + (normalize ? ", normalised" : ""), [=](const Tensors& in) {
+          return ops::router_weights(in[0], ids, {.score = score, .normalize = normalize});
+        });
+      add_of_logits("BalanceLoss" + of,
+                    [=](const Tensors& in) { return ops::balance_loss(in[0], even, row.T, T, score); });
+    }
+    add_of_logits("ZLoss", [=](const Tensors& in) { return ops::z_loss(in[0], T); });
   }
 }
 
 void add_all() {
   add_linear();
+  add_dense();
   add_norms();
   add_activations();
+  add_elementwise();
   add_attention();
   add_rope();
   add_ends();
   add_permutation();
+  add_choices();
   add_router();
 }
 

@@ -24,6 +24,7 @@ struct Timed {
   std::function<Tensors()> inputs;
   Function op;
   double flops = 0, backward_flops = 0;  // of products
+  bool has_gradient = true;
 };
 
 inline const bench::Roof& roof() {
@@ -94,11 +95,13 @@ inline void run(benchmark::State& state, const Timed& timed, bool is_backward) {
 }
 
 inline void add(const Timed& timed) {
-  for (const bool is_backward : {false, true})
+  for (const bool is_backward : {false, true}) {
+    if (is_backward && !timed.has_gradient) continue;
     benchmark::RegisterBenchmark((timed.name + (is_backward ? "/backward" : "/forward")).c_str(),
                                  [timed, is_backward](benchmark::State& state) { run(state, timed, is_backward); })
         ->UseManualTime()
         ->Unit(benchmark::kMicrosecond);
+  }
 }
 
 }  // namespace switchyard::perf
