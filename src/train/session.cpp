@@ -67,6 +67,20 @@ std::vector<checkpoint::Target> Session::weight_targets() {
   return list;
 }
 
+std::vector<checkpoint::Replicas> Session::replicas() {
+  std::vector<checkpoint::Replicas> list;
+  for (const nn::View view : {nn::View::dense, nn::View::expert}) {
+    checkpoint::Replicas& weights = list.emplace_back(checkpoint::Replicas{mesh.replicas(view), {}});
+    for (const nn::Parameter* p : model.parameters())
+      if (p->placement.view == view) weights.tensors.emplace_back("model/" + p->name, p->value);
+  }
+  checkpoint::Replicas& buffers = list.emplace_back(checkpoint::Replicas{mesh.all(), {}});
+  for (moe::MoeLayer* layer : model.moe_layers())
+    if (const Tensor& bias_E = layer->router().bias_E(); bias_E.defined())
+      buffers.tensors.emplace_back("buffer/" + layer->router().bias_name(), bias_E);
+  return list;
+}
+
 void Session::loaded() { optimizer.masters_changed(); }
 
 // What is stored in the dtype of the model is read where it stays.

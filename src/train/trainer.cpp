@@ -189,6 +189,7 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
 // The state as of the last step that changed it: a bad step has changed nothing, and a resume meets its samples again.
 bool Trainer::save() {
   const Watchdog::Section section(watchdog_, "saving");
+  checkpoint::require_equal_replicas(session_.mesh.all(), session_.replicas(), good_.step);
   checkpoint::Meta meta;
   meta.step = good_.step;
   meta.consumed_samples = good_.consumed_samples;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "switchyard/checkpoint/load.h"
+#include "switchyard/checkpoint/replicas.h"
 #include "switchyard/checkpoint/save.h"
 #include "switchyard/model/decoder.h"
 #include "switchyard/parallel/gradient_sync.h"
@@ -20,6 +21,7 @@ struct Session {
   std::vector<checkpoint::Entry> entries();          // what this rank stores
   std::vector<checkpoint::Target> targets();         // the same places, to be filled
   std::vector<checkpoint::Target> weight_targets();  // masters and router biases only
+  std::vector<checkpoint::Replicas> replicas();      // weights and router biases, with the ranks that hold the same
   void loaded();                                     // after targets were filled: weights from masters, on every rank
 
   const ExperimentConfig& config;
