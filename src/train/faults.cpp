@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <string>
+#include <utility>
 
 namespace switchyard::train {
 
@@ -15,14 +17,18 @@ Fault fault_from_environment() {
   if (!text) return {};
   long long first = 0;
   int rank = 0;
-  const auto matches = [&](const char* pattern) {
+  const auto matches = [&](const std::string& pattern) {
     int length = -1;  // stays so unless the whole pattern was found
-    return std::sscanf(text, pattern, &first, &rank, &length) == 2 && length == static_cast<int>(std::strlen(text));
+    return std::sscanf(text, pattern.c_str(), &first, &rank, &length) == 2 &&
+           length == static_cast<int>(std::strlen(text));
   };
-  const bool is_open = matches("nan:%lld-:%d%n");
-  if (!is_open && !matches("nan:%lld:%d%n"))
-    fail(ExitCode::usage, "SWITCHYARD_FAULT={} is not nan:STEP:RANK or nan:STEP-:RANK", text);
-  return {.rank = rank, .first = first, .last = is_open ? std::numeric_limits<int64_t>::max() : first};
+  for (const auto& [name, kind] : {std::pair{"nan", FaultKind::nan}, std::pair{"flip", FaultKind::flip}}) {
+    const bool is_open = matches(std::string(name) + ":%lld-:%d%n");
+    if (is_open || matches(std::string(name) + ":%lld:%d%n"))
+      return {
+          .kind = kind, .rank = rank, .first = first, .last = is_open ? std::numeric_limits<int64_t>::max() : first};
+  }
+  fail(ExitCode::usage, "SWITCHYARD_FAULT={} is not KIND:STEP:RANK or KIND:STEP-:RANK with nan or flip as KIND", text);
 }
 
 }  // namespace switchyard::train

@@ -90,6 +90,7 @@ double clip_factor(double norm, double max_norm) {
 
 StepResult train_step(Session& session, const std::vector<data::Batch>& batches, int64_t t, double lr) {
   const TrainConfig& train = session.config.train;
+  const int rank = session.mesh.all().rank();
   StepResult result;
   for (const data::Batch& batch : batches) result.loss_tokens += batch.loss_tokens;
   result.loss_tokens = sum_over_data(session.mesh, result.loss_tokens);
@@ -110,7 +111,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
         session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share, train.recompute);
     const bool is_last = i + 1 == batches.size();
     if (is_last) session.sync.expect_last_pass();
-    backward_from(terms.total, is_last && session.fault.hits(session.mesh.all().rank(), t));
+    backward_from(terms.total, is_last && session.fault.hits(FaultKind::nan, rank, t));
     sums.add(terms);
   }
   for (moe::MoeLayer* layer : layers) layer->end_step();
@@ -126,6 +127,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
   session.optimizer.step(lr, clip_factor(result.grad_norm, train.clip_grad), t);
   for (size_t i = 0; i < layers.size(); ++i) layers[i]->update_bias(result.expert_counts[i]);
+  if (session.fault.hits(FaultKind::flip, rank, t)) *session.model.parameters().front()->value.raw() ^= std::byte{1};
   return result;
 }
 

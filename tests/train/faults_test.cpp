@@ -8,28 +8,36 @@ namespace {
 
 using test::Environment;
 
-TEST(Faults, NothingIsAskedForWithoutTheVariable) { EXPECT_FALSE(fault_from_environment().hits(0, 1)); }
+bool hits(int rank, int64_t step) { return fault_from_environment().hits(FaultKind::nan, rank, step); }
+
+TEST(Faults, NothingIsAskedForWithoutTheVariable) { EXPECT_FALSE(hits(0, 1)); }
 
 TEST(Faults, OneStepOfOneRank) {
   const Environment fault("SWITCHYARD_FAULT", "nan:30:1");
-  EXPECT_TRUE(fault_from_environment().hits(1, 30));
-  for (const int64_t step : {1, 29, 31, 300}) EXPECT_FALSE(fault_from_environment().hits(1, step)) << step;
-  EXPECT_FALSE(fault_from_environment().hits(0, 30));
+  EXPECT_TRUE(hits(1, 30));
+  for (const int64_t step : {1, 29, 31, 300}) EXPECT_FALSE(hits(1, step)) << step;
+  EXPECT_FALSE(hits(0, 30));
 }
 
 TEST(Faults, EveryStepFromOneOn) {
   const Environment fault("SWITCHYARD_FAULT", "nan:30-:0");
-  EXPECT_FALSE(fault_from_environment().hits(0, 29));
-  for (const int64_t step : {30, 31, 300}) EXPECT_TRUE(fault_from_environment().hits(0, step)) << step;
-  EXPECT_FALSE(fault_from_environment().hits(1, 31));
+  EXPECT_FALSE(hits(0, 29));
+  for (const int64_t step : {30, 31, 300}) EXPECT_TRUE(hits(0, step)) << step;
+  EXPECT_FALSE(hits(1, 31));
+}
+
+TEST(Faults, AreOfOneKind) {
+  const Environment fault("SWITCHYARD_FAULT", "flip:30:1");
+  EXPECT_TRUE(fault_from_environment().hits(FaultKind::flip, 1, 30));
+  EXPECT_FALSE(hits(1, 30));
 }
 
 TEST(Faults, AnythingElseIsRefused) {
   for (const char* text : {"", "nan", "nan:", "nan:3", "nan:3:", "nan:3-", "nan:-:0", "nan:x:0", "nan:3:x", "inf:3:0",
-                           "nan:3:0x", "nan:3:0,nan:4:0", "nan:3-4:0", "nan:3--:0", " nan:3:0"}) {
+                           "flip", "flip:3", "nan:3:0x", "nan:3:0,nan:4:0", "nan:3-4:0", "nan:3--:0", " nan:3:0"}) {
     SCOPED_TRACE(text);
     const Environment fault("SWITCHYARD_FAULT", text);
-    test::expect_error(ExitCode::usage, {"SWITCHYARD_FAULT=", "nan:STEP:RANK"}, [] { fault_from_environment(); });
+    test::expect_error(ExitCode::usage, {"SWITCHYARD_FAULT=", "KIND:STEP:RANK"}, [] { fault_from_environment(); });
   }
 }
 
