@@ -43,7 +43,7 @@ ExitCode bench_step(Program& program, Options options) {
   if (!options.dtype.empty()) options.overrides.push_back("train.dtype=" + options.dtype);
   if (options.threads > 0) options.overrides.push_back(fmt::format("run.threads={}", options.threads));
   const train::Experiment experiment =
-      read_experiment(world, options.config, options.overrides, train::without_run_and_data());
+      read_experiment(program, options.config, options.overrides, train::without_run_and_data());
   train::set_up_threads(experiment.config.run, world);
   const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
                                           world, options.step);

@@ -5,6 +5,7 @@
 #include "switchyard/base/error.h"
 #include "switchyard/comm/group.h"
 #include "switchyard/train/experiment.h"
+#include "switchyard/train/watchdog.h"
 
 #include <CLI/CLI.hpp>
 
@@ -23,14 +24,17 @@ struct Program {
   comm::World& world();
   void leave_world();  // the end of MPI, if it was started
   std::unique_ptr<comm::World> world_;
-  int64_t patience = train::RunConfig{}.watchdog;  // seconds that start and end of MPI may take; 0: for ever
+
+  // Seconds that a section may take, 0: for ever. The command line's run.watchdog from the start, then the config's.
+  int64_t patience = train::RunConfig{}.watchdog;
+  train::Watchdog watchdog() const;  // one that says its last words on stderr
+  std::string speaker() const;  // who is talking, before every message: the program, and its rank if there are more
 };
 
-void print_last_words(const std::string& words);  // of a watchdog: to stderr
-
-// Rank 0 reads the files and meets their errors; every rank parses the same bytes.
-train::Experiment read_experiment(const comm::World& world, const std::string& path,
-                                  const std::vector<std::string>& overrides, const config::ParseOptions& options = {});
+// Rank 0 reads the files and meets their errors; every rank parses the same bytes. Takes the program's patience from
+// them.
+train::Experiment read_experiment(Program& program, const std::string& path, const std::vector<std::string>& overrides,
+                                  const config::ParseOptions& options = {});
 
 void add_train(Program& program);
 void add_eval(Program& program);

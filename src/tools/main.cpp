@@ -17,12 +17,8 @@ using namespace switchyard;
 int report(const tools::Program& program, const std::exception& error) {
   const int code = static_cast<int>(code_of(error));
   const comm::World* world = program.world_.get();
-  if (!world || world->size() == 1) {
-    fmt::print(stderr, "switchyard: {}\n", error.what());
-    return code;
-  }
-  const bool is_shared = dynamic_cast<const SharedError*>(&error) != nullptr;
-  if (!is_shared || world->rank() == 0) fmt::print(stderr, "[rank {}] switchyard: {}\n", world->rank(), error.what());
+  const bool is_shared = !world || world->size() == 1 || dynamic_cast<const SharedError*>(&error) != nullptr;
+  if (!is_shared || !world || world->rank() == 0) fmt::print(stderr, "{}: {}\n", program.speaker(), error.what());
   if (!is_shared) world->abort(code);
   return code;
 }

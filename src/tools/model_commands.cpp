@@ -8,7 +8,6 @@
 #include "switchyard/train/generate.h"
 #include "switchyard/train/session.h"
 #include "switchyard/train/startup.h"
-#include "switchyard/train/watchdog.h"
 #include "tools/commands.h"
 
 #include <unistd.h>
@@ -43,12 +42,26 @@ train::ExperimentConfig config_of(const checkpoint::Found& found, const Options&
   return config;
 }
 
+struct Chosen {
+  checkpoint::Found found;
+  train::ExperimentConfig config;
+};
+
+// Takes the program's patience from the config.
+Chosen choose(Program& program, const Options& options) {
+  const comm::World& world = program.world();
+  train::Watchdog watchdog = program.watchdog();
+  const train::Watchdog::Section section(watchdog, "finding the checkpoint");
+  Chosen chosen{find_checkpoint(options.checkpoint, world), {}};
+  chosen.config = config_of(chosen.found, options, world);
+  program.patience = chosen.config.run.watchdog;
+  return chosen;
+}
+
 ExitCode evaluate_checkpoint(Program& program, const Options& options) {
   comm::World& world = program.world();
-  const checkpoint::Found found = find_checkpoint(options.checkpoint, world);
-  train::ExperimentConfig config = config_of(found, options, world);
-  program.patience = config.run.watchdog;
-  train::Watchdog watchdog(static_cast<double>(config.run.watchdog), print_last_words);
+  auto [found, config] = choose(program, options);
+  train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
   train::set_up_threads(config.run, world);
   if (!options.data.empty()) config.data.valid = {{.path = options.data}};
@@ -87,8 +100,9 @@ ExitCode generate_text(Program& program, const Options& options) {
   comm::World& world = program.world();
   if (world.size() != 1)
     throw SharedError(ExitCode::usage, fmt::format("generate runs as one process, not on {} ranks", world.size()));
-  const checkpoint::Found found = find_checkpoint(options.checkpoint, world);
-  const train::ExperimentConfig config = config_of(found, options, world);
+  const auto [found, config] = choose(program, options);
+  train::Watchdog watchdog = program.watchdog();
+  std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
   train::set_up_threads(config.run, world);
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
   train::FrozenModel frozen(config, world, dtype, found);
@@ -97,7 +111,12 @@ ExitCode generate_text(Program& program, const Options& options) {
   tokenizer->encode(options.prompt, prompt);
   if (prompt.empty()) prompt.push_back(tokenizer->end_of_document());  // the start of a new document
   std::string text = options.prompt;
-  train::generate(frozen.model, *tokenizer, prompt, options.sampling, [&](int32_t id) { tokenizer->decode(id, text); });
+  section.emplace(watchdog, "the prompt");
+  train::generate(frozen.model, *tokenizer, prompt, options.sampling, [&](int32_t id) {
+    section.emplace(watchdog, "a token");
+    tokenizer->decode(id, text);
+  });
+  section.reset();
   // What a model makes up may drive a terminal; a file gets the bytes as they are.
   Console::standard().line(::isatty(STDOUT_FILENO) == 1 ? data::printable(text) : text);
   return ExitCode::finished;

@@ -14,10 +14,8 @@ struct Options {
 
 ExitCode train_with(Program& program, const Options& options) {
   train::install_stop_handlers();  // before MPI starts: a request that comes now stops the run after its first step
-  comm::World& world = program.world();
-  const train::Experiment experiment = read_experiment(world, options.config, options.overrides);
-  program.patience = experiment.config.run.watchdog;
-  return train::run_training(experiment, world, options.allowed);
+  const train::Experiment experiment = read_experiment(program, options.config, options.overrides);
+  return train::run_training(experiment, program.world(), options.allowed);
 }
 
 }  // namespace

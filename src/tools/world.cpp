@@ -1,32 +1,62 @@
 // Ranks of the launcher, and what they must have in common: one command line, one experiment.
 #include "switchyard/comm/agree.h"
-#include "switchyard/train/watchdog.h"
 #include "tools/commands.h"
 
+#include <fmt/ranges.h>
+
+#include <charconv>
+
 namespace switchyard::tools {
+namespace {
+
+// What is no number is refused later, with the config.
+int64_t patience_on_command_line(const std::vector<std::string>& words, int64_t otherwise) {
+  constexpr std::string_view kKey = "run.watchdog=";
+  for (const std::string& word : words)
+    if (word.starts_with(kKey)) std::from_chars(word.data() + kKey.size(), word.data() + word.size(), otherwise);
+  return otherwise;
+}
+
+}  // namespace
 
 comm::World& Program::world() {
   if (world_) return *world_;
-  const std::string words = fmt::format("{}", fmt::join(*argv + 1, *argv + *argc, " "));  // as given: MPI may change it
-  train::Watchdog watchdog(static_cast<double>(patience), print_last_words);
-  const train::Watchdog::Section section(watchdog, "the start of MPI");
-  world_ = std::make_unique<comm::World>(comm::World::mpi(argc, argv));
-  comm::require_same(world_->all(), ExitCode::usage, "the command line", words);
+  const std::vector<std::string> words(*argv + 1, *argv + *argc);  // as given: MPI may change it
+  patience = patience_on_command_line(words, patience);
+  {
+    train::Watchdog dog = watchdog();
+    const train::Watchdog::Section section(dog, "the start of MPI");
+    world_ = std::make_unique<comm::World>(comm::World::mpi(argc, argv));
+  }
+  train::Watchdog dog = watchdog();
+  const train::Watchdog::Section section(dog, "comparing the command lines");
+  comm::require_same(world_->all(), ExitCode::usage, "the command line", fmt::format("{}", fmt::join(words, " ")));
   return *world_;
 }
 
 // Ending MPI waits for every rank.
 void Program::leave_world() {
   if (!world_) return;
-  train::Watchdog watchdog(static_cast<double>(patience), print_last_words);
-  const train::Watchdog::Section section(watchdog, "the end of MPI");
+  train::Watchdog dog = watchdog();
+  const train::Watchdog::Section section(dog, "the end of MPI");
   world_.reset();
 }
 
-void print_last_words(const std::string& words) { fmt::print(stderr, "switchyard: {}\n", words); }
+train::Watchdog Program::watchdog() const {
+  return train::Watchdog(static_cast<double>(patience),
+                         [who = speaker()](const std::string& words) { fmt::print(stderr, "{}: {}\n", who, words); });
+}
 
-train::Experiment read_experiment(const comm::World& world, const std::string& path,
-                                  const std::vector<std::string>& overrides, const config::ParseOptions& options) {
+std::string Program::speaker() const {
+  if (!world_ || world_->size() == 1) return "switchyard";
+  return fmt::format("[rank {}] switchyard", world_->rank());
+}
+
+train::Experiment read_experiment(Program& program, const std::string& path, const std::vector<std::string>& overrides,
+                                  const config::ParseOptions& options) {
+  const comm::World& world = program.world();
+  train::Watchdog watchdog = program.watchdog();
+  const train::Watchdog::Section section(watchdog, "reading the config");
   train::Experiment experiment;
   const std::string packed = comm::on_rank_zero(world.all(), [&] {
     const config::Sources sources = config::read_sources(path);
@@ -34,6 +64,7 @@ train::Experiment read_experiment(const comm::World& world, const std::string& p
     return sources.pack();
   });
   if (world.rank() != 0) experiment = train::parse_experiment(config::Sources::unpack(packed), overrides, options);
+  program.patience = experiment.config.run.watchdog;
   return experiment;
 }
 

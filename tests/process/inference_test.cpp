@@ -85,6 +85,18 @@ TEST_F(Inference, RefusesWhatDoesNotFit) {
   expect_outcome(run({program(), "eval", dir_, "--data", scratch_->path("no")}), 65, {scratch_->path("no.idx")});
 }
 
+// strace holds a process up where it opens the checkpoint's folder, as a file system that hangs would; it notices the
+// end of the process only afterwards.
+TEST_F(Inference, ACheckpointThatCannotBeReadInTimeEndsAllByTheWatchdog) {
+  if (run({"strace", "-o", "/dev/null", "true"}).code != 0) GTEST_SKIP() << "strace cannot trace a program here";
+  const std::string folder = fs::canonical(checkpoint_of(dir_, 30));
+  const Command held_up{"strace", "-o", "/dev/null", "-P", folder, "-e", "inject=openat:delay_enter=8000000"};
+  const Command eval{program(), "eval", dir_, "run.watchdog=2"}, generate{program(), "generate", dir_, eval[3]};
+  const std::string words = "switchyard: finding the checkpoint took longer than run.watchdog=2 seconds";
+  expect_outcome(run(held_up + generate), 76, {words});
+  expect_outcome(run(as_ranks({eval, held_up + eval})), 76, {"[rank 0] " + words});
+}
+
 TEST_F(Inference, TextDrivesNoTerminal) {
   const std::string prompt = "\x1b[2J";
   const Command words{"--max-tokens", "1", "--temperature", "0"};
