@@ -55,7 +55,8 @@ class StepBench {
  public:
   StepBench(const train::ExperimentConfig& config, comm::World& world) : config_(config), session_(config, world) {}
 
-  double step(int64_t t, StepReport& report) {
+  double step(int64_t t, const StepOptions& options, StepReport& report) {
+    if (options.begins) options.begins(fmt::format("step {}", t));
     const auto batches = random_batches(config_, session_.mesh, t);
     session_.mesh.all().barrier();
     const double begin = now();
@@ -71,7 +72,7 @@ class StepBench {
     for (int64_t i = 1; i <= options.steps; ++i) {
       const int64_t segments = Allocator::current()->system_allocations();
       const ProcessUsage before = process_usage();
-      report.step_seconds.push_back(step(options.warm_up + i, report));
+      report.step_seconds.push_back(step(options.warm_up + i, options, report));
       const ProcessUsage after = process_usage();
       const bool is_larger =
           after.mapped_bytes > before.mapped_bytes || after.peak_mapped_bytes > before.peak_mapped_bytes;
@@ -134,7 +135,7 @@ StepReport measure_step(const std::string& name, const train::ExperimentConfig& 
   const int64_t compiled_at_start = kernels::kernels_compiled();
   {
     StepBench bench(config, world);
-    for (int64_t t = 1; t <= options.warm_up; ++t) bench.step(t, report);
+    for (int64_t t = 1; t <= options.warm_up; ++t) bench.step(t, options, report);
     const int64_t compiled = kernels::kernels_compiled();
     bench.timed_steps(options, report);
     report.kernels_compiled_before = compiled - compiled_at_start;
@@ -142,6 +143,7 @@ StepReport measure_step(const std::string& name, const train::ExperimentConfig& 
   }
   report.expected = expected_memory(config, world.size());
   combine(world.all(), report);
+  if (options.begins) options.begins("the roof");
   if (options.roof_seconds > 0) report.roof = measure_roof(world.all(), {report.dtype}, options.roof_seconds);
   return report;
 }

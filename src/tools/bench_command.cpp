@@ -44,9 +44,13 @@ ExitCode bench_step(Program& program, Options options) {
   if (options.threads > 0) options.overrides.push_back(fmt::format("run.threads={}", options.threads));
   const train::Experiment experiment =
       read_experiment(program, options.config, options.overrides, train::without_run_and_data());
+  train::Watchdog watchdog = program.watchdog();
+  std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "building the model");
+  options.step.begins = [&](const std::string& part) { section.emplace(watchdog, part); };
   train::set_up_threads(experiment.config.run, world);
   const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
                                           world, options.step);
+  section.reset();
   report(world, bench::table_of(result), bench::json_of(result), options.json);
   return ExitCode::finished;
 }

@@ -15,6 +15,16 @@ class BenchCommand : public testing::Test {
   std::string json_ = scratch_.path("bench.json");
 };
 
+double processor_seconds(pid_t process) {
+  const std::string text = read_text(fmt::format("/proc/{}/stat", process));
+  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // from the third field on
+  std::string skipped;
+  for (int i = 3; i < 14; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 // Each rank writes a file of its own: mpirun may cut lines of two ranks into each other.
 TEST_F(BenchCommand, StepCountsEveryKernelThatTheLibraryCompiles) {
   for (const char* dtype : {"f32", "bf16"})
@@ -69,6 +79,17 @@ TEST_F(BenchCommand, StepTellsEveryNumberInItsJson) {
     EXPECT_TRUE(op.at("seconds").is_number()) << op;
     EXPECT_TRUE(op.at("share") >= 0 && op.at("share") <= 1) << op;
   }
+}
+
+// By the time that it has taken, the rank is in its steps.
+TEST_F(BenchCommand, ARankThatHangsEndsAllByTheWatchdog) {
+  Process process(on_ranks(
+      2, {program(), "bench", "step", "--config", config_file("tiny"), "--steps", "1000000", "run.watchdog=3"}));
+  const pid_t rank = process.rank(1);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() || processor_seconds(rank) > 2; }));
+  kill(rank, SIGSTOP);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
+  expect_outcome(process.wait(), 76, {"[rank 0] switchyard: step ", "took longer than run.watchdog=3 seconds"});
 }
 
 TEST_F(BenchCommand, RoofHasEveryRowAndTheExchangeWhereThereIsOne) {

@@ -5,6 +5,8 @@
 #include "switchyard/bench/roof.h"
 #include "switchyard/device/allocator.h"
 
+#include <functional>
+
 namespace switchyard::bench {
 
 struct OpTime {
@@ -42,7 +44,8 @@ struct StepReport {
 
 struct StepOptions {
   int64_t warm_up = 3, steps = 10;
-  double roof_seconds = 0.2;  // for each row of the roof; 0: none is measured
+  double roof_seconds = 0.2;                            // for each row of the roof; 0: none is measured
+  std::function<void(const std::string&)> begins = {};  // called with the name of each step, and of the roof
 };
 
 // Collective. `name` is what the report calls the config.
