@@ -9,18 +9,15 @@ namespace switchyard::moe {
 std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
                                             int64_t num_experts) {
   using parallel::DispatcherKind;
-  require(num_experts % experts.size() == 0, ExitCode::usage,
-          "model.moe.num_experts: {} is not a multiple of parallel.expert={}", num_experts, experts.size());
+  check(num_experts % experts.size() == 0, "dispatcher: {} experts cannot be split over {} ranks", num_experts,
+        experts.size());
   if (kind == DispatcherKind::automatic) kind = experts.size() == 1 ? DispatcherKind::local : DispatcherKind::alltoall;
   switch (kind) {
     case DispatcherKind::allgather: return make_allgather_dispatcher(experts, num_experts);
     case DispatcherKind::alltoall: return make_alltoall_dispatcher(experts, num_experts);
     default: break;
   }
-  require(
-      experts.size() == 1, ExitCode::usage,
-      "parallel.dispatcher: local needs all experts on every rank, but parallel.expert={}; use alltoall or allgather",
-      experts.size());
+  check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
   return make_local_dispatcher(num_experts);
 }
 

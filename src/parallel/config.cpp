@@ -7,7 +7,7 @@ void ParallelConfig::validate() const {
   config::expect(zero <= 1, "zero", "2: sharding of gradients is not built yet; accepted now: 0 or 1");
   config::expect(dispatcher != DispatcherKind::local || expert == 1, "dispatcher",
                  "'local' keeps tokens on their rank, but expert={}; accepted: auto, allgather, alltoall", expert);
-  const int64_t dense = data * context * tensor;
+  const int64_t dense = data * context * tensor;  // data 0: check_world finds it, and comes here again
   config::expect(data == 0 || dense % (expert * expert_tensor) == 0, "expert",
                  "expert x expert_tensor={} does not divide data x context x tensor={}", expert * expert_tensor, dense);
 }
@@ -23,12 +23,13 @@ int64_t check_world(const ParallelConfig& config, int64_t world_size) {
       "world size {} does not fit the mesh: parallel.data={} x tensor x context x pipeline={} makes {} ranks; start "
       "that many, or set parallel.data=0 to use what is left",
       world_size, config.data, model_ranks, config.data * model_ranks);
-  const int64_t dense = data * config.context * config.tensor;
-  const int64_t expert = config.expert * config.expert_tensor;
-  require(dense % expert == 0, ExitCode::usage,
-          "world size {} does not fit the mesh: parallel.expert x expert_tensor={} does not divide data x context x "
-          "tensor={}",
-          world_size, expert, dense);
+  ParallelConfig filled = config;
+  filled.data = data;
+  try {
+    filled.validate();
+  } catch (const config::Invalid& rule) {
+    fail(ExitCode::usage, "world size {} does not fit the mesh: parallel.{}", world_size, rule.what());
+  }
   return data;
 }
 

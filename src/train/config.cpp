@@ -30,14 +30,14 @@ void ExperimentConfig::validate() const {
 }
 
 int64_t check_world(const ExperimentConfig& config, int64_t world_size) {
-  const int64_t data = parallel::check_world(config.parallel, world_size);
-  const TrainConfig& train = config.train;
-  require(
-      train.global_batch_size % (train.micro_batch_size * data) == 0, ExitCode::usage,
-      "train.global_batch_size={} is not a multiple of train.micro_batch_size={} x {} data-parallel ranks (world size "
-      "{})",
-      train.global_batch_size, train.micro_batch_size, data, world_size);
-  return data;
+  ExperimentConfig filled = config;
+  filled.parallel.data = parallel::check_world(config.parallel, world_size);
+  try {
+    filled.validate();
+  } catch (const config::Invalid& rule) {
+    fail(ExitCode::usage, "world size {} does not fit: {}", world_size, rule.what());
+  }
+  return filled.parallel.data;
 }
 
 }  // namespace switchyard::train

@@ -200,13 +200,14 @@ TEST(Dispatcher, CombineUndoesDispatch) {
 
 TEST(Dispatcher, ImpossibleOnesAreRefusedWithBothNumbers) {
   test::run_ranks(2, [](comm::World& world) {
-    for (const auto& [kind, experts, text] : {std::tuple{DispatcherKind::local, 4, "parallel.expert=2"},
-                                              std::tuple{DispatcherKind::alltoall, 5, "5 is not a multiple"}}) {
+    for (const auto& [kind, experts, text] :
+         {std::tuple{DispatcherKind::local, 4, "split over 2 ranks"},
+          std::tuple{DispatcherKind::alltoall, 5, "5 experts cannot be split over 2"}}) {
       try {
         make_dispatcher(kind, world.all(), experts);
         ADD_FAILURE() << "accepted " << text;
       } catch (const Error& error) {
-        EXPECT_EQ(error.code(), ExitCode::usage);
+        EXPECT_EQ(error.code(), ExitCode::internal);
         EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
       }
     }

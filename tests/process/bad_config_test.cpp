@@ -41,7 +41,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"BatchByDataRanks",
          2,
          {"train.global_batch_size=6"},
-         {"train.global_batch_size=6", "train.micro_batch_size=2", "2 data-parallel ranks"}},
+         {"world size 2", "train.global_batch_size: 6", "train.micro_batch_size=2 x parallel.data=2"}},
         {"WorldByExpert", 2, {"parallel.expert=4"}, {"world size 2", "parallel.expert", "4"}},
         {"WorldByData", 2, {"parallel.data=4"}, {"world size 2", "4"}},
         {"OneRankByExpert", 1, {"parallel.expert=2"}, {"world size 1", "parallel.expert", "2"}},

@@ -199,7 +199,8 @@ TEST(Experiment, WorldSizeMustFitTheMeshAndTheBatch) {
   expect_refused([] { check_world(with({"parallel.expert=2"}).config, 1); },
                  {"world size 1", "=2 does not divide", "=1"}, "too few");
   expect_refused([] { check_world(with({"train.global_batch_size=12"}).config, 4); },
-                 {"train.global_batch_size=12", "train.micro_batch_size=4 x 4", "world size 4"}, "batch by data ranks");
+                 {"train.global_batch_size: 12", "train.micro_batch_size=4 x parallel.data=4", "world size 4"},
+                 "batch by data ranks");
 }
 
 TEST(Experiment, DenseModelsAndLayerPatternsAreAccepted) {

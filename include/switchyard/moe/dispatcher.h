@@ -42,7 +42,8 @@ class Dispatcher {
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
 };
 
-// `automatic` is local on one rank and alltoall on several. Throws Error(usage) for local on several ranks.
+// `automatic` is local on one rank and alltoall on several. Callers keep the rules of the config: the number of experts
+// is a multiple of the ranks, and local is for one rank.
 std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
                                             int64_t num_experts);
 
