@@ -31,4 +31,9 @@ std::string Mesh::describe() const {
                      size(nn::View::dense, "dp"), size(nn::View::expert, "ep"), size(nn::View::expert, "edp"));
 }
 
+std::string Mesh::axes() const {
+  return fmt::format("{} ranks: dense {}; experts {}", all_.size(), dense_layout_.describe(),
+                     expert_layout_.describe());
+}
+
 }  // namespace switchyard::parallel

@@ -25,6 +25,7 @@ TEST(Mesh, FoldsExpertsOverDataRanks) {
     EXPECT_EQ(mesh.replicas(nn::View::dense).ranks(), (Ranks{0, 1, 2, 3}));
     EXPECT_EQ(mesh.coordinate(nn::View::expert, "ep"), world.rank() % 2);
     EXPECT_EQ(mesh.coordinate(nn::View::dense, "dp"), world.rank());
+    EXPECT_EQ(mesh.axes(), "4 ranks: dense pp 1 x dp 4 x cp 1 x tp 1; experts pp 1 x edp 2 x ep 2 x etp 1");
   });
 }
 

@@ -23,6 +23,7 @@ class Mesh {
   const Layout& layout(nn::View view) const { return view == nn::View::dense ? dense_layout_ : expert_layout_; }
   int64_t coordinate(nn::View view, std::string_view axis) const { return layout(view).coordinate(all_.rank(), axis); }
   std::string describe() const;  // one line for the log
+  std::string axes() const;      // the ranks and every axis of both views, in one line
 
  private:
   Layout dense_layout_, expert_layout_;
