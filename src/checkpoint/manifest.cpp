@@ -34,7 +34,8 @@ void read_meta(const messages::Manifest& message, Meta& meta) {
           .consumed_samples = message.consumed_samples(),
           .program_version = message.program_version(),
           .config = message.config(),
-          .data_fingerprint = message.data_fingerprint()};
+          .data_fingerprint = message.data_fingerprint(),
+          .layout = message.layout()};
   require(meta.step >= 0 && meta.consumed_samples >= 0, ExitCode::input, "step {} or {} samples below 0", meta.step,
           meta.consumed_samples);
 }
@@ -184,6 +185,7 @@ std::string encode(const Manifest& manifest) {
   message.set_consumed_samples(manifest.meta.consumed_samples);
   message.set_config(manifest.meta.config);
   message.set_data_fingerprint(manifest.meta.data_fingerprint);
+  message.set_layout(manifest.meta.layout);
   write_files_and_tensors(manifest, message);
   std::string bytes;
   check(message.SerializeToString(&bytes), "checkpoint: the manifest is too large to be written");

@@ -83,6 +83,7 @@ Report show(const fs::path& where) {
                   meta.consumed_samples, parameters, manifest.bytes(), manifest.files.size());
   text += fmt::format("format {}, written by {}\ndata {}\n", manifest.format_version, meta.program_version,
                       meta.data_fingerprint);
+  if (!meta.layout.empty()) text += "layout " + meta.layout + "\n";
   text += "config:\n" + indented(meta.config) + "tensors:\n";
   for (const StoredTensor& tensor : manifest.tensors)
     text += fmt::format("  {:<{}}  {}  {}, {} slices\n", tensor.name, widest, name_of(tensor.dtype),

@@ -270,6 +270,7 @@ TEST_F(Damage, ShowTellsStepSamplesAndTensors) {
   EXPECT_THAT(report.text, HasSubstr("step 1, 16 samples consumed"));
   EXPECT_THAT(report.text, HasSubstr("model/layers.0.experts              f32  (7, 2, 3, 5), 2 slices"));
   EXPECT_THAT(report.text, HasSubstr("  run: {dir: x}\n"));
+  EXPECT_THAT(report.text, testing::Not(HasSubstr("layout"))) << "none was recorded";
 }
 
 }  // namespace

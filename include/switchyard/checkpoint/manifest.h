@@ -1,6 +1,7 @@
 // What a checkpoint says about itself: the state of the run, and for every tensor where its elements lie and their
-// hashes. Nothing here depends on how many ranks wrote it. A decoded manifest is consistent in itself: names are unique
-// and harmless, slices lie inside their files and tensors, and every element of every tensor is stored exactly once.
+// hashes. Nothing that is read depends on how many ranks wrote it. A decoded manifest is consistent in itself: names
+// are unique and harmless, slices lie inside their files and tensors, and every element of every tensor is stored
+// exactly once.
 #pragma once
 
 #include "switchyard/tensor/box.h"
@@ -23,6 +24,7 @@ struct Meta {
   std::string program_version;
   std::string config;  // the resolved YAML
   std::string data_fingerprint;
+  std::string layout = {};  // of the ranks that wrote it, for people: nothing depends on it; empty in older checkpoints
   bool operator==(const Meta&) const = default;
 };
 
