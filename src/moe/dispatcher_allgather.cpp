@@ -1,5 +1,6 @@
 // Every rank sees all tokens and computes those of its own experts; partial sums are added on the way back. Ranks with
-// fewer tokens fill up to the largest number with rows that no expert gets.
+// fewer tokens fill up to the largest number with rows that no expert gets. In bf16 every partial sum is rounded before
+// they are added; alltoall adds a token's rows at once and rounds once.
 #include "switchyard/autograd/apply.h"
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
