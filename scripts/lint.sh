@@ -23,7 +23,7 @@ if [ ! -f "$folder/build.ninja" ]; then
     -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DSWITCHYARD_NATIVE=OFF -DSWITCHYARD_UNIT_TESTS=ON >"$folder.log" 2>&1 || { cat "$folder.log" >&2; exit 70; }
 fi
 cmake "$folder" >/dev/null
-ninja -C "$folder" -t targets all | sed -n 's/^\(.*\.pb\.h\):.*/\1/p' | xargs -r ninja -C "$folder" >/dev/null
+ninja -C "$folder" -t targets all | sed -n 's/^\(.*\.pb\.h\):.*/\1/p' | xargs ninja -C "$folder" switchyard_version >/dev/null
 mapfile -t units < <(printf '%s\n' "${files[@]}" | grep '\.cpp$')
 printf '%s\n' "${units[@]}" | xargs -P "$cores" -n 4 clang-tidy-16 -p "$folder" --quiet --warnings-as-errors='*' || status=1
 [ "$status" -eq 0 ] && echo "lint: clean"

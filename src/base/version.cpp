@@ -11,20 +11,28 @@ namespace switchyard {
 
 std::string program_version() { return fmt::format("{} (commit {})", SWITCHYARD_VERSION, SWITCHYARD_COMMIT); }
 
-std::string processor_name() {
+namespace {
+
+// What follows "KEY : " in the first such line of /proc/cpuinfo.
+std::string processor_entry(const std::string& key) {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
+    if (line.starts_with(key) && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
+  return "";
+}
+
+}  // namespace
+
+std::string processor_name() {
+  const std::string name = processor_entry("model name");
+  return name.empty() ? "unknown processor" : name;
 }
 
 std::string build_details() {
+  const std::string flags = fmt::format(" {} ", processor_entry("flags"));
   std::string extensions;
-  for (const auto& [has, name] :
-       {std::pair{__builtin_cpu_supports("avx2"), "avx2"}, std::pair{__builtin_cpu_supports("avx512f"), "avx512f"},
-        std::pair{__builtin_cpu_supports("avx512bf16"), "avx512_bf16"},
-        std::pair{__builtin_cpu_supports("amx-bf16"), "amx_bf16"}})
-    if (has) extensions += fmt::format(" {}", name);
+  for (const char* name : {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
+    if (flags.find(fmt::format(" {} ", name)) != std::string::npos) extensions += fmt::format(" {}", name);
   return fmt::format("compiler   {}\nbuild      {}, for {}; no CUDA\nprocessor  {}{}\n", SWITCHYARD_COMPILER,
                      SWITCHYARD_BUILD_TYPE, SWITCHYARD_ARCHITECTURE, processor_name(), extensions);
 }

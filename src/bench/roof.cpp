@@ -64,12 +64,13 @@ TransferRate exchange_rate(const comm::Group& all, int64_t bytes, double seconds
   const Tensor received = Tensor::zeros({bytes}, DType::u8, Purpose::buffers);
   const int64_t calls = std::max<int64_t>(3, static_cast<int64_t>(seconds * 2e9) / bytes);  // the same on all ranks
   double best = std::numeric_limits<double>::infinity();
+  const int64_t calls_of_batch = calls / 5 + 1;
   for (int batch = 0; batch < 5; ++batch) {
     all.barrier();
     const double begin = now();
-    for (int64_t i = 0; i < calls / 5 + 1; ++i)
+    for (int64_t i = 0; i < calls_of_batch; ++i)
       all.all_to_all_v(sent.raw(), counts, received.raw(), counts, DType::u8).wait();
-    best = std::min(best, (now() - begin) / static_cast<double>(calls / 5 + 1));
+    best = std::min(best, (now() - begin) / static_cast<double>(calls_of_batch));
   }
   all.all_reduce(&best, 1, DType::f64, comm::Reduce::max).wait();
   return {"all-to-all", bytes, static_cast<double>(bytes) / best / 1e9};

@@ -49,7 +49,7 @@ class TokenFileSource : public Source {
 
 // input_ids and labels [N, B, S] i64, row n = step n. A label belongs to its own position, as in Hugging Face files, so
 // position t predicts label t + 1; -100 and the end of the row: no loss.
-class BatchFileSource : public Source {
+class BatchFileSource final : public Source {
  public:
   BatchFileSource(const std::string& path, int64_t sequence_length) : file_(File::open(path)) {
     const auto tensors = read_safetensors_header(file_);

@@ -60,9 +60,9 @@ Tensor Block::whole(const Tensor& x_BSD, const PassContext& pass, moe::Losses& l
 
 Tensor Block::forward(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
   if (recompute != Recompute::full) return whole(x_BSD, pass, losses, recompute);
-  const PassContext copy = pass;  // the region outlives this pass's context
-  return recomputed(x_BSD, losses, [this, copy](const Tensor& in, moe::Losses& inside) {
-    return whole(in, copy, inside, Recompute::none);
+  // The region outlives this pass: it holds a copy of its context.
+  return recomputed(x_BSD, losses, [this, pass](const Tensor& in, moe::Losses& inside) {
+    return whole(in, pass, inside, Recompute::none);
   });
 }
 

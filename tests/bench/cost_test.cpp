@@ -41,7 +41,8 @@ TEST(Cost, CountsOnlyTheKeysInsideAWindow) {
 }
 
 TEST(Cost, ExpectsTheWeightsAndStatesOfEveryParameter) {
-  // attention 4 x 256 x 256 and three biases, router, 16 experts and the shared one, its gate, two norms; embedding, head, last norm
+  // Attention 4 x 256 x 256 and three biases, router, 16 experts and the shared one, its gate, two norms; embedding,
+  // head, last norm.
   const int64_t layer = 4 * 256 * 256 + 3 * 256 + 16 * 256 + 17 * 3 * 256 * 256 + 256 + 2 * 256;
   const int64_t all = 4 * layer + 2 * 4096 * 256 + 256, experts = 4 * 16 * 3 * 256 * 256;
   const ExpectedMemory f32 = expected_memory(config_named("quickstart-s", {"train.dtype=f32"}), 1);

@@ -4,7 +4,6 @@ namespace switchyard {
 namespace {
 
 using test::first_failure_of_ranks;
-using test::run_ranks;
 
 TEST(ThreadRanks, AFailureOfOneRankReleasesTheOthers) {
   const std::string failure = first_failure_of_ranks(3, [](comm::World& world) {

@@ -168,7 +168,7 @@ TEST(Tokenize, ALineOfJsonIsADocumentOrAnErrorWithItsNumber) {
   for (const Row& row : rows) {
     const Scratch scratch;
     const std::string good = "{\"text\": \"good\"}\n";
-    const std::string path = scratch.write("in.jsonl", good + "\n" + row.line + "\n" + good);
+    const std::string path = scratch.write("in.jsonl", fmt::format("{}\n{}\n{}", good, row.line, good));
     if (row.is_good) {
       run(scratch, {path});
       EXPECT_EQ(documents(scratch.path("out")), (std::vector<std::string>{"good|", std::string(row.expected), "good|"}))
@@ -194,7 +194,7 @@ TEST(Tokenize, ALineOverTheLimitIsRefusedOrSkipped) {
   for (const size_t length : {200u, 100000u, 3000000u}) {
     const Scratch scratch;
     const std::string path =
-        scratch.write("in.jsonl", good + "{\"text\": \"" + std::string(length, 'x') + "\"}\n" + good);
+        scratch.write("in.jsonl", fmt::format("{}{{\"text\": \"{}\"}}\n{}", good, std::string(length, 'x'), good));
     TokenizeOptions options{.limits = {.max_line_bytes = 100}};
     expect_error(ExitCode::input, {"in.jsonl:2", "longer than 100 B"}, [&] { run(scratch, {path}, options); });
     options.skip_bad = true;

@@ -167,7 +167,8 @@ TEST(Dispatcher, RowsStandByExpertThenSourceThenToken) {
         for (int64_t e = world.rank() * experts; e < (world.rank() + 1) * experts; ++e) {
           for (size_t i = 0; i < ids.size(); ++i) {
             if (ids[i] != e) continue;
-            tokens.push_back(static_cast<float>(static_cast<int64_t>(i) / row.K));
+            const int64_t token = static_cast<int64_t>(i) / row.K;
+            tokens.push_back(static_cast<float>(token));
             weights.push_back(probs[i]);
           }
           offsets.push_back(static_cast<int64_t>(tokens.size()));

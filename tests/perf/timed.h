@@ -85,7 +85,7 @@ inline void run(benchmark::State& state, const Timed& timed, bool is_backward) {
   const Tensors inputs = timed.inputs();
   int64_t bytes = 0;
   double sum = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double seconds = run_once(timed, inputs, is_backward, bytes);
     state.SetIterationTime(seconds);
     sum += seconds;

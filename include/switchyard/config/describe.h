@@ -15,7 +15,7 @@ struct Type {
   std::string_view none = {};                                // "none" or "null": the value may be absent by that name
   int64_t length = -1;                                       // of a list; -1: any
   std::vector<Type> item = {};                               // of a list: one
-  std::vector<FieldInfo> fields = {};                        // of a section
+  std::vector<FieldInfo> fields;                             // of a section
 };
 
 struct FieldInfo {
@@ -24,6 +24,13 @@ struct FieldInfo {
   Type type;
   Node fallback;  // default value
 };
+
+// Not by designated members: `fields` has no default initializer, which clang 16 refuses of an incomplete type.
+inline Type of_kind(Type::Kind kind) {
+  Type type;
+  type.kind = kind;
+  return type;
+}
 
 template <class T>
 struct Describe;
@@ -35,25 +42,25 @@ Type describe() {
 
 template <>
 struct Describe<int64_t> {
-  static Type type() { return {.kind = Type::Kind::integer}; }
+  static Type type() { return of_kind(Type::Kind::integer); }
 };
 template <>
 struct Describe<double> {
-  static Type type() { return {.kind = Type::Kind::number}; }
+  static Type type() { return of_kind(Type::Kind::number); }
 };
 template <>
 struct Describe<bool> {
-  static Type type() { return {.kind = Type::Kind::boolean}; }
+  static Type type() { return of_kind(Type::Kind::boolean); }
 };
 template <>
 struct Describe<std::string> {
-  static Type type() { return {.kind = Type::Kind::text}; }
+  static Type type() { return of_kind(Type::Kind::text); }
 };
 
 template <Named E>
 struct Describe<E> {
   static Type type() {
-    Type type{.kind = Type::Kind::choice};
+    Type type = of_kind(Type::Kind::choice);
     for (const std::string_view text : names_of(E{})) type.choices.push_back(text);
     if constexpr (HasUnbuilt<E>)
       for (const std::string_view text : unbuilt_names_of(E{})) type.unbuilt.push_back(text);
@@ -63,11 +70,19 @@ struct Describe<E> {
 
 template <class T>
 struct Describe<std::vector<T>> {
-  static Type type() { return {.kind = Type::Kind::list, .item = {describe<T>()}}; }
+  static Type type() {
+    Type type = of_kind(Type::Kind::list);
+    type.item = {describe<T>()};
+    return type;
+  }
 };
 template <class T, size_t N>
 struct Describe<std::array<T, N>> {
-  static Type type() { return {.kind = Type::Kind::list, .length = N, .item = {describe<T>()}}; }
+  static Type type() {
+    Type type = describe<std::vector<T>>();
+    type.length = N;
+    return type;
+  }
 };
 template <class T>
 struct Describe<std::optional<T>> {
@@ -89,7 +104,7 @@ struct DescribeFields {
 template <Section T>
 struct Describe<T> {
   static Type type() {
-    Type type{.kind = Type::Kind::section};
+    Type type = of_kind(Type::Kind::section);
     T defaults{};
     DescribeFields fields{.fields = type.fields};
     defaults.fields(fields);
