@@ -1,6 +1,6 @@
 // Softmax cross entropy of rows of logits, with its gradient.     R rows, V classes
 //   losses[r]  = log(sum_v exp(logits[r, v])) - logits[r, target[r]]
-//   dlogits[r] = scale * (softmax(logits[r]) - onehot(target[r]))      both 0 where the target is -1
+//   dlogits[r] = scale * (softmax(logits[r]) - onehot(target[r]))      both 0 where the target is negative
 #pragma once
 
 #include "switchyard/base/dtype.h"
@@ -12,7 +12,7 @@ namespace switchyard::kernels {
 
 struct CrossEntropyArgs {
   void* logits;            // (R, V)  f32, or f64 when dtype is f64; overwritten when dlogits is wanted
-  const int32_t* targets;  // (R)     -1 <= target < V
+  const int32_t* targets;  // (R)     target < V; negative: none
   void* losses;            // (R)     as logits
   void* dlogits;           // (R, V)  dtype; may be `logits` where that is the same type; null: not wanted
   int64_t R, V;

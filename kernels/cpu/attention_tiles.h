@@ -31,7 +31,7 @@ template <class A>
 constexpr int64_t padded(int64_t width) {
   return round_up(width, kColumns<A>);
 }
-// An odd number of cache lines, so that a column of panels spreads over all sets of the cache.
+// An odd number of vectors, so that a column of panels spreads over all sets of the cache.
 template <class A>
 constexpr int64_t row_stride(int64_t width) {
   return padded<A>(width) + Vector<A>::lanes;

@@ -1,5 +1,6 @@
 // Each result is one sum in a fixed order, so it depends neither on threads nor on the place of its row. A block of
-// four results shares what it loads.
+// four results shares what it loads. Traffic: a row product reads the group's weights once for each row, a weight
+// gradient reads x and a column of dy once for each output.
 #include "kernels/cpu/products_plain.h"
 
 #include "kernels/cpu/products_blocks.h"

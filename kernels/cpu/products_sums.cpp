@@ -1,6 +1,7 @@
 // Weight gradient. A piece of work is a panel of outputs of one group: its rows are summed up in blocks of 512 while
 // the panel of dw stays in cache. Rows that are summed may be padded with zeros; the last block of a group, panels
 // narrower than dy and operands that must be converted are copied into scratch memory first.
+// Traffic: dy read once, x once for each panel, dw written once; a copy reads and writes its operand once more.
 #include "kernels/cpu/products_blocks.h"
 #include "kernels/cpu/products_library.h"
 #include "kernels/cpu/products_rows.h"

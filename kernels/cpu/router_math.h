@@ -1,4 +1,5 @@
-// Row-wise pieces shared by the router's kernels. A row has E logits of type A (f32 or f64).
+// Row-wise pieces shared by the router's kernels. A row has E logits of type A (f32 or f64). Traffic: each piece reads
+// its row once, from cache after the first; none writes.
 #pragma once
 
 #include "kernels/cpu/vecmath.h"

@@ -1,5 +1,5 @@
 // The autograd graph: nodes are applied ops, edges lead from an op to what its inputs came from. It is built by apply()
-// while gradients are enabled, walked once by backward(), and freed as backward passes.
+// while gradients are enabled and walked once by backward(), which frees what a node saved as soon as it has run.
 #pragma once
 
 #include "switchyard/base/scoped.h"
@@ -12,8 +12,8 @@
 
 namespace switchyard {
 
-using Grads =
-    std::vector<Tensor>;  // one per tensor input, in order; undefined: none, or already written to a leaf's buffer
+// One per tensor input, in order; undefined: none, or already written to a leaf's buffer.
+using Grads = std::vector<Tensor>;
 
 namespace autograd {
 

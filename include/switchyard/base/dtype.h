@@ -22,7 +22,7 @@ constexpr int64_t size_of(DType dtype) {
 }
 
 std::string_view name_of(DType dtype);         // "f32", ...
-DType dtype_from_name(std::string_view name);  // throws UsageError on an unknown name
+DType dtype_from_name(std::string_view name);  // throws Error(usage) on an unknown name
 
 constexpr bool is_floating(DType dtype) { return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16; }
 

@@ -44,7 +44,7 @@ class FirstException {
 };
 
 // body(begin, end, part): ranges cover [0, n) once; at most num_threads() parts, numbered from 0, each at least `grain`
-// long but the last. OpenMP may grant fewer threads than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC, inside a parallel
+// long if n is. OpenMP may grant fewer threads than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC, inside a parallel
 // region): then a thread does several parts, one after the other. What a body throws first is thrown again here.
 template <class Body>
 void parallel_ranges(int64_t n, int64_t grain, Body&& body) {

@@ -21,7 +21,8 @@ struct MemoryStats {
   int64_t peak_bytes = 0;  // largest live_bytes since reset_peaks
 };
 
-// Best fit with splitting and coalescing inside segments taken from the system. Blocks are 64-byte aligned.
+// Best fit with splitting and coalescing inside segments taken from the system. Blocks are 64-byte aligned. For
+// the thread of its rank alone: nothing here is locked.
 class Allocator {
  public:
   Allocator();

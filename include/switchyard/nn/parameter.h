@@ -35,7 +35,7 @@ struct Parameter {
   bool decay = true;  // weight decay applies
   Placement placement;
   Init init;
-  Tensor value;  // this rank's box, a leaf of the autograd graph; set by parallel::materialize
+  Tensor value;  // this rank's box, a leaf of the autograd graph; set by parallel::make_buckets
 };
 
 }  // namespace switchyard::nn

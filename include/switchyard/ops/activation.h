@@ -1,4 +1,7 @@
-// Activations of feed-forward layers. `gelu` and `geglu` use the exact error function, not the tanh approximation.
+// Activations of feed-forward layers; the gated ones are those of Shazeer 2020, GLU Variants Improve Transformer.
+//   swiglu  gate * sigmoid(gate) * up       gelu   x * P(N(0, 1) < x)  (Hendrycks and Gimpel 2016; the exact error
+//   geglu   gelu(gate) * up                        function, not the tanh approximation)
+//   relu    max(x, 0)                       relu2  max(x, 0)^2  (So et al. 2021, Primer)
 #pragma once
 
 #include "kernels/activation.h"
@@ -13,8 +16,9 @@ using kernels::is_gated;
 
 std::string_view name_of(Activation kind);
 
-// Gated: h is (T, 2F) = gate | up and gives act(gate) * up (T, F); else (T, F) gives act(h). With a weight per row
-// (f32; f64 for f64) rows are multiplied by it, and it is differentiated too.
+// Gated: h is (T, 2F) = gate | up and gives (T, F); else (T, F) gives (T, F); f64, f32 or bf16. With a weight per row
+// (f32; f64 for f64) rows are multiplied by it, and it is differentiated too. Error(internal): an odd width of a gated
+// kind, a row weight of another length or dtype.
 Tensor activate(const Tensor& h_TX, Activation kind, const Tensor& row_weight_T = {});
 
 }  // namespace switchyard::ops

@@ -1,4 +1,5 @@
-// Ops that act element by element or row by row.
+// Ops that act element by element or row by row, in f64, f32 or bf16. Shapes and dtypes that do not fit, and integers,
+// are an Error(internal).
 #pragma once
 
 #include "switchyard/tensor/tensor.h"

@@ -1,6 +1,7 @@
 // Linear layers, y = x w^T.     T tokens (any leading dimensions), R rows, E experts, N outputs, K inputs
 // A weight may have more dimensions than named: its last is K, a leading one E where there are experts, the others make
-// up N. Gradients of weights are f32 (f64 for f64) and go straight to the parameter's buffer.
+// up N. f64, f32 or bf16; sums in f32 (f64). Gradients of weights are f32 (f64 for f64) and go straight to the
+// parameter's buffer. Shapes or dtypes that do not fit are an Error(internal).
 #pragma once
 
 #include "switchyard/tensor/tensor.h"
@@ -10,7 +11,7 @@
 
 namespace switchyard::ops {
 
-// y[t, n] = sum_k x[t, k] w[n, k] + b[n]
+// y[t, n] = sum_k x[t, k] w[n, k] + b[n], all of one dtype
 Tensor linear(const Tensor& x_TK, const Tensor& w_NK, const Tensor& b_N = {});
 
 // The same sums from operands of any dtypes, kept in f32 (f64 if either is f64): routers, heads.

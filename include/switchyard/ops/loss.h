@@ -10,8 +10,9 @@
 
 namespace switchyard::ops {
 
-// scale * sum over tokens of -log softmax(w x[t])[target[t]], one element in f32 (f64 for f64). targets are i32; -1: no
-// loss. Losses are added in token order in f64.
+// scale * sum over tokens of -log softmax(w x[t])[target[t]], one element in f32 (f64 for f64). x and w: one dtype of
+// f64, f32 and bf16; targets are i32; -1: no loss. Losses are added in token order in f64. A target outside the
+// vocabulary is an Error(input) that names it and its position.
 Tensor linear_cross_entropy(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T, double scale);
 
 // The loss of every token, f32 (f64), 0 where there is no target; no gradient.

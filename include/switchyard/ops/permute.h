@@ -1,5 +1,6 @@
 // Rows between token order and expert order. T tokens, K choices per token, R rows, D width. positions_TK (i32) holds
-// the row of each choice, -1 for a choice without one; every row belongs to exactly one choice.
+// the row of each choice, -1 for a choice without one; every row belongs to exactly one choice. Rows are f64, f32 or
+// bf16. Shapes or dtypes that do not fit are an Error(internal).
 #pragma once
 
 #include "switchyard/tensor/tensor.h"
@@ -12,7 +13,7 @@ struct ExpertOrder {
   int64_t num_rows() const { return offsets.back(); }
 };
 
-// Rows grouped by expert, token order inside; only choices of experts [first, first + num_experts) get a row.
+// ids: i32. Rows grouped by expert, token order inside; only choices of experts [first, first + num_experts) get a row.
 ExpertOrder expert_order(const Tensor& ids_TK, int64_t first, int64_t num_experts);
 
 // Row positions[t, i] is x[t]. Backward is combine_rows.

@@ -1,5 +1,6 @@
 // Rotary position embedding: dims j and j + R/2 of the first R = fraction * head_dim dims of each head form a pair that
-// turns by position * theta^(-2j/R); the other dims pass through.
+// turns by position * theta^(-2j/R); the other dims pass through. Su et al. 2021, RoFormer; the pairs are the halves of
+// GPT-NeoX and Hugging Face, not neighbours.
 #pragma once
 
 #include "switchyard/tensor/tensor.h"
@@ -16,7 +17,9 @@ struct RopeTable {
   int64_t rotary_dim = 0;  // R, even
 };
 
-// x: (B, S, H, head_dim), any strides. Position s of a sequence is first_position + s.
+// x: (B, S, H, head_dim) in f64 (of a table for f64), f32 or bf16, any strides. Position s of a sequence is
+// first_position + s. Error(internal): a position that the table does not hold, another head_dim, f64 with a table of
+// f32.
 Tensor rope(const Tensor& x_BSHd, const RopeTable& table, int64_t first_position = 0);
 
 }  // namespace switchyard::ops

@@ -1,5 +1,6 @@
 // Routing on f32 (or f64) logits: selection, row weights, balance losses. T tokens, E experts, K choices per token,
-// G groups of consecutive tokens. Selections, counts and frequencies are constants in backward.
+// G groups of consecutive tokens. Selections, counts and frequencies are constants in backward. Shapes or dtypes that
+// do not fit are an Error(internal).
 #pragma once
 
 #include "kernels/router.h"
@@ -16,8 +17,8 @@ struct Selection {
   int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
 };
 
-// The k experts of each token: by logit, or with a bias by score(logit) + bias (f32). Equal values: smaller index
-// first.
+// The k experts of each token: by logit, or with a finite bias (f32) by score(logit) + bias, which weights do not see
+// (Wang et al. 2024, Auxiliary-Loss-Free Load Balancing). Equal values: smaller index first.
 Selection select_experts(const Tensor& logits_TE, int64_t k, const Tensor& bias_E = {}, Score score = Score::softmax);
 
 // counts[g, e] (i64): tokens of group g that chose e; a group is `rows` consecutive tokens.
@@ -33,10 +34,11 @@ struct WeightRule {
 Tensor router_weights(const Tensor& logits_TE, const Tensor& ids_TK, const WeightRule& rule);
 
 // E / divisor * sum_t sum_e f[group of t, e] P[t, e]: 1 when load is even and divisor is the number of tokens. P is the
-// softmax, or sigmoids divided by their sum. frequencies_GE = counts / (K tokens of the group), dtype of the logits.
+// softmax (Fedus et al. 2021, Switch Transformers), or sigmoids divided by their sum (DeepSeek-AI 2024, DeepSeek-V3).
+// frequencies_GE = counts / (K tokens of the group), dtype of the logits.
 Tensor balance_loss(const Tensor& logits_TE, const Tensor& frequencies_GE, int64_t rows, double divisor, Score score);
 
-// 1 / divisor * sum_t (log sum_e exp z[t, e])^2
+// 1 / divisor * sum_t (log sum_e exp z[t, e])^2      Zoph et al. 2022, ST-MoE
 Tensor z_loss(const Tensor& logits_TE, double divisor);
 
 }  // namespace switchyard::ops

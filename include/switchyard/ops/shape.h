@@ -1,4 +1,4 @@
-// Differentiable views.
+// Differentiable views of tensors of any dtype. A shape or range that does not fit is an Error(internal).
 #pragma once
 
 #include "switchyard/tensor/tensor.h"
