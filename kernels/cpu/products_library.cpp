@@ -177,6 +177,7 @@ static bool has_isa(dnnl::cpu_isa wanted) {
   const auto bits = static_cast<unsigned>(wanted);
   return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
 }
+bool has_same_bits_anywhere() { return has_isa(dnnl::cpu_isa::avx512_core); }
 bool has_bf16_instructions() { return has_isa(dnnl::cpu_isa::avx512_core_bf16); }
 bool has_bf16_tiles() { return has_isa(dnnl::cpu_isa::avx512_core_amx); }
 

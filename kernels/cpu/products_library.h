@@ -1,7 +1,8 @@
 // oneDNN behind the matrix products. A library kernel is compiled for one row count, so each problem gets a fixed set
 // of kernels at its first use, and row blocks are cut or padded to these sizes: token counts that change every step
-// compile nothing. Kernels are single-threaded, work is spread over threads outside of them; then every row's result
-// has the same bits wherever the row lies.
+// compile nothing. Kernels are single-threaded, work is spread over threads outside of them. With the library's AVX-512
+// kernels a row's result then has the same bits wherever the row lies and on any number of threads; its kernels for
+// older processors add up in an order that depends on the row count.
 #pragma once
 
 #include "kernels/products.h"
@@ -76,7 +77,8 @@ class Packing {
 };
 const Packing& packing_for(const Problem& packed, Kind plain_kind, DType plain_dtype);
 
-int64_t num_compiled();  // by the calling rank
+int64_t num_compiled();         // by the calling rank
+bool has_same_bits_anywhere();  // AVX-512, see above
 bool has_bf16_instructions();
 bool has_bf16_tiles();
 

@@ -1,6 +1,8 @@
 // Forward product and input gradient. The rows of a group are cut into blocks, each multiplied by one thread, in place:
 // what is left over a multiple of 16 rows is covered by 16 rows that overlap their predecessors, whose results come out
-// the same. Only a group of fewer than 16 rows, and operands that must be converted, go through scratch memory.
+// the same (with the library's AVX-512 kernels; with its older ones the last bits may differ). Only a group of fewer
+// than 16 rows, and operands that must be converted, go through scratch memory.
+// Traffic: rows read and results written once; the group's weights read once for each block of rows.
 #include "kernels/cpu/products_rows.h"
 
 #include "kernels/cpu/products_blocks.h"

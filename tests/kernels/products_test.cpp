@@ -1,6 +1,7 @@
 // Matrix products against plain f64 loops, over dtypes, odd sizes and skewed groups.
 #include "kernels/products.h"
 
+#include "kernels/cpu/products_library.h"
 #include "kernels/cpu/vecmath.h"
 #include "switchyard/base/threads.h"
 
@@ -209,8 +210,6 @@ class Pretend {
   Pretend& operator=(const Pretend&) = delete;
 };
 
-bool has_wide_kernels() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
-
 TEST(Products, RowProductsMatchLoops) {
   for (const Row& row : kTable)
     for (const Format& format : kFormats) {
@@ -262,7 +261,8 @@ void expect_same_row_anywhere(int64_t N, int64_t K, RowProduct which, const Form
 }
 
 TEST(Products, ARowHasTheSameBitsWhereverItLies) {
-  if (!has_wide_kernels()) GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
+  if (!library::has_same_bits_anywhere())
+    GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
   for (const Format& format : kFormats)
     for (const RowProduct which : {RowProduct::forward, RowProduct::input_gradient}) {
       expect_same_row_anywhere(72, 88, which, format);
@@ -271,7 +271,8 @@ TEST(Products, ARowHasTheSameBitsWhereverItLies) {
 }
 
 TEST(Products, ResultsDoNotDependOnTheNumberOfThreads) {
-  if (!has_wide_kernels()) GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
+  if (!library::has_same_bits_anywhere())
+    GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
   const int before = num_threads();
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     // Threads decide how wide the panels of a weight gradient are: 512 or 256 of the last two.
