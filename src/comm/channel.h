@@ -54,7 +54,8 @@ class Channel {
   // Arguments are checked by Group. Byte counts where no arithmetic is done.
   virtual Work all_reduce(void* data, int64_t count, DType dtype, Reduce how) = 0;
   virtual Work all_gather(const void* send, void* recv, std::span<const int64_t> bytes) = 0;
-  virtual Work reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype, Reduce how) = 0;
+  virtual Work reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
+                              Reduce how) = 0;
   virtual Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                           std::span<const int64_t> recv_bytes) = 0;
   virtual Work broadcast(void* data, int64_t bytes, int root) = 0;

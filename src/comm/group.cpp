@@ -75,8 +75,14 @@ Work Group::all_gather_v(const void* send, int64_t send_count, void* recv, std::
 }
 
 Work Group::reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype, Reduce how) const {
-  check(count_per_rank >= 0, "reduce_scatter: {} elements per rank", count_per_rank);
-  return channel_->reduce_scatter(send, recv, count_per_rank, dtype, how);
+  const std::vector<int64_t> counts(static_cast<size_t>(size()), count_per_rank);
+  return reduce_scatter_v(send, recv, counts, dtype, how);
+}
+
+Work Group::reduce_scatter_v(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
+                             Reduce how) const {
+  in_bytes(counts, dtype, size());  // checks them
+  return channel_->reduce_scatter(send, recv, counts, dtype, how);
 }
 
 Work Group::all_to_all_v(const void* send, std::span<const int64_t> send_counts, void* recv,

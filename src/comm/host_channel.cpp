@@ -77,11 +77,13 @@ Work HostChannel::broadcast(void* data, int64_t bytes, int root) {
   return start_exchange("broadcast", sends, receives);
 }
 
-Work HostChannel::reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype, Reduce how) {
-  const std::vector<int64_t> counts(static_cast<size_t>(size()), count_per_rank);
+Work HostChannel::reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
+                                 Reduce how) {
   return engine_->start(
       std::make_shared<PiecewiseReduce>(
-          *this, PiecewiseReduce::Args{.data = send, .own_piece = recv, .counts = counts, .dtype = dtype, .how = how},
+          *this,
+          PiecewiseReduce::Args{
+              .data = send, .own_piece = recv, .counts = {counts.begin(), counts.end()}, .dtype = dtype, .how = how},
           next_tag()),
       "reduce_scatter");
 }

@@ -35,7 +35,7 @@ class HostChannel : public Channel, public std::enable_shared_from_this<HostChan
 
   Work all_reduce(void* data, int64_t count, DType dtype, Reduce how) override;
   Work all_gather(const void* send, void* recv, std::span<const int64_t> bytes) override;
-  Work reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype, Reduce how) override;
+  Work reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype, Reduce how) override;
   Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                   std::span<const int64_t> recv_bytes) override;
   Work broadcast(void* data, int64_t bytes, int root) override;

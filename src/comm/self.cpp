@@ -15,8 +15,8 @@ class SelfChannel final : public Channel {
     copy_bytes(send, recv, bytes[0]);
     return {};
   }
-  Work reduce_scatter(const void* send, void* recv, int64_t count, DType dtype, Reduce) override {
-    copy_bytes(send, recv, count * size_of(dtype));
+  Work reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype, Reduce) override {
+    copy_bytes(send, recv, counts[0] * size_of(dtype));
     return {};
   }
   Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,

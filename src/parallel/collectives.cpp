@@ -1,4 +1,4 @@
-// One pair of ops serves all three collectives: they differ in how they are launched, and in who is whose partner.
+// One pair of ops serves all collectives: they differ in how they are launched, and in who is whose partner.
 #include "switchyard/parallel/collectives.h"
 
 #include "switchyard/autograd/apply.h"
@@ -7,13 +7,13 @@
 
 namespace switchyard::parallel {
 
-enum class Kind { all_to_all, all_gather, reduce_scatter };
+enum class Kind { all_to_all, all_gather, reduce_scatter, all_reduce };
 
 // What start and finish share, in both directions.
 struct Flight {
   Kind kind;
   comm::Group group;
-  std::vector<int64_t> send, recv;  // rows by rank, all-to-all only
+  std::vector<int64_t> send, recv;  // rows by rank; all-gather and reduce-scatter: `send` alone, of each rank's part
   Tensor source;                    // kept alive until `work` is done: destroyed after it, which waits
   comm::Work work;                  // of the direction under way
 };
@@ -30,7 +30,7 @@ int64_t sum(const std::vector<int64_t>& rows) { return std::accumulate(rows.begi
 // Starts the collective (or, backwards, its partner) on contiguous rows and returns the buffer it will fill.
 Tensor launch(Flight& flight, const Tensor& rows, bool backwards) {
   check(rows.rank() == 2, "collective of rows: a tensor of shape {}", to_string(rows.shape()));
-  const int64_t width = rows.dim(1), ranks = flight.group.size();
+  const int64_t width = rows.dim(1);
   const DType dtype = rows.dtype();
   flight.source = rows.contiguous();
   if (flight.kind == Kind::all_to_all) {
@@ -42,14 +42,22 @@ Tensor launch(Flight& flight, const Tensor& rows, bool backwards) {
         flight.group.all_to_all_v(flight.source.raw(), times(send, width), out.raw(), times(recv, width), dtype);
     return out;
   }
-  if ((flight.kind == Kind::all_gather) != backwards) {
-    Tensor out = Tensor::empty({rows.dim(0) * ranks, width}, dtype);
-    flight.work = flight.group.all_gather(flight.source.raw(), out.raw(), rows.numel(), dtype);
+  if (flight.kind == Kind::all_reduce) {
+    Tensor out = flight.source.clone();
+    flight.work = flight.group.all_reduce(out.raw(), out.numel(), dtype);
     return out;
   }
-  check(rows.dim(0) % ranks == 0, "reduce-scatter: {} rows over {} ranks", rows.dim(0), ranks);
-  Tensor out = Tensor::empty({rows.dim(0) / ranks, width}, dtype);
-  flight.work = flight.group.reduce_scatter(flight.source.raw(), out.raw(), out.numel(), dtype);
+  const int64_t own = flight.send.at(static_cast<size_t>(flight.group.rank())), all = sum(flight.send);
+  if ((flight.kind == Kind::all_gather) != backwards) {
+    check(rows.dim(0) == own, "all-gather: {} rows, counts say {}", rows.dim(0), own);
+    Tensor out = Tensor::empty({all, width}, dtype);
+    flight.work =
+        flight.group.all_gather_v(flight.source.raw(), rows.numel(), out.raw(), times(flight.send, width), dtype);
+    return out;
+  }
+  check(rows.dim(0) == all, "reduce-scatter: {} rows, counts say {}", rows.dim(0), all);
+  Tensor out = Tensor::empty({own, width}, dtype);
+  flight.work = flight.group.reduce_scatter_v(flight.source.raw(), out.raw(), times(flight.send, width), dtype);
   return out;
 }
 
@@ -88,12 +96,16 @@ Pending start_all_to_all(const Tensor& rows, const comm::Group& group, std::vect
   return start(rows, {Kind::all_to_all, group, std::move(send), std::move(recv), {}, {}});
 }
 
-Pending start_all_gather(const Tensor& rows_RD, const comm::Group& group) {
-  return start(rows_RD, {Kind::all_gather, group, {}, {}, {}, {}});
+Pending start_all_gather(const Tensor& rows_RD, const comm::Group& group, std::vector<int64_t> counts) {
+  return start(rows_RD, {Kind::all_gather, group, std::move(counts), {}, {}, {}});
 }
 
-Pending start_reduce_scatter(const Tensor& rows, const comm::Group& group) {
-  return start(rows, {Kind::reduce_scatter, group, {}, {}, {}, {}});
+Pending start_reduce_scatter(const Tensor& rows_SD, const comm::Group& group, std::vector<int64_t> counts) {
+  return start(rows_SD, {Kind::reduce_scatter, group, std::move(counts), {}, {}, {}});
+}
+
+Pending start_all_reduce(const Tensor& rows_RD, const comm::Group& group) {
+  return start(rows_RD, {Kind::all_reduce, group, {}, {}, {}, {}});
 }
 
 Tensor finish(const Pending& pending) { return apply(CollectiveFinish{pending.flight}, pending.rows); }

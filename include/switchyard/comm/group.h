@@ -55,6 +55,8 @@ class Group {
   // send: (size, count_per_rank). recv may be this rank's part of send.
   Work reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype,
                       Reduce how = Reduce::sum) const;
+  Work reduce_scatter_v(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
+                        Reduce how = Reduce::sum) const;
   Work all_to_all_v(const void* send, std::span<const int64_t> send_counts, void* recv,
                     std::span<const int64_t> recv_counts, DType dtype) const;
   Work broadcast(void* data, int64_t bytes, int root) const;

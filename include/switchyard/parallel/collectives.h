@@ -6,6 +6,7 @@
 //   all-to-all with splits (s, r)      all-to-all with splits (r, s)
 //   all-gather of rows                 reduce-scatter of rows
 //   reduce-scatter of rows             all-gather of rows
+//   all-reduce of rows                 all-reduce of rows
 //
 // Backward of finish starts the partner, backward of start waits for it: what ran between them in forward runs between
 // them in backward too.      R rows on this rank, P ranks, D width
@@ -27,8 +28,11 @@ struct Pending {
 // (sum send, D) in the order of destinations -> (sum recv, D) in the order of sources.
 Pending start_all_to_all(const Tensor& rows, const comm::Group& group, std::vector<int64_t> send,
                          std::vector<int64_t> recv);
-Pending start_all_gather(const Tensor& rows_RD, const comm::Group& group);   // (R, D) -> (P R, D); R equal on all
-Pending start_reduce_scatter(const Tensor& rows, const comm::Group& group);  // (P R, D) -> (R, D) summed
+// counts: (P) rows of each rank; R = counts[rank], S their sum.
+Pending start_all_gather(const Tensor& rows_RD, const comm::Group& group, std::vector<int64_t> counts);  // -> (S, D)
+Pending start_reduce_scatter(const Tensor& rows_SD, const comm::Group& group,
+                             std::vector<int64_t> counts);                  // -> (R, D), summed in rank order
+Pending start_all_reduce(const Tensor& rows_RD, const comm::Group& group);  // (R, D), R equal on all
 
 Tensor finish(const Pending& pending);
 
