@@ -3,6 +3,8 @@
 
 #include "switchyard/parallel/placement.h"
 
+#include <map>
+
 namespace switchyard::parallel {
 namespace {
 
@@ -15,20 +17,18 @@ int64_t end_of(const Bucket& bucket) {
   return round_up(bucket.segments.back().offset + bucket.segments.back().count, kSegmentAlignment);
 }
 
-// One open bucket per view: consecutive parameters of the same view share one until it is full.
+// One open bucket per view and group of replicas: consecutive parameters of the same group share one until it is full.
+// What other groups hold does not matter, so all ranks of a group come to the same buckets.
 std::vector<Bucket> plan_buckets(const nn::Parameters& parameters, const Mesh& mesh, int64_t bucket_size) {
   std::vector<Bucket> buckets;
-  constexpr size_t kNone = ~size_t{0};
-  size_t open[2] = {kNone, kNone};
+  std::map<std::pair<nn::View, std::vector<int>>, size_t> open;
   for (nn::Parameter* parameter : parameters) {
-    const nn::View view = parameter->placement.view;
     const Box box = local_box(*parameter, mesh);
-    size_t& at = open[static_cast<size_t>(view)];
-    if (at != kNone && end_of(buckets[at]) + box.numel() > bucket_size) at = kNone;
-    if (at == kNone) {
-      at = buckets.size();
-      buckets.push_back({mesh.replicas(view), {}, {}, {}});
-    }
+    const comm::Group& replicas = mesh.replicas(parameter->placement);
+    const auto [entry, is_new] = open.try_emplace({parameter->placement.view, replicas.ranks()}, buckets.size());
+    size_t& at = entry->second;
+    if (!is_new && end_of(buckets[at]) + box.numel() > bucket_size) at = buckets.size();
+    if (at == buckets.size()) buckets.push_back({replicas, {}, {}, {}});
     buckets[at].segments.push_back({parameter, box, end_of(buckets[at]), box.numel(), nullptr});
   }
   return buckets;

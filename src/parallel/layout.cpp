@@ -51,4 +51,9 @@ std::vector<int> Layout::peers(int64_t rank, const std::vector<std::string>& alo
   return ranks;
 }
 
+Span span_of(int64_t size, int64_t index, int64_t parts) {
+  const int64_t length = (size + parts - 1) / parts;
+  return {std::min(size, index * length), std::min(size, (index + 1) * length)};
+}
+
 }  // namespace switchyard::parallel

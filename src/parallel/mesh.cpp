@@ -3,6 +3,8 @@
 
 #include "switchyard/base/error.h"
 
+#include <algorithm>
+
 namespace switchyard::parallel {
 namespace {
 
@@ -20,15 +22,43 @@ Layout expert_layout(const ParallelConfig& c, int64_t data) {
 Mesh::Mesh(const ParallelConfig& config, comm::World& world)
     : dense_layout_(dense_layout(config, check_world(config, world.size()))),
       expert_layout_(expert_layout(config, dense_layout_.axis_size("dp"))),
+      world_(world),
       all_(world.all()),
       data_(world.split(dense_layout_.peers(world.rank(), {"dp", "cp"}))),
+      tensor_(world.split(dense_layout_.peers(world.rank(), {"tp"}))),
+      tokens_(world.split(dense_layout_.peers(world.rank(), {"dp", "cp", "tp"}))),
       expert_(world.split(expert_layout_.peers(world.rank(), {"ep"}))),
-      expert_data_(world.split(expert_layout_.peers(world.rank(), {"edp"}))) {}
+      expert_tensor_(world.split(expert_layout_.peers(world.rank(), {"etp"}))) {}
+
+Mesh::Part Mesh::part(const nn::Placement& placement, const nn::Shard& shard, int64_t rank) const {
+  const Layout& view = layout(placement.view);
+  const int64_t ranks = view.axis_size(shard.axis);
+  const int64_t parts = shard.max_parts == 0 ? ranks : std::min(ranks, shard.max_parts);
+  require(ranks % parts == 0, ExitCode::usage, "{} ranks of axis {} cannot hold {} parts equally often", ranks,
+          shard.axis, parts);
+  return {view.coordinate(rank, shard.axis) * parts / ranks, parts};
+}
+
+const comm::Group& Mesh::replicas(const nn::Placement& placement) const {
+  const Layout& view = layout(placement.view);
+  std::vector<int> ranks;
+  for (int rank = 0; rank < all_.size(); ++rank) {
+    bool is_replica = view.coordinate(rank, "pp") == view.coordinate(all_.rank(), "pp");
+    for (const nn::Shard& shard : placement.shards)
+      is_replica = is_replica && part(placement, shard, rank) == part(placement, shard);
+    if (is_replica) ranks.push_back(rank);
+  }
+  const auto found = replicas_.find(ranks);
+  return found != replicas_.end() ? found->second : replicas_.emplace(ranks, world_.split(ranks)).first->second;
+}
 
 std::string Mesh::describe() const {
   auto size = [&](nn::View view, std::string_view axis) { return layout(view).axis_size(axis); };
-  return fmt::format("{} ranks: data {}, experts split over {}, each held by {}", all_.size(),
-                     size(nn::View::dense, "dp"), size(nn::View::expert, "ep"), size(nn::View::expert, "edp"));
+  const int64_t tensor = size(nn::View::dense, "tp"), shared_by = size(nn::View::expert, "etp");
+  return fmt::format("{} ranks: data {}{}, experts split over {}{}, each held by {}", all_.size(),
+                     size(nn::View::dense, "dp"), tensor > 1 ? fmt::format(", tensor {}", tensor) : "",
+                     size(nn::View::expert, "ep"), shared_by > 1 ? fmt::format(" x {}", shared_by) : "",
+                     size(nn::View::expert, "edp"));
 }
 
 std::string Mesh::axes() const {

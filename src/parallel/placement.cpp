@@ -34,11 +34,13 @@ Box local_box(const nn::Parameter& parameter, const Mesh& mesh) {
   Box box = Box::whole(parameter.global_shape);
   for (const nn::Shard& shard : parameter.placement.shards) {
     const auto d = static_cast<size_t>(shard.dim);
-    const int64_t parts = mesh.layout(parameter.placement.view).axis_size(shard.axis);
-    require(box.extent[d] % parts == 0, ExitCode::usage, "{}: {} rows cannot be split over {} ranks of axis {}",
-            parameter.name, box.extent[d], parts, shard.axis);
-    box.extent[d] /= parts;
-    box.offset[d] += mesh.coordinate(parameter.placement.view, shard.axis) * box.extent[d];
+    const Mesh::Part part = mesh.part(parameter.placement, shard);
+    require(shard.is_uneven || box.extent[d] % part.count == 0, ExitCode::usage,
+            "{}: {} rows cannot be split into {} parts over axis {}", parameter.name, box.extent[d], part.count,
+            shard.axis);
+    const Span rows = span_of(box.extent[d], part.index, part.count);
+    box.offset[d] = rows.begin;
+    box.extent[d] = rows.size();
   }
   return box;
 }

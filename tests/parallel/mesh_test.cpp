@@ -10,6 +10,9 @@ namespace {
 using Ranks = std::vector<int>;
 using test::run_ranks;
 
+const nn::Placement kWhole{};
+const nn::Placement kExperts{nn::View::expert, {{.dim = 0, .axis = "ep"}}};
+
 ParallelConfig with_experts(int64_t expert) {
   ParallelConfig config;
   config.expert = expert;
@@ -21,18 +24,47 @@ TEST(Mesh, FoldsExpertsOverDataRanks) {
     const Mesh mesh(with_experts(2), world);
     EXPECT_EQ(mesh.data().ranks(), (Ranks{0, 1, 2, 3}));
     EXPECT_EQ(mesh.expert().ranks(), world.rank() < 2 ? (Ranks{0, 1}) : (Ranks{2, 3}));
-    EXPECT_EQ(mesh.replicas(nn::View::expert).ranks(), world.rank() % 2 == 0 ? (Ranks{0, 2}) : (Ranks{1, 3}));
-    EXPECT_EQ(mesh.replicas(nn::View::dense).ranks(), (Ranks{0, 1, 2, 3}));
+    EXPECT_EQ(mesh.replicas(kExperts).ranks(), world.rank() % 2 == 0 ? (Ranks{0, 2}) : (Ranks{1, 3}));
+    EXPECT_EQ(mesh.replicas(kWhole).ranks(), (Ranks{0, 1, 2, 3}));
     EXPECT_EQ(mesh.coordinate(nn::View::expert, "ep"), world.rank() % 2);
     EXPECT_EQ(mesh.coordinate(nn::View::dense, "dp"), world.rank());
     EXPECT_EQ(mesh.axes(), "4 ranks: dense pp 1 x dp 4 x cp 1 x tp 1; experts pp 1 x edp 2 x ep 2 x etp 1");
   });
 }
 
+TEST(Mesh, FoldsExpertsOverDataAndTensorRanks) {
+  run_ranks(8, [](comm::World& world) {
+    const Mesh mesh({.tensor = 2, .expert = 2, .expert_tensor = 2}, world);
+    const int r = world.rank(), pair = r / 2 * 2, four = r / 4 * 4;
+    EXPECT_EQ(mesh.tensor().ranks(), (Ranks{pair, pair + 1}));
+    EXPECT_EQ(mesh.data().ranks(), (r % 2 == 0 ? Ranks{0, 2, 4, 6} : Ranks{1, 3, 5, 7}));
+    EXPECT_EQ(mesh.tokens().size(), 8);
+    EXPECT_EQ(mesh.expert_tensor().ranks(), (Ranks{pair, pair + 1}));
+    EXPECT_EQ(mesh.expert().ranks(), (Ranks{four + r % 2, four + r % 2 + 2}));
+    EXPECT_EQ(mesh.replicas(kExperts).ranks(),
+              (Ranks{r % 4 / 2 * 2, r % 4 / 2 * 2 + 1, r % 4 / 2 * 2 + 4, r % 4 / 2 * 2 + 5}));
+    const nn::Placement split{nn::View::expert, {{.dim = 0, .axis = "ep"}, {.dim = 2, .axis = "etp"}}};
+    EXPECT_EQ(mesh.replicas(split).ranks(), (Ranks{r % 4, r % 4 + 4}));
+  });
+}
+
+TEST(Mesh, PartsThatSeveralRanksHoldHaveMoreReplicas) {
+  run_ranks(4, [](comm::World& world) {
+    const Mesh mesh({.tensor = 4}, world);
+    const nn::Placement kv_heads{nn::View::dense, {{.dim = 0, .axis = "tp", .max_parts = 2}}};
+    EXPECT_EQ(mesh.part(kv_heads, kv_heads.shards[0]), (Mesh::Part{world.rank() / 2, 2}));
+    EXPECT_EQ(mesh.replicas(kv_heads).ranks(), world.rank() < 2 ? (Ranks{0, 1}) : (Ranks{2, 3}));
+    EXPECT_EQ(mesh.replicas(kWhole).size(), 4);
+    const nn::Placement thirds{nn::View::dense, {{.dim = 0, .axis = "tp", .max_parts = 3}}};
+    EXPECT_THROW(mesh.replicas(thirds), Error);
+  });
+}
+
 TEST(Mesh, OfOneRankHasGroupsOfOne) {
   comm::World world = comm::World::self();
   const Mesh mesh(ParallelConfig{}, world);
-  for (const comm::Group& group : {mesh.all(), mesh.data(), mesh.expert(), mesh.replicas(nn::View::expert)})
+  for (const comm::Group& group :
+       {mesh.all(), mesh.data(), mesh.tensor(), mesh.tokens(), mesh.expert(), mesh.replicas(kExperts)})
     EXPECT_EQ(group.size(), 1);
 }
 
@@ -41,7 +73,7 @@ TEST(Mesh, GroupsCommunicate) {
     const Mesh mesh(with_experts(2), world);
     int64_t over_experts = world.rank(), over_replicas = world.rank();
     mesh.expert().all_reduce(&over_experts, 1, DType::i64).wait();
-    mesh.replicas(nn::View::expert).all_reduce(&over_replicas, 1, DType::i64).wait();
+    mesh.replicas(kExperts).all_reduce(&over_replicas, 1, DType::i64).wait();
     EXPECT_EQ(over_experts, world.rank() < 2 ? 1 : 5);
     EXPECT_EQ(over_replicas, world.rank() % 2 == 0 ? 2 : 4);
   });

@@ -13,8 +13,10 @@ namespace switchyard::nn {
 enum class View { dense, expert };
 
 struct Shard {
-  int64_t dim;       // dimension of the tensor that is split
-  std::string axis;  // over which mesh axis, for example "ep"
+  int64_t dim;             // dimension of the tensor that is split
+  std::string axis;        // over which mesh axis, for example "ep"
+  int64_t max_parts = 0;   // an axis of more ranks holds each part several times, in neighbours; 0: no limit
+  bool is_uneven = false;  // the last parts may be smaller, or empty; otherwise the axis must divide the dimension
 };
 
 struct Placement {

@@ -34,4 +34,12 @@ class Layout {
   std::vector<Axis> axes_;
 };
 
+// Part `index` of `size` elements in `parts` runs of equal length; the last runs are shorter, or empty, if it does not
+// divide.
+struct Span {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+Span span_of(int64_t size, int64_t index, int64_t parts);
+
 }  // namespace switchyard::parallel

@@ -7,6 +7,8 @@
 #include "switchyard/parallel/config.h"
 #include "switchyard/parallel/layout.h"
 
+#include <map>
+
 namespace switchyard::parallel {
 
 class Mesh {
@@ -16,9 +18,23 @@ class Mesh {
 
   const comm::Group& all() const { return all_; }
   const comm::Group& data() const { return data_; }      // ranks with different samples
+  const comm::Group& tensor() const { return tensor_; }  // ranks that share the dense layers, and the same samples
+  const comm::Group& tokens() const { return tokens_; }  // data x tensor: between layers each holds other tokens
   const comm::Group& expert() const { return expert_; }  // ranks the experts of a layer are split over
-  // Ranks that hold the same box of a parameter of this view: its gradient is summed over them.
-  const comm::Group& replicas(nn::View view) const { return view == nn::View::dense ? data_ : expert_data_; }
+  const comm::Group& expert_tensor() const { return expert_tensor_; }  // ranks that share the same experts
+  // Ranks that hold the same box of a parameter: its gradient is summed over them. The first call with a placement is
+  // made by all ranks of the world, in the same order.
+  const comm::Group& replicas(const nn::Placement& placement) const;
+
+  // Which of the parts of a shard a rank holds, and of how many. Throws Error(usage) if parts and axis do not fit.
+  struct Part {
+    int64_t index, count;
+    bool operator==(const Part&) const = default;
+  };
+  Part part(const nn::Placement& placement, const nn::Shard& shard, int64_t rank) const;
+  Part part(const nn::Placement& placement, const nn::Shard& shard) const {
+    return part(placement, shard, all_.rank());
+  }
 
   const Layout& layout(nn::View view) const { return view == nn::View::dense ? dense_layout_ : expert_layout_; }
   int64_t coordinate(nn::View view, std::string_view axis) const { return layout(view).coordinate(all_.rank(), axis); }
@@ -27,7 +43,9 @@ class Mesh {
 
  private:
   Layout dense_layout_, expert_layout_;
-  comm::Group all_, data_, expert_, expert_data_;
+  comm::World world_;
+  comm::Group all_, data_, tensor_, tokens_, expert_, expert_tensor_;
+  mutable std::map<std::vector<int>, comm::Group> replicas_;  // by ranks: groups are made when first asked for
 };
 
 }  // namespace switchyard::parallel
