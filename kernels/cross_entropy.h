@@ -21,4 +21,19 @@ struct CrossEntropyArgs {
 };
 void cross_entropy(exec::Cpu, const CrossEntropyArgs&);
 
+// The same where the classes are split into parts: first what a part knows about each row, then, with the statistics of
+// all parts, losses and this part's gradient. V may be 0.
+struct SplitCrossEntropyArgs {
+  void* logits;            // (R, V)  f32, or f64 when dtype is f64: classes [first, first + V)
+  const int32_t* targets;  // (R)     -1, or a class of any part
+  double* statistics;      // (R, 3)  largest logit, sum_v exp(logit - largest), logit of the target or 0
+  void* losses;            // (R)     as logits
+  void* dlogits;           // (R, V)  dtype; may be `logits` where that is the same type; null: not wanted
+  int64_t R, V, first;
+  double scale;
+  DType dtype;
+};
+void cross_entropy_statistics(exec::Cpu, const SplitCrossEntropyArgs&);       // writes statistics
+void cross_entropy_from_statistics(exec::Cpu, const SplitCrossEntropyArgs&);  // reads them; writes losses and dlogits
+
 }  // namespace switchyard::kernels

@@ -1,4 +1,6 @@
 // Rows of a table by id.     T tokens, V rows of the table, D columns
+// The table may be a part of a larger one, rows [first, first + V): ids of other parts give rows of zeros, and nothing
+// is added for them.
 #pragma once
 
 #include "switchyard/base/dtype.h"
@@ -9,10 +11,11 @@
 namespace switchyard::kernels {
 
 struct EmbeddingArgs {
-  const int32_t* ids;  // (T)     0 <= id < V
+  const int32_t* ids;  // (T)
   const void* w;       // (V, D)  dtype
-  void* y;             // (T, D)  w[ids[t]]
-  int64_t T, D;
+  void* y;             // (T, D)  w[ids[t] - first]
+  int64_t T, V, D;
+  int64_t first;
   DType dtype;
 };
 void embedding(exec::Cpu, const EmbeddingArgs&);
@@ -23,6 +26,7 @@ struct EmbeddingBackwardArgs {
   void* dw;            // (V, D)  f32, or f64 when dtype is f64: sum of dy[t] over tokens of that id
   void* scratch;       // embedding_backward_scratch_bytes(args)
   int64_t T, V, D;
+  int64_t first;
   bool accumulate;  // false: assign, which makes rows without a token zero
   DType dtype;
 };

@@ -6,6 +6,8 @@
 #include "switchyard/base/threads.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace switchyard::kernels {
 namespace {
@@ -66,7 +68,53 @@ void rows(const CrossEntropyArgs& a) {
   });
 }
 
+template <class T>
+void statistics(const SplitCrossEntropyArgs& a) {
+  using A = accumulate_t<T>;
+  parallel_for(a.R, std::max<int64_t>(1, kGrain / std::max<int64_t>(a.V, 1)), [&](int64_t r) {
+    A* x = static_cast<A*>(a.logits) + r * a.V;
+    double* row = a.statistics + r * 3;
+    const int64_t target = a.targets[r] < 0 ? -1 : a.targets[r] - a.first;
+    const A largest = a.V == 0 ? -std::numeric_limits<A>::infinity() : row_max(x, a.V);
+    row[0] = static_cast<double>(largest);
+    row[1] = a.V == 0 ? 0 : sum_of_exponentials<false>(x, largest, a.V);
+    row[2] = target >= 0 && target < a.V ? static_cast<double>(x[target]) : 0;
+  });
+}
+
+template <class T>
+void from_statistics(const SplitCrossEntropyArgs& a) {
+  using A = accumulate_t<T>;
+  parallel_for(a.R, std::max<int64_t>(1, kGrain / std::max<int64_t>(a.V, 1)), [&](int64_t r) {
+    const A* x = static_cast<const A*>(a.logits) + r * a.V;
+    const double* row = a.statistics + r * 3;
+    T* d = a.dlogits ? static_cast<T*>(a.dlogits) + r * a.V : nullptr;
+    const bool has_target = a.targets[r] >= 0;
+    static_cast<A*>(a.losses)[r] = has_target ? static_cast<A>(std::log(row[1]) + (row[0] - row[2])) : A{0};
+    if (!d) return;
+    if (!has_target) {
+      std::fill(d, d + a.V, T(A{0}));
+      return;
+    }
+    const A largest = static_cast<A>(row[0]), factor = static_cast<A>(a.scale / row[1]);
+    const int64_t target = a.targets[r] - a.first;
+    const bool is_here = target >= 0 && target < a.V;
+    const A at_target = is_here ? vec_exp(x[target] - largest) * factor - static_cast<A>(a.scale) : A{0};
+#pragma omp simd
+    for (int64_t v = 0; v < a.V; ++v) d[v] = narrow<T>(vec_exp(x[v] - largest) * factor);
+    if (is_here) d[target] = narrow<T>(at_target);
+  });
+}
+
 }  // namespace
+
+void cross_entropy_statistics(exec::Cpu, const SplitCrossEntropyArgs& args) {
+  on_floating(args.dtype, [&](auto t) { statistics<decltype(t)>(args); });
+}
+
+void cross_entropy_from_statistics(exec::Cpu, const SplitCrossEntropyArgs& args) {
+  on_floating(args.dtype, [&](auto t) { from_statistics<decltype(t)>(args); });
+}
 
 void cross_entropy(exec::Cpu, const CrossEntropyArgs& args) {
   on_floating(args.dtype, [&](auto t) { rows<decltype(t)>(args); });

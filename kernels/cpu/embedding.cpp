@@ -24,9 +24,13 @@ Sorted sort_by_id(const EmbeddingBackwardArgs& a) {
   auto* first = static_cast<int32_t*>(a.scratch);
   int32_t* order = first + a.V + 2;
   std::fill(first, first + a.V + 2, 0);
-  for (int64_t t = 0; t < a.T; ++t) ++first[a.ids[t] + 2];
+  const auto row = [&](int64_t t) { return a.ids[t] - a.first; };
+  const auto is_here = [&](int64_t t) { return row(t) >= 0 && row(t) < a.V; };
+  for (int64_t t = 0; t < a.T; ++t)
+    if (is_here(t)) ++first[row(t) + 2];
   for (int64_t v = 2; v < a.V + 2; ++v) first[v] += first[v - 1];
-  for (int64_t t = 0; t < a.T; ++t) order[first[a.ids[t] + 1]++] = static_cast<int32_t>(t);
+  for (int64_t t = 0; t < a.T; ++t)
+    if (is_here(t)) order[first[row(t) + 1]++] = static_cast<int32_t>(t);
   return {first, order};
 }
 
@@ -62,7 +66,11 @@ void embedding(exec::Cpu, const EmbeddingArgs& args) {
   const auto* w = static_cast<const std::byte*>(args.w);
   auto* y = static_cast<std::byte*>(args.y);
   parallel_for(args.T, kGrain / std::max<int64_t>(row_bytes, 1), [&](int64_t t) {
-    std::memcpy(y + t * row_bytes, w + args.ids[t] * row_bytes, static_cast<size_t>(row_bytes));
+    const int64_t row = args.ids[t] - args.first;
+    if (row >= 0 && row < args.V)
+      std::memcpy(y + t * row_bytes, w + row * row_bytes, static_cast<size_t>(row_bytes));
+    else
+      std::memset(y + t * row_bytes, 0, static_cast<size_t>(row_bytes));
   });
 }
 

@@ -1,4 +1,4 @@
-// y[t] = w[ids[t]]       T tokens, V vocabulary, D width
+// y[t] = w[ids[t] - first]       T tokens, V rows of the table, D width
 #include "switchyard/ops/embedding.h"
 
 #include "kernels/embedding.h"
@@ -8,6 +8,7 @@ namespace switchyard::ops {
 namespace {
 
 struct Embedding {
+  int64_t first, vocabulary;
   Saved ids_T{};
   Shape w_shape{};
 
@@ -22,15 +23,21 @@ Tensor Embedding::forward(const Tensor& ids, const Tensor& w) {
   w_shape = w.shape();
   const auto* id = ids_T.data<int32_t>();
   for (int64_t t = 0; t < ids.numel(); ++t)
-    require(id[t] >= 0 && id[t] < w.dim(0), ExitCode::input,
-            "token id {} at position {} of the batch: vocabulary is {}", id[t], t, w.dim(0));
+    require(id[t] >= 0 && id[t] < vocabulary, ExitCode::input,
+            "token id {} at position {} of the batch: vocabulary is {}", id[t], t, vocabulary);
   const Tensor w_VD = w.contiguous();
   Shape shape = ids.shape();
   shape.push_back(w.dim(1));
   Tensor y_TD = Tensor::empty(shape, w.dtype());
   on_device(w, [&](auto exec) {
-    kernels::embedding(
-        exec, {.ids = id, .w = w_VD.raw(), .y = y_TD.raw(), .T = ids.numel(), .D = w.dim(1), .dtype = w.dtype()});
+    kernels::embedding(exec, {.ids = id,
+                              .w = w_VD.raw(),
+                              .y = y_TD.raw(),
+                              .T = ids.numel(),
+                              .V = w.dim(0),
+                              .D = w.dim(1),
+                              .first = first,
+                              .dtype = w.dtype()});
   });
   return y_TD;
 }
@@ -46,6 +53,7 @@ Grads Embedding::backward(const Tensor& dy) const {
                                       .T = ids_T.numel(),
                                       .V = w_shape[0],
                                       .D = w_shape[1],
+                                      .first = first,
                                       .accumulate = dw.accumulate,
                                       .dtype = dy.dtype()};
   const Tensor scratch = Tensor::empty({kernels::embedding_backward_scratch_bytes(args)}, DType::u8, Purpose::buffers);
@@ -56,6 +64,9 @@ Grads Embedding::backward(const Tensor& dy) const {
 
 }  // namespace
 
-Tensor embedding(const Tensor& ids_T, const Tensor& w_VD) { return apply(Embedding{}, ids_T, w_VD); }
+Tensor embedding(const Tensor& ids_T, const Tensor& w_VD, const VocabularyPart& part) {
+  return apply(Embedding{.first = part.first, .vocabulary = part.num_parts > 1 ? part.total : w_VD.dim(0)}, ids_T,
+               w_VD);
+}
 
 }  // namespace switchyard::ops

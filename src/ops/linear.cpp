@@ -3,6 +3,7 @@
 #include "switchyard/ops/linear.h"
 
 #include "kernels/bias.h"
+#include "ops/bias_gradient.h"
 #include "ops/products.h"
 #include "switchyard/autograd/apply.h"
 
@@ -23,18 +24,23 @@ void check_shapes(std::string_view op, const Tensor& x, const Tensor& w, const T
         to_string(b.shape()), name_of(b.dtype()), w.rows(), name_of(x.dtype()));
 }
 
-void bias_gradient(const Tensor& dy_TN, const autograd::GradSlot& db) {
-  kernels::BiasGradientArgs args{.dy = dy_TN.raw(),
-                                 .db = db.buffer.raw(),
-                                 .scratch = nullptr,
-                                 .R = dy_TN.rows(),
-                                 .N = dy_TN.dim(-1),
-                                 .accumulate = db.accumulate,
-                                 .dtype = dy_TN.dtype()};
-  const Tensor scratch = Tensor::empty({kernels::bias_gradient_scratch_bytes(args)}, DType::u8, Purpose::buffers);
-  args.scratch = scratch.raw();
-  on_device(dy_TN, [&](auto exec) { kernels::bias_gradient(exec, args); });
-}
+struct AddBias {
+  Shape b_shape{};
+  Tensor forward(const Tensor& x, const Tensor& b) {
+    check(b.numel() == x.dim(-1) && b.dtype() == x.dtype(), "add_bias: {} {} to {} {}", to_string(b.shape()),
+          name_of(b.dtype()), to_string(x.shape()), name_of(x.dtype()));
+    b_shape = b.shape();
+    const Tensor y_TN = x.clone(), b_N = b.contiguous();
+    const kernels::AddBiasArgs args{.y = y_TN.raw(), .b = b_N.raw(), .R = x.rows(), .N = x.dim(-1), .dtype = x.dtype()};
+    on_device(x, [&](auto exec) { kernels::add_bias(exec, args); });
+    return y_TN;
+  }
+  Grads backward(const Tensor& dy) const {
+    const auto db = autograd::grad_slot(1, b_shape, dy.dtype());
+    if (db.buffer.defined()) bias_gradient(dy.contiguous(), db);
+    return {dy, db.result()};
+  }
+};
 
 struct Linear {
   Saved x_TK{}, w_NK{};
@@ -127,5 +133,7 @@ Grads LinearF32::backward(const Tensor& dy) const {
 Tensor linear(const Tensor& x_TK, const Tensor& w_NK, const Tensor& b_N) { return apply(Linear{}, x_TK, w_NK, b_N); }
 
 Tensor linear_f32(const Tensor& x_TK, const Tensor& w_NK) { return apply(LinearF32{}, x_TK, w_NK); }
+
+Tensor add_bias(const Tensor& x_TN, const Tensor& b_N) { return apply(AddBias{}, x_TN, b_N); }
 
 }  // namespace switchyard::ops

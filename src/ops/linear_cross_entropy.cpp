@@ -23,6 +23,7 @@ int64_t chunk_rows(int64_t V) { return std::clamp(kChunkLogits / V / 64 * 64, kM
 // A pass over all tokens: what it reads, and where results go if they are wanted.
 struct Pass {
   Tensor x_TD, w_VD, targets_T;
+  VocabularyPart part;
   double scale = 1;
   Tensor losses_T{};  // f32 (f64)
   Tensor dx_TD{};     // undefined: not wanted
@@ -32,6 +33,12 @@ struct Pass {
 
  private:
   void pack() const;
+  void cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, const Tensor& dlogits_RV) const;
+  bool is_split() const { return part.num_parts > 1; }
+  // Rows of a chunk, the same for every part.
+  int64_t most_rows() const {
+    return chunk_rows(is_split() ? (part.total + part.num_parts - 1) / part.num_parts : V());
+  }
   int64_t V() const { return w_VD.dim(0); }
   int64_t D() const { return w_VD.dim(1); }
 };
@@ -42,8 +49,29 @@ void Pass::pack() const {
   if (dx_TD.defined()) product_weights(w_VD, RowProduct::input_gradient, 1, V(), D(), x_TD.dim(0));
 }
 
+// Losses of tokens [begin, end), and their gradient if it is wanted.
+void Pass::cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, const Tensor& dlogits_RV) const {
+  const int64_t R = end - begin;
+  const auto* targets = targets_T.data<int32_t>() + begin;
+  void* losses = losses_T.slice(0, begin, end).raw();
+  void* dlogits = dlogits_RV.defined() ? dlogits_RV.raw() : nullptr;
+  const DType dtype = w_VD.dtype();
+  if (!is_split()) {
+    on_device(x_TD, [&](auto exec) {
+      kernels::cross_entropy(exec, {logits_RV.raw(), targets, losses, dlogits, R, V(), scale, dtype});
+    });
+    return;
+  }
+  Tensor statistics_R3 = Tensor::empty({R, 3}, DType::f64, Purpose::buffers);
+  const kernels::SplitCrossEntropyArgs args{
+      logits_RV.raw(), targets, statistics_R3.data<double>(), losses, dlogits, R, V(), part.first, scale, dtype};
+  on_device(x_TD, [&](auto exec) { kernels::cross_entropy_statistics(exec, args); });
+  part.combine(statistics_R3);
+  on_device(x_TD, [&](auto exec) { kernels::cross_entropy_from_statistics(exec, args); });
+}
+
 void Pass::run() {
-  const int64_t T = x_TD.dim(0), rows = std::min(chunk_rows(V()), T);
+  const int64_t T = x_TD.dim(0), rows = std::min(most_rows(), T);
   const DType dtype = w_VD.dtype(), sums = accumulate_type(dtype);
   const bool needs_gradient = dx_TD.defined() || dw_VD.defined();
   const Tensor all_logits = Tensor::empty({rows, V()}, sums, Purpose::buffers);
@@ -57,23 +85,14 @@ void Pass::run() {
     const Tensor x_RD = x_TD.slice(0, begin, end), logits_RV = all_logits.slice(0, 0, R);
     const Tensor dlogits_RV = needs_gradient ? all_dlogits.slice(0, 0, R) : Tensor{};
     multiply(RowProduct::forward, x_RD, w_VD, shape, {0, R}, logits_RV);
-    on_device(x_TD, [&](auto exec) {
-      kernels::cross_entropy(exec, {.logits = logits_RV.raw(),
-                                    .targets = targets_T.data<int32_t>() + begin,
-                                    .losses = losses_T.slice(0, begin, end).raw(),
-                                    .dlogits = needs_gradient ? dlogits_RV.raw() : nullptr,
-                                    .R = R,
-                                    .V = V(),
-                                    .scale = scale,
-                                    .dtype = dtype});
-    });
+    cross_entropy(begin, end, logits_RV, dlogits_RV);
     if (dx_TD.defined())
       multiply(RowProduct::input_gradient, dlogits_RV, w_VD, shape, {0, R}, dx_TD.slice(0, begin, end));
     if (dw_VD.defined()) multiply_for_weight(dlogits_RV, x_RD, shape, {0, R}, dw_VD, begin > 0);
   }
 }
 
-Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double scale) {
+Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double scale, const VocabularyPart& part) {
   check(w.rank() == 2 && x.dim(-1) == w.dim(1) && x.dtype() == w.dtype(), "cross entropy: x {} {}, w {} {}",
         to_string(x.shape()), name_of(x.dtype()), to_string(w.shape()), name_of(w.dtype()));
   check(targets.numel() == x.rows() && targets.dtype() == DType::i32, "cross entropy: {} targets {} for {} tokens",
@@ -81,17 +100,20 @@ Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double s
   Pass pass{.x_TD = x.contiguous().view({x.rows(), x.dim(-1)}),
             .w_VD = w.contiguous(),
             .targets_T = targets.contiguous(),
+            .part = part,
             .scale = scale};
+  const int64_t vocabulary = part.num_parts > 1 ? part.total : w.dim(0);
   const auto* target = pass.targets_T.data<int32_t>();
   for (int64_t t = 0; t < targets.numel(); ++t)
-    require(target[t] >= -1 && target[t] < w.dim(0), ExitCode::input,
-            "target {} at position {} of the batch: vocabulary is {}", target[t], t, w.dim(0));
+    require(target[t] >= -1 && target[t] < vocabulary, ExitCode::input,
+            "target {} at position {} of the batch: vocabulary is {}", target[t], t, vocabulary);
   pass.losses_T = Tensor::empty({x.rows()}, accumulate_type(x.dtype()));
   return pass;
 }
 
 struct LinearCrossEntropy {
   double scale;
+  VocabularyPart part;
   bool needs_dx, needs_dw;
   Saved dx_TD{}, dw_VD{};  // for an arriving gradient of 1
   DType w_dtype{};
@@ -101,7 +123,7 @@ struct LinearCrossEntropy {
 };
 
 Tensor LinearCrossEntropy::forward(const Tensor& x, const Tensor& w, const Tensor& targets) {
-  Pass pass = make_pass(x, w, targets, scale);
+  Pass pass = make_pass(x, w, targets, scale, part);
   if (needs_dx) pass.dx_TD = Tensor::empty(pass.x_TD.shape(), x.dtype());
   if (needs_dw) pass.dw_VD = Tensor::empty(w.shape(), accumulate_type(w.dtype()), Purpose::buffers);
   pass.run();
@@ -139,16 +161,19 @@ Grads LinearCrossEntropy::backward(const Tensor& dloss) const {
 
 }  // namespace
 
-Tensor linear_cross_entropy(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T, double scale) {
+Tensor linear_cross_entropy(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T, double scale,
+                            const VocabularyPart& part) {
   const bool is_recorded = autograd::grad_enabled();
   return apply(LinearCrossEntropy{.scale = scale,
+                                  .part = part,
                                   .needs_dx = is_recorded && autograd::needs_grad(x_TD),
                                   .needs_dw = is_recorded && autograd::needs_grad(w_VD)},
                x_TD, w_VD, targets_T);
 }
 
-Tensor cross_entropy_losses(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T) {
-  Pass pass = make_pass(x_TD.detach(), w_VD.detach(), targets_T, 1);
+Tensor cross_entropy_losses(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T,
+                            const VocabularyPart& part) {
+  Pass pass = make_pass(x_TD.detach(), w_VD.detach(), targets_T, 1, part);
   pass.run();
   return pass.losses_T;
 }

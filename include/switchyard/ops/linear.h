@@ -14,6 +14,9 @@ namespace switchyard::ops {
 // y[t, n] = sum_k x[t, k] w[n, k] + b[n], all of one dtype
 Tensor linear(const Tensor& x_TK, const Tensor& w_NK, const Tensor& b_N = {});
 
+// y[t, n] = x[t, n] + b[n]: the bias of a linear layer whose product is a sum of several.
+Tensor add_bias(const Tensor& x_TN, const Tensor& b_N);
+
 // The same sums from operands of any dtypes, kept in f32 (f64 if either is f64): routers, heads.
 Tensor linear_f32(const Tensor& x_TK, const Tensor& w_NK);
 

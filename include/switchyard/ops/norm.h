@@ -13,4 +13,10 @@ Tensor rms_norm(const Tensor& x_TD, const Tensor& w_D, double eps);
 // y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * w + b      Ba et al. 2016, Layer Normalization
 Tensor layer_norm(const Tensor& x_TD, const Tensor& w_D, const Tensor& b_D, double eps);
 
+// The two halves of rms_norm for rows that are split over ranks: x (T, D) is this rank's part of rows of `width`.
+Tensor row_squares(const Tensor& x_TD,
+                   double factor);  // (T, 1) f32 (f64): factor times the sum of squares of this part
+Tensor normalize_rows(const Tensor& x_TD, const Tensor& squares_T1, const Tensor& w_D, int64_t width,
+                      double eps);  // squares: of all parts
+
 }  // namespace switchyard::ops

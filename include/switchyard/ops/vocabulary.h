@@ -1,0 +1,19 @@
+// Part of a vocabulary: how ops are told that a table [V, D] holds only some of its rows, without knowing about ranks.
+#pragma once
+
+#include "switchyard/tensor/tensor.h"
+
+#include <functional>
+
+namespace switchyard::ops {
+
+struct VocabularyPart {
+  int64_t first = 0;      // the table holds rows [first, first + V)
+  int64_t total = 0;      // rows of all parts
+  int64_t num_parts = 1;  // 1: the table is whole, and the other members mean nothing
+  // Makes statistics of this part those of all parts. For R rows, (R, 3) f64: largest logit (-inf without any), sum of
+  // exp(logit - largest), logit of the target or 0 where another part has it.
+  std::function<void(Tensor& statistics_R3)> combine = {};
+};
+
+}  // namespace switchyard::ops
