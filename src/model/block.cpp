@@ -3,7 +3,6 @@
 #include "switchyard/model/decoder.h"
 #include "switchyard/model/init.h"
 #include "switchyard/ops/elementwise.h"
-#include "switchyard/ops/shape.h"
 
 namespace switchyard::model {
 namespace {
@@ -31,7 +30,7 @@ Tensor recomputed(const Tensor& x, moe::Losses& losses, Body body) {
 Block::Block(const std::string& name, const ModelConfig& config, int64_t layer, const parallel::Mesh& mesh,
              parallel::DispatcherKind dispatcher)
     : attention_norm_(name + ".attention_norm", config.norm.kind, config.hidden_size, config.norm.eps),
-      attention_(name + ".attention", config),
+      attention_(name + ".attention", config, mesh),
       ffn_norm_(name + ".ffn_norm", config.norm.kind, config.hidden_size, config.norm.eps) {
   const auto out = [&](int64_t fan_in) { return output_init(config, fan_in); };
   const nn::Init in = input_init(config, config.hidden_size);
@@ -44,31 +43,30 @@ Block::Block(const std::string& name, const ModelConfig& config, int64_t layer, 
                                      config.mlp.activation, nn::MlpInit{in, out(config.mlp.intermediate_size)});
 }
 
-Tensor Block::feed_forward(const Tensor& x_BSD, moe::Losses& losses) {
-  const Tensor h_BSD = ffn_norm_(x_BSD);
-  if (mlp_) return ops::add(x_BSD, (*mlp_)(h_BSD));
-  const Tensor h_TD = ops::reshape(h_BSD, {h_BSD.dim(0) * h_BSD.dim(1), h_BSD.dim(2)});
-  return ops::add(x_BSD, ops::reshape(moe_->forward(h_TD, losses), x_BSD.shape()));
+Tensor Block::feed_forward(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses) {
+  const Tensor h_BsD = ffn_norm_(x_BsD);
+  if (moe_) return ops::add(x_BsD, moe_->forward(h_BsD, pass.sequence, losses));
+  return ops::add(x_BsD, pass.sequence.sum((*mlp_)(pass.sequence.gather(h_BsD))));
 }
 
-Tensor Block::whole(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
-  const Tensor mid_BSD = ops::add(x_BSD, attention_.forward(attention_norm_(x_BSD), pass));
-  if (recompute != Recompute::moe || !moe_) return feed_forward(mid_BSD, losses);
-  return recomputed(mid_BSD, losses,
-                    [this](const Tensor& in, moe::Losses& inside) { return feed_forward(in, inside); });
-}
-
-Tensor Block::forward(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
-  if (recompute != Recompute::full) return whole(x_BSD, pass, losses, recompute);
+Tensor Block::whole(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
+  const Tensor mid_BsD = ops::add(x_BsD, attention_.forward(attention_norm_(x_BsD), pass));
+  if (recompute != Recompute::moe || !moe_) return feed_forward(mid_BsD, pass, losses);
   // The region outlives this pass: it holds a copy of its context.
-  return recomputed(x_BSD, losses, [this, pass](const Tensor& in, moe::Losses& inside) {
+  return recomputed(mid_BsD, losses,
+                    [this, pass](const Tensor& in, moe::Losses& inside) { return feed_forward(in, pass, inside); });
+}
+
+Tensor Block::forward(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {
+  if (recompute != Recompute::full) return whole(x_BsD, pass, losses, recompute);
+  return recomputed(x_BsD, losses, [this, pass](const Tensor& in, moe::Losses& inside) {
     return whole(in, pass, inside, Recompute::none);
   });
 }
 
-Tensor Block::decode(const Tensor& x_BSD, const PassContext& pass, KvCache& cache) {
+Tensor Block::decode(const Tensor& x_BsD, const PassContext& pass, KvCache& cache) {
   moe::Losses none;
-  return feed_forward(ops::add(x_BSD, attention_.decode(attention_norm_(x_BSD), pass, cache)), none);
+  return feed_forward(ops::add(x_BsD, attention_.decode(attention_norm_(x_BsD), pass, cache)), pass, none);
 }
 
 void Block::parameters(nn::Parameters& out) {

@@ -8,6 +8,7 @@
 #include "switchyard/ops/loss.h"
 #include "switchyard/ops/packed.h"
 #include "switchyard/ops/shape.h"
+#include "switchyard/parallel/vocabulary.h"
 
 namespace switchyard::model {
 namespace {
@@ -19,6 +20,8 @@ Tensor flatten(const Tensor& x_BSD) { return ops::reshape(x_BSD, {x_BSD.dim(0) *
 Decoder::Decoder(const ModelConfig& config, const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher,
                  DType dtype)
     : config_(config),
+      tensor_(mesh.tensor()),
+      vocabulary_(parallel::vocabulary_part(tensor_, config.vocab_size)),
       dtype_(dtype),
       rope_(config.attention.rope.theta, config.attention.rope.fraction, config.attention.head_dim, config.max_position,
             dtype),
@@ -31,24 +34,31 @@ Decoder::Decoder(const ModelConfig& config, const parallel::Mesh& mesh, parallel
   head_->name = "head.weight";
   head_->global_shape = {config.vocab_size, config.hidden_size};
   head_->init = input_init(config, config.hidden_size);
+  head_->placement = nn::split_vocabulary();
 }
 
 const Tensor& Decoder::head() const { return head_ ? head_->value : embedding_.weight(); }
 
+Tensor Decoder::embed(const Tensor& tokens_BS, const parallel::Sequence& sequence) const {
+  const Tensor x_TD = embedding_(tokens_BS.flat(), vocabulary_);
+  return sequence.sum(ops::reshape(x_TD, {tokens_BS.dim(0), tokens_BS.dim(1), config_.hidden_size}));
+}
+
 Tensor Decoder::hidden(const Tensor& tokens_BS, const Tensor& document_BS, moe::Losses& losses, Recompute recompute) {
-  const int64_t B = tokens_BS.dim(0), S = tokens_BS.dim(1);
+  const int64_t S = tokens_BS.dim(1);
   check(S <= config_.max_position, "decoder: {} positions, model.max_position={}", S, config_.max_position);
-  const PassContext pass{.rope = rope_, .document_BS = document_BS};
-  Tensor x_BSD = ops::reshape(embedding_(tokens_BS.flat()), {B, S, config_.hidden_size});
-  for (const auto& block : blocks_) x_BSD = block->forward(x_BSD, pass, losses, recompute);
-  return norm_(x_BSD);
+  const PassContext pass{.rope = rope_, .sequence = {tensor_, S}, .document_BS = document_BS};
+  Tensor x_BsD = embed(tokens_BS, pass.sequence);
+  for (const auto& block : blocks_) x_BsD = block->forward(x_BsD, pass, losses, recompute);
+  return norm_(x_BsD);
 }
 
 LossTerms Decoder::loss(const Tensor& tokens_BS, const Tensor& targets_BS, const Tensor& document_BS,
                         double token_share, Recompute recompute) {
   LossTerms terms;
-  const Tensor x_TD = flatten(hidden(tokens_BS, document_BS, terms.balance, recompute));
-  terms.lm = ops::linear_cross_entropy(x_TD, head(), targets_BS.flat(), token_share);
+  const Tensor x_BsD = hidden(tokens_BS, document_BS, terms.balance, recompute);
+  const Tensor x_TD = flatten(parallel::Sequence(tensor_, tokens_BS.dim(1)).gather(x_BsD));
+  terms.lm = ops::linear_cross_entropy(x_TD, head(), targets_BS.flat(), token_share, vocabulary_);
   Tensors scalars{terms.lm};
   std::vector<double> weights{1.0};
   for (const moe::Losses::Term& term : terms.balance.terms()) {
@@ -62,7 +72,9 @@ LossTerms Decoder::loss(const Tensor& tokens_BS, const Tensor& targets_BS, const
 Tensor Decoder::token_losses(const Tensor& tokens_BS, const Tensor& targets_BS, const Tensor& document_BS) {
   const autograd::NoGrad no_grad;
   moe::Losses none;
-  return ops::cross_entropy_losses(flatten(hidden(tokens_BS, document_BS, none)), head(), targets_BS.flat());
+  const Tensor x_BsD = hidden(tokens_BS, document_BS, none);
+  const Tensor x_TD = flatten(parallel::Sequence(tensor_, tokens_BS.dim(1)).gather(x_BsD));
+  return ops::cross_entropy_losses(x_TD, head(), targets_BS.flat(), vocabulary_);
 }
 
 std::vector<KvCache> Decoder::make_caches(int64_t sequences, int64_t length) const {
@@ -75,11 +87,13 @@ Tensor Decoder::next_logits(const Tensor& tokens_BS, std::vector<KvCache>& cache
   const autograd::NoGrad no_grad;
   const ops::ReusedWeights reused;
   const int64_t B = tokens_BS.dim(0), S = tokens_BS.dim(1);
-  const PassContext pass{.rope = rope_, .document_BS = {}, .first_position = caches.front().length};
-  Tensor x_BSD = ops::reshape(embedding_(tokens_BS.flat()), {B, S, config_.hidden_size});
-  for (size_t i = 0; i < blocks_.size(); ++i) x_BSD = blocks_[i]->decode(x_BSD, pass, caches[i]);
-  const Tensor last_BD = norm_(x_BSD).slice(1, S - 1, S).contiguous().view({B, config_.hidden_size});
-  return ops::linear_f32(last_BD, head().detach());
+  const PassContext pass{
+      .rope = rope_, .sequence = {tensor_, S}, .document_BS = {}, .first_position = caches.front().length};
+  Tensor x_BsD = embed(tokens_BS, pass.sequence);
+  for (size_t i = 0; i < blocks_.size(); ++i) x_BsD = blocks_[i]->decode(x_BsD, pass, caches[i]);
+  const Tensor x_BSD = pass.sequence.gather(norm_(x_BsD));
+  const Tensor last_BD = x_BSD.slice(1, S - 1, S).contiguous().view({B, config_.hidden_size});
+  return parallel::gather_logits(ops::linear_f32(last_BD, head().detach()), tensor_, config_.vocab_size);
 }
 
 nn::Parameters Decoder::parameters() {

@@ -6,8 +6,9 @@
 
 namespace switchyard::moe {
 
-std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
-                                            int64_t num_experts) {
+namespace {
+
+std::unique_ptr<Dispatcher> make_plain(parallel::DispatcherKind kind, const comm::Group& experts, int64_t num_experts) {
   using parallel::DispatcherKind;
   check(num_experts % experts.size() == 0, "dispatcher: {} experts cannot be split over {} ranks", num_experts,
         experts.size());
@@ -19,6 +20,14 @@ std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const
   }
   check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
   return make_local_dispatcher(num_experts);
+}
+
+}  // namespace
+
+std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
+                                            int64_t num_experts, const comm::Group& sharers) {
+  auto dispatcher = make_plain(kind, experts, num_experts);
+  return sharers.size() == 1 ? std::move(dispatcher) : make_expert_tensor_dispatcher(std::move(dispatcher), sharers);
 }
 
 Tensor row_weights(const Tensor& probs_TK, const Tensor& positions_TK, int64_t num_rows) {

@@ -15,7 +15,6 @@ class LocalDispatcher final : public Dispatcher {
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
     plan->offsets = std::move(order.offsets);
-    plan->num_tokens = x_TD.dim(0);
     return {{ops::gather_rows(x_TD, plan->positions_TK, rows), nullptr},
             {row_weights(routing.probs_TK, plan->positions_TK, rows), nullptr},
             plan};

@@ -5,6 +5,7 @@
 #include "switchyard/moe/balance.h"
 #include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/router.h"
+#include "switchyard/ops/shape.h"
 
 #include <algorithm>
 #include <limits>
@@ -32,29 +33,32 @@ MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& conf
       router_(name + ".router", width, config, init.in),
       experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, init.in,
                init.out),
-      dispatcher_(make_dispatcher(dispatcher, mesh.expert(), config.num_experts)),
-      data_(mesh.data()) {
+      dispatcher_(make_dispatcher(dispatcher, mesh.expert(), config.num_experts, mesh.expert_tensor())),
+      data_(mesh.data()),
+      tensor_(mesh.tensor()),
+      tokens_(mesh.tokens()) {
   if (config.shared.num_experts == 0) return;
   shared_.emplace(name + ".shared", width, config.shared.width(), config.activation,
                   nn::MlpInit{init.in, init.shared_out});
   if (config.shared.gate == SharedGate::sigmoid) shared_gate_.emplace(name + ".shared_gate", 1, width, init.in);
 }
 
-Tensor MoeLayer::forward(const Tensor& x_TD, Losses& losses) {
+Tensor MoeLayer::forward(const Tensor& x_BsD, const parallel::Sequence& sequence, Losses& losses) {
+  const Tensor x_TD = ops::reshape(x_BsD, {x_BsD.dim(0) * x_BsD.dim(1), x_BsD.dim(2)});
   const Routing routing = router_.forward(x_TD);
   count(routing);
-  add_losses(routing, losses);
+  add_losses(routing, sequence, x_BsD.dim(0), losses);
   Dispatcher::InFlight travelling = dispatcher_->start_dispatch(x_TD, routing);
-  const Tensor shared_TD = shared(x_TD);
+  const Tensor shared_TD = shared(x_TD, sequence, x_BsD.dim(0));
   const Dispatch d = dispatcher_->finish_dispatch(std::move(travelling));
   const Tensor h_RD = experts_.forward(d.rows_RD, d.weights_R, d.plan->offsets);
   const Tensor y_TD = dispatcher_->finish_combine(dispatcher_->start_combine(h_RD, *d.plan), *d.plan);
-  return shared_TD.defined() ? ops::add(y_TD, shared_TD) : y_TD;
+  return ops::reshape(shared_TD.defined() ? ops::add(y_TD, shared_TD) : y_TD, x_BsD.shape());
 }
 
-Tensor MoeLayer::shared(const Tensor& x_TD) const {
+Tensor MoeLayer::shared(const Tensor& x_TD, const parallel::Sequence& sequence, int64_t sequences) const {
   if (!shared_) return {};
-  const Tensor y_TD = (*shared_)(x_TD);
+  const Tensor y_TD = sequence.sum_rows((*shared_)(sequence.gather_rows(x_TD, sequences)), sequences);
   return shared_gate_ ? ops::sigmoid_gate(y_TD, (*shared_gate_)(x_TD)) : y_TD;
 }
 
@@ -77,32 +81,36 @@ void MoeLayer::begin_count() { is_counting_ = true; }
 void MoeLayer::end_count() {
   is_counting_ = false;
   Tensor counts_1E = Tensor::of(stats_.counts_E, {1, config_.num_experts});
-  data_.all_reduce(counts_1E.raw(), counts_1E.numel(), DType::i64).wait();
+  tokens_.all_reduce(counts_1E.raw(), counts_1E.numel(), DType::i64).wait();
   const StepSizes sizes = sizes_;
   begin_step(sizes);  // the pass that follows counts anew
   step_frequencies_1E_ = counts_1E;
 }
 
-// Frequencies of the groups that a loss of this scope is taken over.
-Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope) {
+// Frequencies of the groups that a loss of this scope is taken over; `group_rows` tokens of each are on this rank.
+Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope, int64_t group_rows) {
   const DType dtype = routing.logits_TE.dtype();
-  const int64_t tokens = routing.ids_TK.dim(0);
-  if (scope == BalanceScope::sequence)
-    return shares(ops::count_experts(routing.ids_TK, config_.num_experts, sizes_.sequence_rows), dtype);
-  if (scope == BalanceScope::micro_batch)
-    return shares(ops::count_experts(routing.ids_TK, config_.num_experts, std::max<int64_t>(tokens, 1)), dtype);
+  if (scope != BalanceScope::global_batch) {
+    const Tensor counts_GE = ops::count_experts(routing.ids_TK, config_.num_experts, group_rows);
+    tensor_.all_reduce(counts_GE.raw(), counts_GE.numel(), DType::i64).wait();
+    return shares(counts_GE, dtype);
+  }
   if (!step_frequencies_1E_.defined()) {  // one micro-batch per rank: this pass sees the whole step
     check(sizes_.num_micro_batches <= data_.size(), "balance: {} micro-batches on {} ranks need a counting pass first",
           sizes_.num_micro_batches, data_.size());
     step_frequencies_1E_ = routing.counts_E.view({1, config_.num_experts}).clone(Purpose::buffers);
-    data_.all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64).wait();
+    tokens_.all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64).wait();
   }
   return shares(step_frequencies_1E_, dtype);
 }
 
-void MoeLayer::add_losses(const Routing& routing, Losses& losses) {
+// Probabilities are summed over this rank's tokens and divided by all tokens of the scope: ranks add up to the loss.
+void MoeLayer::add_losses(const Routing& routing, const parallel::Sequence& sequence, int64_t sequences,
+                          Losses& losses) {
   if (!is_training_ || is_counting_) return;
-  const auto tokens = std::max<int64_t>(routing.logits_TE.dim(0), 1);
+  const int64_t here = std::max<int64_t>(routing.logits_TE.dim(0), 1),
+                of_sequence = here / std::max<int64_t>(sequences, 1);
+  const int64_t of_block = std::max<int64_t>(sequences * sequence.positions(), 1);
   const auto routed = static_cast<double>(sizes_.routed_tokens());
   const ops::Score score = config_.router.score;
   for (const BalanceConfig& balance : config_.balance) {
@@ -110,11 +118,13 @@ void MoeLayer::add_losses(const Routing& routing, Losses& losses) {
     if (balance.kind == BalanceKind::z_loss) {
       losses.add(name, ops::z_loss(routing.logits_TE, routed), balance.coefficient);
     } else if (balance.kind == BalanceKind::switch_loss) {
-      const int64_t rows = balance.scope == BalanceScope::sequence ? sizes_.sequence_rows : tokens;
+      const int64_t rows = balance.scope == BalanceScope::sequence ? of_sequence : here;
       // Blocks are averaged whatever their number of tokens; here they all have the same.
-      const double divisor =
-          balance.scope == BalanceScope::micro_batch ? static_cast<double>(tokens * sizes_.num_micro_batches) : routed;
-      losses.add(name, ops::balance_loss(routing.logits_TE, frequencies(routing, balance.scope), rows, divisor, score),
+      const double divisor = balance.scope == BalanceScope::micro_batch
+                                 ? static_cast<double>(of_block * sizes_.num_micro_batches)
+                                 : routed;
+      losses.add(name,
+                 ops::balance_loss(routing.logits_TE, frequencies(routing, balance.scope, rows), rows, divisor, score),
                  balance.coefficient);
     }
   }

@@ -11,9 +11,11 @@ Mlp::Mlp(const std::string& name, int64_t width, int64_t intermediate, ops::Acti
   in_.name = name + (gated ? ".gate_up" : ".up");
   in_.global_shape = gated ? Shape{2, intermediate, width} : Shape{intermediate, width};
   in_.init = init.in;
+  in_.placement.shards = {{.dim = gated ? 1 : 0, .axis = "tp"}};
   down_.name = name + ".down";
   down_.global_shape = {width, intermediate};
   down_.init = init.out;
+  down_.placement.shards = {{.dim = 1, .axis = "tp"}};
 }
 
 Tensor Mlp::operator()(const Tensor& x) const {

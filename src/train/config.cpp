@@ -8,10 +8,38 @@ void TrainConfig::validate() const {
                  "{} is not a multiple of micro_batch_size={}", global_batch_size, micro_batch_size);
 }
 
+namespace {
+
+// What tensor and expert-tensor ranks split must be a multiple of their number.
+void expect_splits(const ExperimentConfig& c) {
+  const auto expect_multiple = [](const char* key, int64_t size, const char* axis, int64_t ranks) {
+    config::expect(size % ranks == 0, key, "{} is not a multiple of parallel.{}={}", size, axis, ranks);
+  };
+  const int64_t tensor = c.parallel.tensor, kv_heads = c.model.attention.num_kv_heads;
+  expect_multiple("model.attention.num_heads", c.model.attention.num_heads, "tensor", tensor);
+  config::expect(kv_heads % tensor == 0 || tensor % kv_heads == 0, "model.attention.num_kv_heads",
+                 "{} and parallel.tensor={}: one must be a multiple of the other", kv_heads, tensor);
+  expect_multiple("data.sequence_length", c.data.sequence_length, "tensor", tensor);
+  bool has_dense = false, has_experts = false;
+  for (int64_t i = 0; i < c.model.num_layers; ++i) (c.model.is_moe(i) ? has_experts : has_dense) = true;
+  if (has_dense) expect_multiple("model.mlp.intermediate_size", c.model.mlp.intermediate_size, "tensor", tensor);
+  if (!has_experts) return;
+  const moe::MoeConfig& moe = c.model.moe;
+  if (moe.shared.num_experts > 0)
+    config::expect(moe.shared.width() % tensor == 0, "model.moe.shared.intermediate_size",
+                   "{} x num_experts={} is not a multiple of parallel.tensor={}", moe.shared.intermediate_size,
+                   moe.shared.num_experts, tensor);
+  expect_multiple("model.moe.intermediate_size", moe.intermediate_size, "expert_tensor", c.parallel.expert_tensor);
+}
+
+}  // namespace
+
 void ExperimentConfig::validate() const {
   const bool has_experts = model.moe.layers.has_value();
-  config::expect(has_experts || parallel.expert == 1, "parallel.expert",
-                 "{}, but model.moe.layers is none: there are no experts to share", parallel.expert);
+  config::expect(has_experts || parallel.expert * parallel.expert_tensor == 1, "parallel.expert",
+                 "{} x expert_tensor={}, but model.moe.layers is none: there are no experts to share", parallel.expert,
+                 parallel.expert_tensor);
+  expect_splits(*this);
   config::expect(model.moe.num_experts % parallel.expert == 0 || !has_experts, "model.moe.num_experts",
                  "{} is not a multiple of parallel.expert={}", model.moe.num_experts, parallel.expert);
   const int64_t pass = train.micro_batch_size * std::max<int64_t>(parallel.data, 1);

@@ -12,14 +12,16 @@
 namespace switchyard::train {
 namespace {
 
-// This rank's part of the sums that are reported.
+// This rank's part of the sums that are reported. The language-model loss is the same on all tensor ranks: `counts_lm`
+// is true on one of them.
 struct Sums {
+  bool counts_lm;
   double total = 0, lm = 0;
-  std::map<std::string, double> aux;
+  std::map<std::string, double> aux = {};
 
   void add(const model::LossTerms& terms) {
-    total += terms.total.item();
-    lm += terms.lm.item();
+    total += terms.total.item() - (counts_lm ? 0 : terms.lm.item());
+    lm += counts_lm ? terms.lm.item() : 0;
     for (const moe::Losses::Term& term : terms.balance.terms()) aux[term.name] += term.value.item();
   }
 };
@@ -48,14 +50,14 @@ double count_step(Session& session, const std::vector<data::Batch>& batches) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// Sums `result` and the experts' counts over data ranks, in one reduction of f64: counts are exact below 2^53.
+// Sums `result` and the experts' counts over ranks, in one reduction of f64: counts are exact below 2^53.
 void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   std::vector<double> values{sums.total, sums.lm, stop_requested() ? 1.0 : 0.0};
   for (const auto& [name, value] : sums.aux) values.push_back(value);
   const auto layers = session.model.moe_layers();
   for (const moe::MoeLayer* layer : layers)
     values.insert(values.end(), layer->stats().counts_E.begin(), layer->stats().counts_E.end());
-  session.mesh.data().all_reduce(values.data(), static_cast<int64_t>(values.size()), DType::f64).wait();
+  session.mesh.tokens().all_reduce(values.data(), static_cast<int64_t>(values.size()), DType::f64).wait();
 
   auto next = values.begin();
   result.loss = *next++;
@@ -69,7 +71,7 @@ void reduce_result(Session& session, const Sums& sums, StepResult& result) {
     margins.push_back(layer->stats().min_margin);
   }
   if (!margins.empty())
-    session.mesh.data()
+    session.mesh.tokens()
         .all_reduce(margins.data(), static_cast<int64_t>(margins.size()), DType::f64, comm::Reduce::min)
         .wait();
   result.min_margins = margins;
@@ -103,7 +105,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   for (moe::MoeLayer* layer : layers) layer->begin_step(sizes);
   if (needs_counting_pass(session, batches.size())) result.counting_seconds = count_step(session, batches);
 
-  Sums sums;
+  Sums sums{.counts_lm = session.mesh.tensor().rank() == 0};
   session.sync.begin_step();
   for (size_t i = 0; i < batches.size(); ++i) {
     const data::Batch& batch = batches[i];

@@ -66,13 +66,14 @@ TEST_P(ReferenceModel, Routing) {
     const std::string layer = fmt::format("layers.{}", i), index = std::to_string(i);
     nn::Norm attention_norm(layer + ".attention_norm", config.norm.kind, config.hidden_size, config.norm.eps);
     nn::Norm ffn_norm(layer + ".ffn_norm", config.norm.kind, config.hidden_size, config.norm.eps);
-    model::Attention attention(layer + ".attention", config);
+    model::Attention attention(layer + ".attention", config, model.mesh());
     nn::Parameters parameters;
     attention_norm.parameters(parameters), ffn_norm.parameters(parameters), attention.parameters(parameters);
     for (nn::Parameter* p : parameters) p->value = model.value(p->name);
 
     Tensor x_BSD = expected.at("hidden." + index).to(GetParam().dtype);
-    x_BSD = ops::add(x_BSD, attention.forward(attention_norm(x_BSD), {.rope = rope}));
+    x_BSD = ops::add(
+        x_BSD, attention.forward(attention_norm(x_BSD), {.rope = rope, .sequence = {comm::Group(), x_BSD.dim(1)}}));
     const autograd::NoGrad no_grad;
     const moe::Routing routing =
         model.decoder.moe_layers().at(next++)->router().forward(ffn_norm(x_BSD).view({-1, config.hidden_size}));

@@ -116,8 +116,7 @@ TEST(SelectionBias, FollowsTheCountsOfAllRanksOnce) {
       const Tensor x = test::random_tensor({24, 5}, DType::f64, "x");
       Losses losses;
       trained.layer.begin_step({3, 8, 4});
-      for (int64_t j = world.rank(); j < 4; j += world.size())
-        trained.layer.forward(x.slice(0, 6 * j, 6 * j + 6), losses);
+      for (int64_t j = world.rank(); j < 4; j += world.size()) trained.forward(x.slice(0, 6 * j, 6 * j + 6), losses);
       trained.layer.end_step();
       EXPECT_TRUE(losses.terms().empty());
       Counts counts = trained.layer.stats().counts_E;
@@ -152,7 +151,7 @@ double step_loss(BalanceScope scope, int ranks) {
     MoeLayer& layer = trained.layer;
     auto pass = [&] {
       Losses losses;
-      for (int64_t j = world.rank(); j < 4; j += world.size()) layer.forward(x_TD.slice(0, 2 * j, 2 * j + 2), losses);
+      for (int64_t j = world.rank(); j < 4; j += world.size()) trained.forward(x_TD.slice(0, 2 * j, 2 * j + 2), losses);
       return losses;
     };
     layer.begin_step({2, 4, 4});
@@ -199,7 +198,7 @@ TEST(BalanceScope, GlobalBatchRefusesSeveralMicroBatchesThatWereNotCounted) {
   test::TrainedLayer trained(world, {}, test::busy_config(), 5);
   trained.layer.begin_step({3, 8, 4});
   Losses losses;
-  EXPECT_THROW(trained.layer.forward(test::random_tensor({6, 5}, DType::f64, "x"), losses), Error);
+  EXPECT_THROW(trained.forward(test::random_tensor({6, 5}, DType::f64, "x"), losses), Error);
 }
 
 }  // namespace

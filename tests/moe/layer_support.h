@@ -4,6 +4,7 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/moe/layer.h"
+#include "switchyard/ops/shape.h"
 #include "switchyard/parallel/placement.h"
 #include "tests/support/compare.h"
 #include "tests/support/ranks.h"
@@ -51,6 +52,13 @@ class TrainedLayer {
     }
   }
 
+  // (T, D): T / rows sequences of `rows` positions, by default one.
+  Tensor forward(const Tensor& x_TD, moe::Losses& losses, int64_t rows = 0) {
+    if (rows == 0) rows = x_TD.dim(0);
+    const Shape shape{rows == 0 ? 1 : x_TD.dim(0) / rows, rows, x_TD.dim(1)};
+    return ops::reshape(layer.forward(ops::reshape(x_TD, shape), {mesh_.tensor(), rows}, losses), x_TD.shape());
+  }
+
  private:
   static constexpr nn::Init kInit{nn::InitKind::normal, 0.8};
   parallel::Mesh mesh_;
@@ -77,13 +85,13 @@ void add_at(std::vector<T>& sum, const std::vector<T>& part, int64_t offset, int
 }
 
 // layer.forward, as a recompute region if the case says so.
-inline Tensor run_layer(const LayerCase& c, moe::MoeLayer& layer, const Tensor& x_TD, moe::Losses& losses) {
-  if (!c.recompute) return layer.forward(x_TD, losses);
+inline Tensor run_layer(const LayerCase& c, TrainedLayer& trained, const Tensor& x_TD, moe::Losses& losses) {
+  if (!c.recompute) return trained.forward(x_TD, losses, c.sequence_rows);
   const auto names = std::make_shared<moe::Losses>();
   const Tensors out = autograd::recompute(
-      [&layer, names](const Tensors& in) {
+      [&trained, &c, names](const Tensors& in) {
         moe::Losses inside;
-        Tensors results{layer.forward(in.at(0), inside)};
+        Tensors results{trained.forward(in.at(0), inside, c.sequence_rows)};
         for (const auto& term : inside.terms()) results.push_back(term.value);
         *names = inside.without_values();
         return results;
@@ -110,7 +118,7 @@ inline void add_step(const LayerCase& c, comm::World& world, const parallel::Par
     moe::Losses none;
     layer.begin_count();
     for (int64_t j = world.rank(); j < blocks; j += world.size())
-      layer.forward(x.slice(0, j * rows, (j + 1) * rows), none);
+      trained.forward(x.slice(0, j * rows, (j + 1) * rows), none, c.sequence_rows);
     layer.end_count();
     EXPECT_TRUE(none.terms().empty());
   }
@@ -118,7 +126,7 @@ inline void add_step(const LayerCase& c, comm::World& world, const parallel::Par
     Tensor x_TD = x.slice(0, j * rows, (j + 1) * rows).clone();
     const auto leaf = autograd::make_leaf(x_TD);
     moe::Losses losses;
-    Tensors roots{run_layer(c, layer, x_TD, losses)}, douts{dy.slice(0, j * rows, (j + 1) * rows)};
+    Tensors roots{run_layer(c, trained, x_TD, losses)}, douts{dy.slice(0, j * rows, (j + 1) * rows)};
     const auto y = roots[0].to_vector<double>();
     std::vector<double> values;
     for (const auto& term : losses.terms()) {

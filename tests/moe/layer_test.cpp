@@ -83,7 +83,7 @@ TEST(MoeLayer, MatchesItsDefinition) {
       expected.insert(expected.end(), y.begin(), y.end());
     }
     Losses none;
-    EXPECT_LE(max_error(trained.layer.forward(x_TD, none), expected), test::tolerance(dtype, 100));
+    EXPECT_LE(max_error(trained.forward(x_TD, none), expected), test::tolerance(dtype, 100));
     EXPECT_TRUE(none.terms().empty());  // not in a step
   }
 }
@@ -95,14 +95,13 @@ TEST(MoeLayer, GradientMatchesFiniteDifferencesInEveryInputAndWeight) {
     MoeConfig config = busy_config();
     config.activation = activation;
     TrainedLayer trained(world, {}, config, 4);
-    MoeLayer& layer = trained.layer;
     Tensors inputs{random_tensor({6, 4}, DType::f64, "x")};
     for (const nn::Parameter* p : trained.parameters) inputs.push_back(p->value.detach());
     test::check_gradients(
         [&](const Tensors& in) {
           for (size_t i = 0; i < trained.parameters.size(); ++i) trained.parameters[i]->value = in[i + 1];
           Losses losses;
-          return layer.forward(in[0], losses);
+          return trained.forward(in[0], losses);
         },
         inputs);
   }
@@ -116,7 +115,7 @@ TEST(MoeLayer, EveryExpertChosenEqualsDense) {
   const auto y =
       plain_layer(config, weights_of(trained.parameters), random_tensor({1, 5}, DType::f64, "x").to_vector<double>());
   Losses none;
-  EXPECT_LE(max_error(trained.layer.forward(random_tensor({1, 5}, DType::f64, "x"), none), y), 1e-14);
+  EXPECT_LE(max_error(trained.forward(random_tensor({1, 5}, DType::f64, "x"), none), y), 1e-14);
 }
 
 TEST(MoeLayer, OneExpertIsAnFfnTimesTheScale) {
@@ -130,7 +129,7 @@ TEST(MoeLayer, OneExpertIsAnFfnTimesTheScale) {
                      x.to_vector<double>());
   for (double& value : y) value *= config.router.scale;
   Losses none;
-  EXPECT_LE(max_error(trained.layer.forward(x, none), y), 1e-14);
+  EXPECT_LE(max_error(trained.forward(x, none), y), 1e-14);
 }
 
 TEST(MoeLayer, RenumberingExpertsChangesNothing) {
@@ -148,7 +147,7 @@ TEST(MoeLayer, RenumberingExpertsChangesNothing) {
   }
   const Tensor x = random_tensor({20, 5}, DType::f64, "x");
   Losses none;
-  EXPECT_LE(max_error(renumbered.layer.forward(x, none), plain.layer.forward(x, none)), 1e-14);
+  EXPECT_LE(max_error(renumbered.forward(x, none), plain.forward(x, none)), 1e-14);
 }
 
 struct LayoutRow {
@@ -192,7 +191,7 @@ TEST(MoeLayer, EvaluationNeitherCountsNorAddsLosses) {
   trained.layer.begin_step({4, 1, 1});
   trained.layer.end_step();
   Losses losses;
-  trained.layer.forward(random_tensor({4, 5}, DType::f64, "x"), losses);
+  trained.forward(random_tensor({4, 5}, DType::f64, "x"), losses);
   EXPECT_TRUE(losses.terms().empty());
   EXPECT_EQ(trained.layer.stats().counts_E, std::vector<int64_t>(8, 0));
 }
@@ -222,7 +221,7 @@ TEST(MoeLayer, LogitThatIsNotFiniteMakesTheOutputNan) {
   TrainedLayer trained(world, {}, busy_config(), 5);
   trained.parameters[0]->value.data<double>()[3 * 5] = std::nan("");  // the router's row of expert 3
   Losses none;
-  for (const double y : trained.layer.forward(random_tensor({4, 5}, DType::f64, "x"), none).to_vector<double>())
+  for (const double y : trained.forward(random_tensor({4, 5}, DType::f64, "x"), none).to_vector<double>())
     EXPECT_TRUE(std::isnan(y));
 }
 

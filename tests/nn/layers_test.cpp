@@ -44,7 +44,7 @@ TEST(Layers, NameShapeDecayAndInitOfEveryParameter) {
   const Init normal{InitKind::normal, 0.1};
   using Rows = std::vector<Row>;
   EXPECT_EQ(rows_of(Linear("x", N, D, normal)), (Rows{{"x.weight", {N, D}, true, InitKind::normal}}));
-  EXPECT_EQ(rows_of(Linear("x", N, D, normal, true)),
+  EXPECT_EQ(rows_of(Linear("x", N, D, normal, {.has_bias = true})),
             (Rows{{"x.weight", {N, D}, true, InitKind::normal}, {"x.bias", {N}, false, InitKind::zeros}}));
   EXPECT_EQ(rows_of(Norm("x", NormKind::rms, D, 1e-6)), (Rows{{"x.weight", {D}, false, InitKind::ones}}));
   EXPECT_EQ(rows_of(Norm("x", NormKind::layer, D, 1e-6)),
@@ -57,7 +57,7 @@ TEST(Layers, NameShapeDecayAndInitOfEveryParameter) {
 }
 
 TEST(Layers, CountElementsAddsGlobalShapes) {
-  Linear linear("x", N, D, {}, true);
+  Linear linear("x", N, D, {}, {.has_bias = true});
   Norm norm("y", NormKind::layer, D, 1e-6);
   Parameters parameters;
   linear.parameters(parameters), norm.parameters(parameters);
@@ -78,7 +78,7 @@ std::vector<double> product(const std::vector<double>& x, const std::vector<doub
 }
 
 TEST(Linear, IsTheProductPlusTheBiasForAnyLeadingDimensions) {
-  Linear linear("x", N, D, {}, true);
+  Linear linear("x", N, D, {}, {.has_bias = true});
   Parameters parameters;
   linear.parameters(parameters);
   const auto values = fill(parameters);
@@ -120,7 +120,7 @@ TEST(Embedding, GivesTheRowsOfItsIds) {
   Parameters parameters;
   embedding.parameters(parameters);
   const Tensor w = fill(parameters).at("x.weight");
-  const Tensor y = embedding(Tensor::of(std::vector<int32_t>{6, 0, 6}, {3}));
+  const Tensor y = embedding(Tensor::of(std::vector<int32_t>{6, 0, 6}, {3}), {});
   ASSERT_EQ(y.shape(), (Shape{3, D}));
   for (const auto& [row, id] : {std::pair<int64_t, int64_t>{0, 6}, {1, 0}, {2, 6}})
     EXPECT_TRUE(test::same_bits(y.slice(0, row, row + 1), w.slice(0, id, id + 1)));

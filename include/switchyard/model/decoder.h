@@ -1,5 +1,6 @@
 // The decoder: embedding, layers of attention and feed-forward (dense or mixture of experts), final norm, head.
-//   B sequences, S positions, T = B * S tokens, D width, V vocabulary
+//   B sequences, S positions, s of them on this rank, T = B * S tokens, D width, V vocabulary
+// Written for one device: what tensor ranks add is in `Sequence` (cut by position between layers) and `VocabularyPart`.
 #pragma once
 
 #include "switchyard/model/attention.h"
@@ -17,8 +18,8 @@ class Block {
   Block(const std::string& name, const ModelConfig& config, int64_t layer, const parallel::Mesh& mesh,
         parallel::DispatcherKind dispatcher);
 
-  Tensor forward(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute);
-  Tensor decode(const Tensor& x_BSD, const PassContext& pass, KvCache& cache);
+  Tensor forward(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses, Recompute recompute);
+  Tensor decode(const Tensor& x_BsD, const PassContext& pass, KvCache& cache);
   KvCache make_cache(int64_t sequences, int64_t length, DType dtype) const {
     return attention_.make_cache(sequences, length, dtype);
   }
@@ -26,8 +27,8 @@ class Block {
   void parameters(nn::Parameters& out);
 
  private:
-  Tensor feed_forward(const Tensor& x_BSD, moe::Losses& losses);
-  Tensor whole(const Tensor& x_BSD, const PassContext& pass, moe::Losses& losses, Recompute recompute);
+  Tensor feed_forward(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses);
+  Tensor whole(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses, Recompute recompute);
 
   nn::Norm attention_norm_;
   Attention attention_;
@@ -37,7 +38,8 @@ class Block {
 };
 
 // The language-model loss and the balance losses of one micro-batch on this rank. `total` is what backward starts from;
-// every value is this rank's partial sum: added over micro-batches and ranks it is the value of the step.
+// every value is this rank's partial sum: added over micro-batches and ranks it is the value of the step. Only lm is
+// the same on all tensor ranks: it counts once.
 struct LossTerms {
   Tensor total;
   Tensor lm;
@@ -48,7 +50,7 @@ class Decoder {
  public:
   Decoder(const ModelConfig& config, const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher, DType dtype);
 
-  // Residual stream after the final norm, (B, S, D), for i32 token ids (B, S).
+  // Residual stream after the final norm, (B, s, D), for i32 token ids (B, S).
   Tensor hidden(const Tensor& tokens_BS, const Tensor& document_BS, moe::Losses& losses,
                 Recompute recompute = Recompute::none);
 
@@ -68,9 +70,12 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
 
  private:
-  const Tensor& head() const;  // (V, D)
+  const Tensor& head() const;                                                       // (V, D), this rank's rows
+  Tensor embed(const Tensor& tokens_BS, const parallel::Sequence& sequence) const;  // (B, s, D)
 
   ModelConfig config_;
+  comm::Group tensor_;
+  ops::VocabularyPart vocabulary_;
   DType dtype_;
   ops::RopeTable rope_;
   nn::Embedding embedding_;

@@ -18,9 +18,9 @@ namespace switchyard::moe {
 struct Plan {
   Tensor positions_TK;  // i32: row of each choice in the order in which rows leave (or are computed)
   Tensor regroup_R1;    // i32: place of each received row among rows grouped by local expert; undefined: its own
-  std::vector<int64_t> send, recv;  // (P) rows by rank
-  std::vector<int64_t> offsets;     // (e + 1) rows of each local expert
-  int64_t num_tokens = 0;           // T of this rank
+  std::vector<int64_t> send, recv;    // (P) rows (allgather: tokens) by rank
+  std::vector<int64_t> offsets;       // (e + 1) rows of each local expert
+  std::shared_ptr<const Plan> inner;  // of the dispatcher that another one wraps
 };
 
 struct Dispatch {
@@ -42,15 +42,18 @@ class Dispatcher {
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
 };
 
-// `automatic` is local on one rank and alltoall on several. Callers keep the rules of the config: the number of experts
-// is a multiple of the ranks, and local is for one rank.
+// `experts`: ranks the experts are split over; `sharers`: ranks that share the same experts. `automatic` is local on
+// one rank and alltoall on several. Callers keep the rules of the config: the number of experts is a multiple of the
+// ranks, and local is for one rank.
 std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
-                                            int64_t num_experts);
+                                            int64_t num_experts, const comm::Group& sharers = {});
 
 // One per file.
 std::unique_ptr<Dispatcher> make_local_dispatcher(int64_t num_experts);
 std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts);
 std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts);
+std::unique_ptr<Dispatcher> make_expert_tensor_dispatcher(std::unique_ptr<Dispatcher> inner,
+                                                          const comm::Group& sharers);
 
 // Weight of each row: the choices' weights in the order of their rows.
 Tensor row_weights(const Tensor& probs_TK, const Tensor& positions_TK, int64_t num_rows);

@@ -1,5 +1,6 @@
 // The routed experts of a layer that this rank holds: FFNs over rows grouped by expert.
 //   e experts here of E in all, R rows, D width, F intermediate width
+// Ranks that share an expert hold some of its F columns each; what one returns is then its part of the sum.
 #pragma once
 
 #include "switchyard/nn/parameter.h"

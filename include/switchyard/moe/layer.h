@@ -1,5 +1,5 @@
 // The mixture-of-experts layer: route, dispatch, compute, combine; shared experts run while tokens travel.
-//   T tokens of one micro-batch on this rank, D width, E experts
+//   B sequences, s positions on this rank, T = B s tokens of one micro-batch, D width, E experts
 #pragma once
 
 #include "switchyard/moe/dispatcher.h"
@@ -8,6 +8,7 @@
 #include "switchyard/nn/layers.h"
 #include "switchyard/nn/mlp.h"
 #include "switchyard/parallel/mesh.h"
+#include "switchyard/parallel/sequence.h"
 
 #include <optional>
 
@@ -38,7 +39,7 @@ class MoeLayer {
   MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const MoeInit& init,
            const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher);
 
-  Tensor forward(const Tensor& x_TD, Losses& losses);  // (T, D)
+  Tensor forward(const Tensor& x_BsD, const parallel::Sequence& sequence, Losses& losses);  // (B, s, D)
 
   // Between begin_step and end_step the layer counts and adds its balance losses; otherwise (evaluation, generation) it
   // does neither.
@@ -47,7 +48,7 @@ class MoeLayer {
   const RoutingStats& stats() const { return stats_; }  // of the step so far
 
   // Scope global_batch with several micro-batches per rank: a pass without gradients over all of them, between
-  // begin_count and end_count, fixes the frequencies of the step. Collective over data ranks.
+  // begin_count and end_count, fixes the frequencies of the step. Collective over all ranks with other tokens.
   void begin_count();
   void end_count();
 
@@ -58,10 +59,10 @@ class MoeLayer {
   void parameters(nn::Parameters& out);
 
  private:
-  Tensor shared(const Tensor& x_TD) const;
+  Tensor shared(const Tensor& x_TD, const parallel::Sequence& sequence, int64_t sequences) const;  // undefined: none
   void count(const Routing& routing);
-  void add_losses(const Routing& routing, Losses& losses);
-  Tensor frequencies(const Routing& routing, BalanceScope scope);
+  void add_losses(const Routing& routing, const parallel::Sequence& sequence, int64_t sequences, Losses& losses);
+  Tensor frequencies(const Routing& routing, BalanceScope scope, int64_t group_rows);
 
   MoeConfig config_;
   Router router_;
@@ -69,7 +70,7 @@ class MoeLayer {
   std::optional<nn::Mlp> shared_;
   std::optional<nn::Linear> shared_gate_;
   std::unique_ptr<Dispatcher> dispatcher_;
-  comm::Group data_;
+  comm::Group data_, tensor_, tokens_;
   bool is_training_ = false, is_counting_ = false;
   StepSizes sizes_;
   RoutingStats stats_;

@@ -14,7 +14,7 @@ struct MlpInit {
 };
 
 // D width, F intermediate width. Gated activations hold gate and up in one parameter [2, F, D], others [F, D]; down is
-// [D, F]. One product makes gate and up.
+// [D, F]. One product makes gate and up. Split over tensor ranks by F: what a rank returns is then its part of the sum.
 class Mlp {
  public:
   Mlp(const std::string& name, int64_t width, int64_t intermediate, ops::Activation activation, const MlpInit& init);

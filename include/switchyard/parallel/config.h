@@ -27,13 +27,14 @@ struct ParallelConfig {
   int64_t ranks_per_node = 0;
 
   void fields(auto& f) {
-    f("tensor", tensor, "ranks that share one copy of the dense layers", {.min = 1, .unbuilt = "tensor parallelism"});
+    f("tensor", tensor, "ranks that share one copy of the dense layers", {.min = 1, .max = 1000000});
     f("context", context, "ranks that share one sequence", {.min = 1, .unbuilt = "context parallelism"});
     f("pipeline", pipeline, "ranks that share the layers", {.min = 1, .unbuilt = "pipeline parallelism"});
     f("expert", expert, "ranks that share the routed experts; divides data x context x tensor",
       {.min = 1, .max = 1000000});
-    f("expert_tensor", expert_tensor, "ranks that share one expert",
-      {.min = 1, .unbuilt = "expert-tensor parallelism"});
+    f("expert_tensor", expert_tensor,
+      "ranks that share one expert; expert x expert_tensor divides data x context x tensor",
+      {.min = 1, .max = 1000000});
     f("data", data, "ranks with different samples; 0: what is left", {.min = 0, .max = 1000000});
     f("zero", zero, "sharded over data-parallel ranks: 0 nothing, 1 the optimizer, 2 (not built yet) and gradients",
       {.min = 0, .max = 2});
