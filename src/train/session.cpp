@@ -69,10 +69,10 @@ std::vector<checkpoint::Target> Session::weight_targets() {
 
 std::vector<checkpoint::Replicas> Session::replicas() {
   std::vector<checkpoint::Replicas> list;
-  for (const nn::View view : {nn::View::dense, nn::View::expert}) {
-    checkpoint::Replicas& weights = list.emplace_back(checkpoint::Replicas{mesh.replicas(view), {}});
-    for (const nn::Parameter* p : model.parameters())
-      if (p->placement.view == view) weights.tensors.emplace_back("model/" + p->name, p->value);
+  for (const parallel::Bucket& bucket : buckets) {
+    checkpoint::Replicas& weights = list.emplace_back(checkpoint::Replicas{bucket.replicas, {}});
+    for (const parallel::Segment& segment : bucket.segments)
+      weights.tensors.emplace_back("model/" + segment.parameter->name, segment.parameter->value);
   }
   checkpoint::Replicas& buffers = list.emplace_back(checkpoint::Replicas{mesh.all(), {}});
   for (moe::MoeLayer* layer : model.moe_layers())

@@ -43,7 +43,7 @@ class FirstGradient : public testing::TestWithParam<LayoutRow> {
   static void expect_equal(const char* dtype, double bound) {
     const Command overrides{"train.steps=1", "train.clip_grad=0", fmt::format("train.dtype={}", dtype)};
     const auto run = tensors_of(run_of(GetParam(), overrides), "optimizer/exp_avg/");
-    const auto one_rank = tensors_of(run_of(kOneRank, overrides), "optimizer/exp_avg/");
+    const auto one_rank = tensors_of(run_of(one_rank_for(GetParam()), overrides), "optimizer/exp_avg/");
     ASSERT_GT(one_rank.size(), 20u);
     ASSERT_EQ(run.size(), one_rank.size());
     size_t moved = 0;

@@ -1,4 +1,5 @@
-// The layouts that must train like one rank, and runs of configs/tests/equivalence.yaml in them, each made once.
+// The layouts that must train like one rank, and runs in them, each made once: of configs/tests/equivalence.yaml, and
+// where tensor ranks share a model of configs/tests/tensor.yaml.
 #pragma once
 
 #include "tests/support/runs.h"
@@ -9,9 +10,11 @@ struct LayoutRow {
   const char* name;
   int ranks;
   Command overrides;
+  const char* config = "equivalence";
 };
 
-inline const LayoutRow kOneRank{"OneRank", 1, {}};
+// The run that `layout` is compared with.
+inline LayoutRow one_rank_for(const LayoutRow& layout) { return {"OneRank", 1, {}, layout.config}; }
 
 inline const std::vector<LayoutRow>& other_layouts() {
   static const std::vector<LayoutRow> rows{
@@ -22,6 +25,18 @@ inline const std::vector<LayoutRow>& other_layouts() {
       {"Data4Expert2AllToAll", 4, {"parallel.expert=2", "parallel.dispatcher=alltoall"}},
       {"Data4Expert4AllGather", 4, {"parallel.expert=4", "parallel.dispatcher=allgather"}},
       {"Data4Expert4AllToAll", 4, {"parallel.expert=4", "parallel.dispatcher=alltoall"}},
+      {"Tensor2", 2, {"parallel.tensor=2"}, "tensor"},
+      {"Tensor2Expert2", 2, {"parallel.tensor=2", "parallel.expert=2"}, "tensor"},
+      {"ExpertTensor2", 2, {"parallel.expert_tensor=2"}, "tensor"},
+      {"Tensor4Expert2AllGather",
+       4,
+       {"parallel.tensor=4", "parallel.expert=2", "parallel.dispatcher=allgather"},
+       "tensor"},
+      {"Data2Tensor2Expert2ExpertTensor2",
+       4,
+       {"parallel.tensor=2", "parallel.expert=2", "parallel.expert_tensor=2"},
+       "tensor"},
+      {"Data2Tensor2Expert4", 4, {"parallel.tensor=2", "parallel.expert=4"}, "tensor"},
   };
   return rows;
 }
@@ -30,11 +45,11 @@ inline const std::vector<LayoutRow>& other_layouts() {
 inline std::string run_of(const LayoutRow& layout, const Command& overrides) {
   static const Scratch scratch;
   static std::map<std::string, std::string> made;
-  const std::string key = fmt::format("{} {}", layout.name, fmt::join(overrides, " "));
+  const std::string key = fmt::format("{} {} {}", layout.config, layout.name, fmt::join(overrides, " "));
   std::string& dir = made[key];
   if (!dir.empty()) return dir;
   dir = scratch.path(std::to_string(made.size()));
-  must_train({"equivalence", layout.ranks, layout.overrides + overrides}, dir);
+  must_train({layout.config, layout.ranks, layout.overrides + overrides}, dir);
   return dir;
 }
 

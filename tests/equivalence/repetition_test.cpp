@@ -33,7 +33,7 @@ TEST_P(Repetition, WithoutZeroGivesTheSameBits) { expect_same({kSteps, kSave}, {
 
 std::vector<LayoutRow> some_layouts() {
   const auto& others = other_layouts();
-  return {kOneRank, others.at(1), others.at(2), others.back()};
+  return {one_rank_for(others.at(0)), others.at(1), others.at(2), others.back()};
 }
 INSTANTIATE_TEST_SUITE_P(Equivalence, Repetition, testing::ValuesIn(some_layouts()), ByName{});
 

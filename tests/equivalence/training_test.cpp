@@ -48,7 +48,7 @@ class Layouts : public testing::TestWithParam<LayoutRow> {
   // Both runs, checked for what must agree in any precision.
   void train(const Command& overrides) {
     ASSERT_NO_FATAL_FAILURE(run_ = metrics_of(run_of(GetParam(), overrides)));
-    one_rank_ = metrics_of(run_of(kOneRank, overrides));
+    one_rank_ = metrics_of(run_of(one_rank_for(GetParam()), overrides));
     ASSERT_FALSE(one_rank_.empty());
     expect_same_data(run_, one_rank_);
     expect_same_counts(run_.front(), one_rank_.front());
