@@ -30,7 +30,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"UnknownKey", 1, {"train.step=5"}, {"train.step", "did you mean 'train.steps'"}},
         {"UnknownKeyOnRanks", 2, {"model.moe.topk=5"}, {"model.moe.topk", "did you mean 'model.moe.top_k'"}},
         {"WrongType", 1, {"train.steps=many"}, {"train.steps", "many"}},
-        {"NotBuilt", 1, {"parallel.tensor=2"}, {"parallel.tensor", "tensor parallelism", "not built"}},
+        {"NotBuilt", 1, {"parallel.context=2"}, {"parallel.context", "context parallelism", "not built"}},
         {"HeadsByKvHeads",
          1,
          {"model.attention.num_heads=3", "model.attention.num_kv_heads=2"},
