@@ -11,14 +11,17 @@ namespace {
 
 constexpr int64_t kGrain = 1 << 15;  // elements a thread should have at least
 
+template <class T>
+constexpr bool is_16_bit = std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
+
 template <class To, class From>
 To convert(From value) {
   if constexpr (std::is_same_v<To, From>)
     return value;
-  else if constexpr (std::is_same_v<From, bf16>)
+  else if constexpr (is_16_bit<To>)
+    return To(static_cast<float>(value));
+  else if constexpr (is_16_bit<From>)
     return static_cast<To>(static_cast<float>(value));
-  else if constexpr (std::is_same_v<To, bf16>)
-    return bf16(static_cast<float>(value));
   else
     return static_cast<To>(value);
 }
@@ -90,6 +93,7 @@ void on_any(DType dtype, Body&& body) {
     case DType::i64: return body(int64_t{});
     case DType::i32: return body(int32_t{});
     case DType::u8: return body(uint8_t{});
+    case DType::f16: return body(f16{});
   }
 }
 

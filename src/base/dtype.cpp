@@ -8,12 +8,13 @@
 
 namespace switchyard {
 namespace {
-constexpr std::array<std::pair<DType, std::string_view>, 6> kNames{{{DType::f64, "f64"},
+constexpr std::array<std::pair<DType, std::string_view>, 7> kNames{{{DType::f64, "f64"},
                                                                     {DType::f32, "f32"},
                                                                     {DType::bf16, "bf16"},
                                                                     {DType::i64, "i64"},
                                                                     {DType::i32, "i32"},
-                                                                    {DType::u8, "u8"}}};
+                                                                    {DType::u8, "u8"},
+                                                                    {DType::f16, "f16"}}};
 }
 
 std::string_view name_of(DType dtype) {
@@ -27,7 +28,7 @@ void fail_not_floating(DType dtype) { fail(ExitCode::internal, "{} where a float
 DType dtype_from_name(std::string_view name) {
   for (const auto& [value, known] : kNames)
     if (known == name) return value;
-  fail(ExitCode::usage, "unknown dtype '{}'; accepted: f64, f32, bf16, i64, i32, u8", name);
+  fail(ExitCode::usage, "unknown dtype '{}'; accepted: f64, f32, bf16, i64, i32, u8, f16", name);
 }
 
 }  // namespace switchyard

@@ -1,7 +1,6 @@
 // Two checkpoints, compared tensor by tensor in pieces of one stored slice.
 #include "switchyard/checkpoint/inspect.h"
 
-#include "checkpoint/overlap.h"
 #include "checkpoint/reader.h"
 
 #include <cmath>
@@ -27,7 +26,7 @@ void compare(const std::byte* a, const std::byte* b, int64_t count, Difference& 
     std::memcpy(&x, a + i * int64_t{sizeof(T)}, sizeof(T));
     std::memcpy(&y, b + i * int64_t{sizeof(T)}, sizeof(T));
     double gap = 0;
-    if constexpr (std::is_same_v<T, bf16>)
+    if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>)
       gap = std::abs(static_cast<double>(static_cast<float>(x)) - static_cast<double>(static_cast<float>(y)));
     else
       gap = std::abs(static_cast<double>(x) - static_cast<double>(y));
@@ -43,6 +42,7 @@ void compare(DType dtype, const std::byte* a, const std::byte* b, int64_t count,
     case DType::i64: return compare<int64_t>(a, b, count, difference);
     case DType::i32: return compare<int32_t>(a, b, count, difference);
     case DType::u8: return compare<uint8_t>(a, b, count, difference);
+    case DType::f16: return compare<f16>(a, b, count, difference);
   }
 }
 

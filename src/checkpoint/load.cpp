@@ -3,7 +3,6 @@
 
 #include "switchyard/comm/agree.h"
 
-#include "checkpoint/overlap.h"
 #include "checkpoint/reader.h"
 
 #include <algorithm>

@@ -21,6 +21,10 @@ template <>
 struct Sum<bf16> {
   using type = float;
 };
+template <>
+struct Sum<f16> {
+  using type = float;
+};
 
 template <Reduce how, class A>
 A combine(A a, A b) {
@@ -63,6 +67,7 @@ void reduce_as(std::span<const void* const> sources, void* out, int64_t count, D
     case DType::i64: return reduce_typed<how, int64_t>(sources, out, count);
     case DType::i32: return reduce_typed<how, int32_t>(sources, out, count);
     case DType::u8: return reduce_typed<how, uint8_t>(sources, out, count);
+    case DType::f16: return reduce_typed<how, f16>(sources, out, count);
   }
 }
 

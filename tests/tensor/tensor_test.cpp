@@ -55,6 +55,15 @@ TEST(Tensor, Bf16RoundsToNearestEvenAndKeepsSpecials) {
   EXPECT_EQ(t.to_vector<float>(), (std::vector<float>{1.f, -3.f}));
 }
 
+TEST(Tensor, F16ConvertsBothWays) {
+  const std::vector<float> exact{1.5f, -65504.f, 5.9604645e-8f, std::numeric_limits<float>::infinity()};
+  const Tensor half = Tensor::of(exact, {4}).to(DType::f16);
+  EXPECT_EQ(half.bytes(), 8);
+  EXPECT_EQ(half.to(DType::f32).to_vector<float>(), exact);
+  EXPECT_EQ(float(f16(1.00048828125f)), 1.0f);  // halfway, even below
+  EXPECT_TRUE(std::isnan(float(f16(std::numeric_limits<float>::quiet_NaN()))));
+}
+
 TEST(Tensor, EmptyTensorsAreValid) {
   const Tensor t = Tensor::zeros({0, 5}, DType::f32);
   EXPECT_EQ(t.numel(), 0);

@@ -1,4 +1,5 @@
-// Element types and the bf16 scalar. bf16 is a storage format: arithmetic happens in f32.
+// Element types and the 16-bit scalars. Both are storage formats: arithmetic happens in f32, and f16 stands in files
+// only, from which copies convert it.
 #pragma once
 
 #include <bit>
@@ -7,7 +8,7 @@
 
 namespace switchyard {
 
-enum class DType : uint8_t { f64, f32, bf16, i64, i32, u8 };
+enum class DType : uint8_t { f64, f32, bf16, i64, i32, u8, f16 };
 
 constexpr int64_t size_of(DType dtype) {
   switch (dtype) {
@@ -15,7 +16,8 @@ constexpr int64_t size_of(DType dtype) {
     case DType::i64: return 8;
     case DType::f32:
     case DType::i32: return 4;
-    case DType::bf16: return 2;
+    case DType::bf16:
+    case DType::f16: return 2;
     case DType::u8: return 1;
   }
   return 0;
@@ -42,6 +44,15 @@ struct bf16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
+// IEEE half precision; conversion from f32 rounds to nearest, ties to even.
+struct f16 {
+  uint16_t bits = 0;
+
+  f16() = default;
+  explicit f16(float value) : bits(std::bit_cast<uint16_t>(static_cast<_Float16>(value))) {}
+  explicit operator float() const { return static_cast<float>(std::bit_cast<_Float16>(bits)); }
+};
+
 template <class T>
 struct DTypeOf;
 template <>
@@ -55,6 +66,10 @@ struct DTypeOf<float> {
 template <>
 struct DTypeOf<bf16> {
   static constexpr DType value = DType::bf16;
+};
+template <>
+struct DTypeOf<f16> {
+  static constexpr DType value = DType::f16;
 };
 template <>
 struct DTypeOf<int64_t> {

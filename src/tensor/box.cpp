@@ -1,9 +1,9 @@
 // Intersection of two boxes, walked row by row, each row clipped to the element ranges of both slices.
-#include "checkpoint/overlap.h"
+#include "switchyard/tensor/box.h"
 
 #include <algorithm>
 
-namespace switchyard::checkpoint {
+namespace switchyard {
 namespace {
 
 Box intersection(const Box& a, const Box& b) {
@@ -53,4 +53,4 @@ void for_each_common_run(const Slice& a, const Slice& b, const VisitRun& visit) 
   }
 }
 
-}  // namespace switchyard::checkpoint
+}  // namespace switchyard
