@@ -95,6 +95,17 @@ void File::write(std::string_view bytes) {
   if (!try_write(bytes, written)) fail_call("write", path_);
 }
 
+void File::write_at(int64_t offset, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const size_t part = std::min(bytes.size(), static_cast<size_t>(kLargestCall));
+    const auto got = writing("write", path_, [&] { return ::pwrite(fd_, bytes.data(), part, offset); });
+    if (got == 0) errno = EIO;
+    if (got <= 0) fail_call(fmt::format("write at byte {}", offset), path_);
+    offset += got;
+    bytes.remove_prefix(static_cast<size_t>(got));
+  }
+}
+
 bool File::try_write(std::string_view bytes, int64_t& written) noexcept {
   written = 0;
   while (!bytes.empty()) {

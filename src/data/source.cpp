@@ -2,9 +2,9 @@
 #include "source.h"
 
 #include "content_hash.h"
-#include "safetensors.h"
 #include "switchyard/base/log.h"
 #include "switchyard/data/indexed.h"
+#include "switchyard/files/safetensors.h"
 
 #include <algorithm>
 
@@ -51,27 +51,25 @@ class TokenFileSource : public Source {
 // position t predicts label t + 1; -100 and the end of the row: no loss.
 class BatchFileSource final : public Source {
  public:
-  BatchFileSource(const std::string& path, int64_t sequence_length) : file_(File::open(path)) {
-    const auto tensors = read_safetensors_header(file_);
-    const StoredTensor ids = find(tensors, "input_ids"), labels = find(tensors, "labels");
-    require(ids.shape == labels.shape, ExitCode::input, "{}: input_ids {} and labels {} differ in shape", path,
-            to_string(ids.shape), to_string(labels.shape));
-    N_ = ids.shape[0], B_ = ids.shape[1], S_ = ids.shape[2];
-    require(N_ * B_ > 0, ExitCode::input, "{}: input_ids {} hold no sample", path, to_string(ids.shape));
+  BatchFileSource(const std::string& path, int64_t sequence_length)
+      : file_(File::open(path)), ids_(find("input_ids")), labels_(find("labels")) {
+    require(ids_.shape == labels_.shape, ExitCode::input, "{}: input_ids {} and labels {} differ in shape", path,
+            to_string(ids_.shape), to_string(labels_.shape));
+    N_ = ids_.shape[0], B_ = ids_.shape[1], S_ = ids_.shape[2];
+    require(N_ * B_ > 0, ExitCode::input, "{}: input_ids {} hold no sample", path, to_string(ids_.shape));
     require(S_ == sequence_length, ExitCode::usage, "{}: sequences of {} tokens, but data.sequence_length={}", path, S_,
             sequence_length);
-    ids_begin_ = ids.begin, labels_begin_ = labels.begin;
   }
   const std::string& path() const override { return file_.path(); }
   int64_t num_samples() const override { return N_ * B_; }
   int64_t fixed_batch() const override { return B_; }
   std::string fingerprint() const override {
-    const int64_t bytes = file_.size();
-    return fmt::format("safetensors:{}:{}", bytes, hash_of(file_, bytes));
+    const int64_t bytes = file_.file().size();
+    return fmt::format("safetensors:{}:{}", bytes, hash_of(file_.file(), bytes));
   }
 
   void read(int64_t sample, const SampleView& out) const override {
-    const auto ids = read_row(ids_begin_, sample), labels = read_row(labels_begin_, sample);
+    const auto ids = read_row(ids_, sample), labels = read_row(labels_, sample);
     for (size_t t = 0; t < ids.size(); ++t) {
       const int64_t target = t + 1 < labels.size() ? labels[t + 1] : kIgnored;
       const bool is_valid =
@@ -87,27 +85,25 @@ class BatchFileSource final : public Source {
  private:
   static constexpr int64_t kIgnored = -100;
 
-  StoredTensor find(const std::map<std::string, StoredTensor>& tensors, const std::string& name) const {
-    const auto found = tensors.find(name);
-    require(found != tensors.end(), ExitCode::input,
-            "{}: no tensor '{}'; accepted: input_ids and labels [N, B, S] of I64", path(), name);
-    const StoredTensor& stored = found->second;
-    require(stored.dtype == "I64" && stored.shape.size() == 3, ExitCode::input,
-            "{}: {} is {} {}; accepted: [N, B, S] of I64", path(), name, stored.dtype, to_string(stored.shape));
-    return stored;
-  }
-  static std::string to_string(const std::vector<int64_t>& shape) {
-    return fmt::format("[{}]", fmt::join(shape, ", "));
+  const files::TensorInfo& find(const std::string& name) const {
+    const auto found = file_.tensors().find(name);
+    require(found != file_.tensors().end(), ExitCode::input,
+            "{}: no tensor '{}'; accepted: input_ids and labels (N, B, S) of I64", path(), name);
+    const files::TensorInfo& info = found->second;
+    require(info.dtype == "I64" && info.shape.size() == 3, ExitCode::input, "{}: {} is {}; accepted: (N, B, S) of I64",
+            path(), name, info.kind());
+    return info;
   }
 
-  std::vector<int64_t> read_row(int64_t begin, int64_t sample) const {
+  std::vector<int64_t> read_row(const files::TensorInfo& info, int64_t sample) const {
     std::vector<int64_t> row(static_cast<size_t>(S_));
-    file_.read_at(begin + sample * S_ * 8, row.data(), S_ * 8);
+    file_.read(info, sample * S_ * 8, row.data(), S_ * 8);
     return row;
   }
 
-  File file_;
-  int64_t N_ = 0, B_ = 0, S_ = 0, ids_begin_ = 0, labels_begin_ = 0;
+  files::SafetensorsFile file_;
+  const files::TensorInfo &ids_, &labels_;
+  int64_t N_ = 0, B_ = 0, S_ = 0;
 };
 
 }  // namespace

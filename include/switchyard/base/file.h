@@ -27,6 +27,7 @@ class File {
   int64_t read_some(void* out, int64_t bytes);                   // 0 at the end
   void read_at(int64_t offset, void* out, int64_t bytes) const;  // all of them; Error(input) at the end of the file
   void write(std::string_view bytes);                            // all of them
+  void write_at(int64_t offset, std::string_view bytes);
   bool try_write(std::string_view bytes, int64_t& written) noexcept;  // for files whose loss must not end a run
   void require_regular() const;  // Error(input) if it is a folder, device, pipe or socket
   void reserve(int64_t bytes);   // disk space from the start of the file; no error where the file system cannot

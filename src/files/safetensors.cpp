@@ -1,32 +1,18 @@
-// Reading a safetensors header.
-#include "safetensors.h"
+// Reading: the header is believed only as far as it has been checked against itself and the size of the file.
+#include "switchyard/files/safetensors.h"
 
-#include "switchyard/base/error.h"
+#include "switchyard/files/json.h"
 
-#include <nlohmann/json.hpp>
+#include "files/dtypes.h"
 
 #include <algorithm>
-#include <cstring>
-#include <set>
 
-namespace switchyard::data {
+namespace switchyard::files {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr int64_t kLargestHeader = 100'000'000;
 constexpr size_t kLargestName = 4096, kLargestRank = 16, kMostTensors = 10'000'000;
 constexpr uint64_t kLargestNumber = uint64_t{1} << 48;
-
-struct Dtype {
-  std::string_view name;
-  int64_t bits;
-};
-constexpr Dtype kDtypes[] = {{"BOOL", 8},        {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},
-                             {"I8", 8},          {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
-                             {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
-                             {"I32", 32},        {"U32", 32},    {"F32", 32},    {"C64", 64},    {"F64", 64},
-                             {"I64", 64},        {"U64", 64}};
 
 class HeaderReader {
  public:
@@ -41,9 +27,9 @@ class HeaderReader {
     file.read_at(8, text_.data(), static_cast<int64_t>(length));
   }
 
-  std::map<std::string, StoredTensor> read() {
-    const Json header = parse();
-    std::map<std::string, StoredTensor> tensors;
+  TensorInfos read() {
+    const auto header = parse_object<Json>(text_, path_ + ": byte 8: not a valid safetensors file", 3);
+    TensorInfos tensors;
     for (const auto& [name, value] : header.items()) {
       if (name == "__metadata__") {
         check_metadata(value);
@@ -65,34 +51,6 @@ class HeaderReader {
            fmt::format(text, std::forward<Args>(args)...));
   }
 
-  // nlohmann accepts a byte order mark, takes NUL for the end and keeps the last of equal keys: all refused here.
-  Json parse() const {
-    const size_t first = text_.find_first_not_of(" \t\r\n");
-    need(first != std::string::npos && text_[first] == '{', 8, "the header does not begin with '{{'");
-    need(text_.find('\0') == std::string::npos, 8, "NUL in the header");
-    std::vector<std::set<std::string>> keys;
-    size_t depth = 0;
-    const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-      using Event = Json::parse_event_t;
-      if (event == Event::object_start || event == Event::array_start) {
-        need(++depth <= 3, 8, "nested deeper than 3");
-        keys.emplace_back();
-      } else if (event == Event::object_end || event == Event::array_end) {
-        --depth;
-        keys.pop_back();
-      } else if (event == Event::key) {
-        const auto key = value.get<std::string>();
-        need(keys.back().insert(key).second, 8, "key '{}' occurs twice", key.substr(0, 100));
-      }
-      return true;
-    };
-    try {
-      return Json::parse(text_, watch);
-    } catch (const Json::exception& error) {
-      fail(ExitCode::input, "{}: the header is not valid JSON: {}", path_, error.what());
-    }
-  }
-
   void check_metadata(const Json& value) const {
     need(value.is_object(), 8, "__metadata__ is not an object");
     for (const auto& [key, text] : value.items()) need(text.is_string(), 8, "__metadata__ '{}' is not a string", key);
@@ -104,17 +62,16 @@ class HeaderReader {
     return value.get<int64_t>();
   }
 
-  StoredTensor tensor(const std::string& name, const Json& value) const {
+  TensorInfo tensor(const std::string& name, const Json& value) const {
     const bool has_fields = value.is_object() && value.size() == 3 && value.contains("dtype") &&
                             value.contains("shape") && value.contains("data_offsets") && value["dtype"].is_string() &&
                             value["shape"].is_array() && value["data_offsets"].is_array() &&
                             value["data_offsets"].size() == 2;
     need(has_fields, 8, "tensor '{}': accepted: dtype, shape and two data_offsets", name);
-    StoredTensor stored;
+    TensorInfo stored;
     stored.dtype = value["dtype"].get<std::string>();
-    const auto* dtype =
-        std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return d.name == stored.dtype; });
-    need(dtype != std::end(kDtypes), 8, "tensor '{}': dtype '{}' is unknown", name, stored.dtype);
+    const FileDtype* dtype = find_file_dtype(stored.dtype);
+    need(dtype != nullptr, 8, "tensor '{}': dtype '{}' is unknown", name, stored.dtype);
     need(value["shape"].size() <= kLargestRank, 8, "tensor '{}': {} dimensions; at most {}", name,
          value["shape"].size(), kLargestRank);
     int64_t bits = dtype->bits;
@@ -131,13 +88,13 @@ class HeaderReader {
   }
 
   // In the order of their bytes the tensors fill the rest of the file without gap or overlap.
-  void check_layout(std::map<std::string, StoredTensor>& tensors) const {
-    std::vector<StoredTensor*> order;
+  void check_layout(TensorInfos& tensors) const {
+    std::vector<TensorInfo*> order;
     for (auto& [name, stored] : tensors) order.push_back(&stored);
     std::sort(order.begin(), order.end(),
               [](const auto* a, const auto* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
     int64_t next = 0;
-    for (StoredTensor* stored : order) {
+    for (TensorInfo* stored : order) {
       need(stored->begin == next, data_start_ + next, "a tensor begins at byte {} of the data; expected {}",
            stored->begin, next);
       next = stored->end;
@@ -152,6 +109,40 @@ class HeaderReader {
 
 }  // namespace
 
-std::map<std::string, StoredTensor> read_safetensors_header(const File& file) { return HeaderReader(file).read(); }
+SafetensorsFile::SafetensorsFile(File file) : file_(std::move(file)), tensors_(HeaderReader(file_).read()) {}
 
-}  // namespace switchyard::data
+const TensorInfo& SafetensorsFile::at(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  require(found != tensors_.end(), ExitCode::input, "{}: no tensor '{}'", path(), name);
+  return found->second;
+}
+
+void SafetensorsFile::read(const TensorInfo& tensor, int64_t first_byte, void* out, int64_t bytes) const {
+  check(first_byte >= 0 && bytes >= 0 && bytes <= tensor.bytes() - first_byte, "{}: bytes {} to {} of a tensor of {}",
+        path(), first_byte, first_byte + bytes, tensor.bytes());
+  file_.read_at(tensor.begin + first_byte, out, bytes);
+}
+
+Tensor SafetensorsFile::load(const std::string& name) const {
+  const TensorInfo& info = at(name);
+  const auto dtype = dtype_of(info.dtype);
+  require(dtype.has_value(), ExitCode::input, "{}: tensor '{}' is {}; accepted: {}", path(), name, info.dtype,
+          fmt::join(tensor_dtypes(), ", "));
+  Tensor tensor = Tensor::empty(info.shape, *dtype);
+  read(info, 0, tensor.raw(), info.bytes());
+  return tensor;
+}
+
+Tensor SafetensorsFile::load_rows(const std::string& name, int64_t begin, int64_t end) const {
+  const TensorInfo& info = at(name);
+  const auto dtype = dtype_of(info.dtype);
+  check(dtype && !info.shape.empty() && 0 <= begin && begin <= end && end <= info.shape[0],
+        "{}: rows {} to {} of '{}', {}", path(), begin, end, name, info.kind());
+  Shape shape = info.shape;
+  shape[0] = end - begin;
+  Tensor rows = Tensor::empty(shape, *dtype);
+  read(info, info.shape[0] == 0 ? 0 : info.bytes() / info.shape[0] * begin, rows.raw(), rows.bytes());
+  return rows;
+}
+
+}  // namespace switchyard::files

@@ -1,11 +1,11 @@
-// The header reader against the rules of the format; batches of a file as a source of samples.
-#include "data/safetensors.h"
+// The reader against the rules of the format, one row each; what is written is read back, and has the bytes of the
+// published example.
+#include "switchyard/files/safetensors.h"
 
-#include "switchyard/data/loader.h"
 #include "tests/support/safetensors_bytes.h"
 #include "tests/support/scratch.h"
 
-namespace switchyard::data {
+namespace switchyard::files {
 namespace {
 
 using test::batch_file_bytes;
@@ -13,9 +13,9 @@ using test::expect_error;
 using test::safetensors_bytes;
 using test::Scratch;
 
-std::map<std::string, StoredTensor> read(const std::string& bytes) {
+TensorInfos read(const std::string& bytes) {
   const Scratch scratch;
-  return read_safetensors_header(File::open(scratch.write("t.safetensors", bytes)));
+  return SafetensorsFile(File::open(scratch.write("t.safetensors", bytes))).tensors();
 }
 
 TEST(Safetensors, ReadsTheVector) {
@@ -106,65 +106,49 @@ TEST(Safetensors, AFlippedOrCutHeaderIsNeverFatal) {
   }
 }
 
-class BatchFile : public ::testing::Test {
- protected:
-  // 3 steps of 4 sequences of 5 tokens: id = 20 step + 5 sequence + position.
-  BatchFile() {
-    for (int64_t i = 0; i < 60; ++i) ids_.push_back(i), labels_.push_back(i % 5 == 3 ? -100 : i);
-    write();
-  }
-  void write() {
-    config_.train = {{scratch_.write("b.safetensors", batch_file_bytes(ids_, labels_, 3, 4, 5)), 1}};
-    config_.sequence_length = 5;
-  }
-  Scratch scratch_;
-  std::vector<int64_t> ids_, labels_;
-  DataConfig config_;
-};
-
-TEST_F(BatchFile, RowNIsStepNWithLabelsOfTheNextPosition) {
-  Loader loader(config_, 60, 1);
-  const auto batches = loader.step(4, 4, 2, 0, 1);
-  ASSERT_EQ(batches.size(), 2u);
-  EXPECT_EQ(batches[1].tokens_BS.to_vector<int32_t>(), (std::vector<int32_t>{30, 31, 32, 33, 34, 35, 36, 37, 38, 39}));
-  EXPECT_EQ(batches[1].targets_BS.to_vector<int32_t>(), (std::vector<int32_t>{31, 32, -1, 34, -1, 36, 37, -1, 39, -1}));
-  EXPECT_EQ(batches[1].loss_tokens, 6);
+// The published example, byte by byte.
+TEST(Safetensors, WritesTheVector) {
+  const FileLayout layout = layout_of({{"a", DType::bf16, {1, 3}}, {"b", DType::f32, {2}}});
+  const std::string header = R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                             R"("a":{"dtype":"BF16","shape":[1,3],"data_offsets":[8,14]}}  )";
+  EXPECT_EQ(layout.header, safetensors_bytes(header, ""));
+  EXPECT_EQ(layout.bytes, 166);
+  const Scratch scratch;
+  write_safetensors(scratch.path("t.safetensors"),
+                    {{"a", Tensor::of(std::vector<bf16>{bf16(1.f), bf16(2.f), bf16(-1.5f)}, {1, 3})},
+                     {"b", Tensor::of(std::vector<float>{1, -2}, {2})}});
+  EXPECT_EQ(scratch.read("t.safetensors"),
+            safetensors_bytes(header, std::string_view("\0\0\x80\x3f\0\0\0\xc0\x80\x3f\0\x40\xc0\xbf", 14)));
 }
 
-TEST_F(BatchFile, AnotherBatchSizeLengthOrStepIsAUsageError) {
-  Loader loader(config_, 60, 1);
-  expect_error(ExitCode::usage, {"global_batch_size=8", "holds 4 sequences"}, [&] { loader.step(0, 8, 2, 0, 1); });
-  expect_error(ExitCode::usage, {"holds 3 steps", "step 4"}, [&] { loader.step(12, 4, 2, 0, 1); });
-  config_.sequence_length = 6;
-  expect_error(ExitCode::usage, {"of 5 tokens", "sequence_length=6"}, [&] { Loader(config_, 60, 1); });
-  config_.sequence_length = 5;
-  config_.train.push_back(config_.train[0]);
-  expect_error(ExitCode::usage, {"cannot be blended"}, [&] { Loader(config_, 60, 1); });
-}
-
-TEST_F(BatchFile, ABadIdIsNamed) {
-  Loader small(config_, 39, 1);
-  expect_error(ExitCode::input, {"sample 7", "position 3", "id 39", "has 39"}, [&] { small.step(4, 4, 4, 0, 1); });
-  ids_[33] = -5;
-  write();
-  Loader loader(config_, 60, 1);
-  expect_error(ExitCode::input, {"step 1, sequence 2, position 3", "-5"}, [&] { loader.step(4, 4, 4, 0, 1); });
-}
-
-TEST_F(BatchFile, OtherTensorsAreNamed) {
-  struct Row {
-    std::string bytes;
-    std::string_view part;
-  };
-  for (const Row& row : {Row{safetensors_bytes("{}", ""), "no tensor 'input_ids'"},
-                         Row{safetensors_bytes(R"({"input_ids":{"dtype":"I32","shape":[1,1,1],"data_offsets":[0,4]}})",
-                                               std::string(4, '\0')),
-                             "input_ids is I32 [1, 1, 1]"},
-                         Row{batch_file_bytes({}, {}, 0, 4, 5), "hold no sample"}}) {
-    scratch_.write("b.safetensors", row.bytes);
-    expect_error(ExitCode::input, {"b.safetensors", row.part}, [&] { Loader(config_, 60, 1); });
+TEST(Safetensors, ReadsBackWhatItWrites) {
+  const Scratch scratch;
+  std::map<std::string, Tensor> written;
+  for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32, DType::u8})
+    written[std::string(name_of(dtype)) + " \"quoted\" \u00e9"] =
+        Tensor::of(std::vector<float>{1, 2, 3, 4, 5, 6}, {3, 2}).to(dtype);
+  written["scalar"] = Tensor::full({}, DType::f32, 7);
+  written["empty"] = Tensor::zeros({0, 3}, DType::f32);
+  write_safetensors(scratch.path("t.safetensors"), written);
+  const SafetensorsFile file(File::open(scratch.path("t.safetensors")));
+  EXPECT_EQ(file.tensors().size(), written.size());
+  for (const auto& [name, tensor] : written) {
+    const Tensor loaded = file.load(name);
+    EXPECT_EQ(loaded.dtype(), tensor.dtype()) << name;
+    EXPECT_EQ(loaded.shape(), tensor.shape()) << name;
+    EXPECT_EQ(loaded.to_vector<double>(), tensor.to_vector<double>()) << name;
+    EXPECT_EQ(file.at(name).begin % size_of(tensor.dtype()), 0) << name;
   }
+  EXPECT_EQ(file.load_rows("f16 \"quoted\" \u00e9", 1, 3).to_vector<float>(), (std::vector<float>{3, 4, 5, 6}));
+}
+
+TEST(Safetensors, DtypesWithoutATensorAreReadAsInformationOnly) {
+  const Scratch scratch;
+  const SafetensorsFile file(File::open(scratch.write(
+      "t.safetensors", safetensors_bytes(R"({"q":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]}})", "abc"))));
+  EXPECT_EQ(file.at("q").kind(), "F8_E4M3 (3)");
+  expect_error(ExitCode::input, {"'q' is F8_E4M3", "F64, F32, F16, BF16, I64, I32, U8"}, [&] { file.load("q"); });
 }
 
 }  // namespace
-}  // namespace switchyard::data
+}  // namespace switchyard::files

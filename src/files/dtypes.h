@@ -1,0 +1,20 @@
+// The dtypes of the format, in the order in which a writer aligns them: lowest first.
+#pragma once
+
+#include "switchyard/base/dtype.h"
+
+#include <string_view>
+#include <vector>
+
+namespace switchyard::files {
+
+struct FileDtype {
+  std::string_view name;
+  int64_t bits;
+};
+
+const FileDtype* find_file_dtype(std::string_view name);  // null for a name that the format does not have
+int64_t alignment_rank(DType dtype);                      // place in that order
+std::vector<std::string_view> tensor_dtypes();            // names of those that have a DType
+
+}  // namespace switchyard::files
