@@ -16,25 +16,6 @@ namespace {
 constexpr size_t kMaxFiles = 64;
 constexpr size_t kMaxFileBytes = 1'000'000;
 
-Sources::File read_file(const std::string& path) {
-  Sources::File file{.path = path, .bytes = {}, .error = {}};
-  std::error_code ignored;
-  const auto status = std::filesystem::status(path, ignored);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {  // a pipe could wait for ever
-    file.error =
-        fmt::format("is a {}, not a file", std::filesystem::is_directory(status) ? "folder" : "device, pipe or socket");
-    return file;
-  }
-  errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  file.bytes.resize(kMaxFileBytes + 1);  // one more than accepted, so that parsing sees that it is too long
-  if (stream) stream.read(file.bytes.data(), static_cast<std::streamsize>(file.bytes.size()));
-  file.bytes.resize(static_cast<size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
-  if (!stream.eof() && stream.fail())
-    file.error = fmt::format("cannot be read: {}", std::strerror(errno != 0 ? errno : EIO));
-  return file;
-}
-
 // The paths in `include`, relative to the folder of the file they stand in; taken out of the tree.
 struct Include {
   std::string path, origin;
@@ -157,9 +138,28 @@ Sources Sources::unpack(std::string_view bytes) {
   return sources;
 }
 
+Sources::File read_source(const std::string& path) {
+  Sources::File file{.path = path, .bytes = {}, .error = {}};
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {  // a pipe could wait for ever
+    file.error =
+        fmt::format("is a {}, not a file", std::filesystem::is_directory(status) ? "folder" : "device, pipe or socket");
+    return file;
+  }
+  errno = 0;
+  std::ifstream stream(path, std::ios::binary);
+  file.bytes.resize(kMaxFileBytes + 1);  // one more than accepted, so that parsing sees that it is too long
+  if (stream) stream.read(file.bytes.data(), static_cast<std::streamsize>(file.bytes.size()));
+  file.bytes.resize(static_cast<size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
+  if (!stream.eof() && stream.fail())
+    file.error = fmt::format("cannot be read: {}", std::strerror(errno != 0 ? errno : EIO));
+  return file;
+}
+
 Sources read_sources(const std::string& path) {
   Sources sources;
-  sources.files.push_back(read_file(path));
+  sources.files.push_back(read_source(path));
   for (size_t i = 0; i < sources.files.size(); ++i) {
     std::vector<Include> includes;
     try {
@@ -172,7 +172,7 @@ Sources read_sources(const std::string& path) {
     for (const Include& include : includes) {
       if (std::ranges::find(sources.files, include.path, &Sources::File::path) != sources.files.end()) continue;
       if (sources.files.size() < kMaxFiles)
-        sources.files.push_back(read_file(include.path));
+        sources.files.push_back(read_source(include.path));
       else
         sources.files.push_back(
             {include.path, {}, fmt::format("is one included file too many; accepted: {}", kMaxFiles)});

@@ -85,6 +85,22 @@ std::string number_text(double value) {
   return mantissa + point + (e == std::string::npos ? "" : fmt::format("e{:+d}", std::stoi(text.substr(e + 1))));
 }
 
+std::optional<Difference> first_difference(const Node& a, const Node& b, const std::string& key) {
+  if (a.kind != Node::Kind::map || b.kind != Node::Kind::map) {
+    std::string was = to_flow(a), is = to_flow(b);
+    return was == is ? std::nullopt : std::optional(Difference{key, std::move(was), std::move(is)});
+  }
+  const auto dotted_key = [&](const Node& child) { return key.empty() ? child.key : key + "." + child.key; };
+  for (const Node& child : b.children) {
+    const Node* other = a.find(child.key);
+    if (!other) return Difference{dotted_key(child), "absent", to_flow(child)};
+    if (auto difference = first_difference(*other, child, dotted_key(child))) return difference;
+  }
+  for (const Node& child : a.children)
+    if (!b.find(child.key)) return Difference{dotted_key(child), to_flow(child), "absent"};
+  return std::nullopt;
+}
+
 std::string to_flow(const Node& node) {
   std::vector<std::string> parts;
   for (const Node& child : node.children)

@@ -1,6 +1,8 @@
 // Rules between the keys of `model`.
 #include "switchyard/model/config.h"
 
+#include "switchyard/model/family.h"
+
 namespace switchyard::model {
 
 void AttentionConfig::validate() const {
@@ -17,6 +19,10 @@ void ModelConfig::validate() const {
                  layers.first, num_layers);
   for (const int64_t layer : layers.except)
     config::expect(layer < num_layers, "moe.layers.except", "there is no layer {}; num_layers={}", layer, num_layers);
+  if (family == Family::generic) return;
+  if (const auto outside = first_outside(*this, family))
+    throw config::Invalid(outside->key, fmt::format("{}, but {} in family {}; family: generic takes any combination",
+                                                    outside->value, outside->accepted, config::name(family)));
 }
 
 }  // namespace switchyard::model

@@ -36,9 +36,6 @@ void MoeConfig::validate() const {
         "more than one entry of kind {}{}; one of them is enough", config::name(entry.kind),
         entry.kind == BalanceKind::switch_loss ? fmt::format(" and scope {}", config::name(entry.scope)) : "");
   }
-  config::expect(!router.selection_bias || bias() != nullptr, "router.selection_bias",
-                 "true: a selection bias that nothing updates is not built yet; accepted now: false, or an entry "
-                 "{{kind: bias}} in balance, which implies it");
 }
 
 }  // namespace switchyard::moe

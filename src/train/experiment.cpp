@@ -1,6 +1,10 @@
 // Parsing and documenting the whole experiment.
 #include "switchyard/train/experiment.h"
 
+#include "switchyard/model/family.h"
+
+#include <algorithm>
+
 namespace switchyard::train {
 namespace {
 
@@ -20,7 +24,40 @@ program's own list of keys: `switchyard config --docs > docs/config.md`.
   `false` are the only booleans; numbers are decimal, finite, without leading zeros; at most 1 MB and 64 levels.
 )";
 
+// The path in model.from_hf; empty if there is none.
+std::string from_hf_of(const config::Node& root) {
+  const config::Node* model = root.find("model");
+  const config::Node* path = model ? model->find("from_hf") : nullptr;
+  return path && path->kind == config::Node::Kind::scalar ? path->text : "";
+}
+
+// The model section that a config.json stands for, with the keys of the config over it.
+void apply_from_hf(config::Node& root, const config::Sources& sources) {
+  const std::string path = from_hf_of(root);
+  if (path.empty()) return;
+  const auto file = std::ranges::find(sources.files, path, &config::Sources::File::path);
+  require(file != sources.files.end(), ExitCode::usage, "model.from_hf: '{}' is not at hand here", path);
+  require(file->error.empty(), ExitCode::usage, "model.from_hf: '{}' {}", path, file->error);
+  model::HubJson hub = model::parse_hub_config(file->bytes, path);
+  config::Node section = model::model_section_of(hub, path);
+  config::Node& own = *root.find("model");
+  section.key = own.key;
+  std::erase_if(own.children, [](const config::Node& child) { return child.key == "from_hf"; });  // done
+  config::merge(section, std::move(own));
+  own = std::move(section);
+}
+
 }  // namespace
+
+config::Sources read_experiment_sources(const std::string& path, const std::vector<std::string>& overrides) {
+  config::Sources sources = config::read_sources(path);
+  try {
+    const std::string hub = from_hf_of(config::assemble(sources, overrides));
+    if (!hub.empty()) sources.files.push_back(config::read_source(hub));
+  } catch (const Error&) {  // parse_experiment meets the same error on every rank
+  }
+  return sources;
+}
 
 std::string Experiment::resolved() const {
   return config::to_block(config::to_node(config), [&](const std::string& key) {
@@ -31,7 +68,9 @@ std::string Experiment::resolved() const {
 
 Experiment parse_experiment(const config::Sources& sources, const std::vector<std::string>& overrides,
                             const config::ParseOptions& options) {
-  auto parsed = config::parse<ExperimentConfig>(sources, overrides, options);
+  config::Node root = config::assemble(sources, overrides);
+  apply_from_hf(root, sources);
+  auto parsed = config::parse_tree<ExperimentConfig>(root, sources.files.front().path, options);
   model::ModelConfig& model = parsed.value.model;
   if (model.vocab_size == 0) {
     const int64_t tokens = parsed.value.data.tokenizer_size(), multiple = model.vocab_multiple;
@@ -48,10 +87,6 @@ std::string config_schema() {
   return config::to_json_schema(config::describe<ExperimentConfig>(), "Switchyard experiment");
 }
 
-std::string config_families() {
-  std::string text = "generic   any combination of the keys of the model section\n";
-  text += fmt::format("not built yet: {}\n", fmt::join(unbuilt_names_of(model::Family{}), ", "));
-  return text;
-}
+std::string config_families() { return model::list_families(); }
 
 }  // namespace switchyard::train

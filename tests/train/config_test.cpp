@@ -108,8 +108,9 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"run.device=cuda"}, {"run.device: 'cuda' is not built yet", "auto | cpu"}},
       {{"run.cuda_checked=true"}, {"run.cuda_checked", "CUDA backend is not built yet"}},
       {{"run.cuda_pool=false"}, {"run.cuda_pool", "CUDA backend is not built yet"}},
-      {{"model.family=mixtral"}, {"model.family: 'mixtral' is not built yet", "generic"}},
-      {{"model.from_hf=config.json"}, {"model.from_hf", "is not built yet", "null"}},
+      {{"model.family=dbrx"}, {"model.family: 'dbrx' is not built yet", "generic | llama | mixtral"}},
+      {{"model.family=olmoe"}, {"model.attention.qk_norm: none, but full in family olmoe"}},
+      {{"model.from_hf=config.json"}, {"model.from_hf: 'config.json' is not at hand"}},
       {{"model.attention.kind=mla"}, {"model.attention.kind: 'mla' is not built yet", "gqa"}},
       {{"model.attention.mla.v_dim=32"},
        {"model.attention.mla", "v_dim: 32", "multi-head latent attention is not built yet"}},
@@ -124,8 +125,6 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"model.moe.router.kind=expert_choice"}, {"model.moe.router.kind: 'expert_choice' is not built yet", "top_k"}},
       {{"model.moe.router.jitter=0.01"}, {"model.moe.router.jitter: 0.01: router jitter is not built yet", "0.0"}},
       {{"model.moe.router.dtype=bf16"}, {"model.moe.router.dtype", "is not built yet", "f32"}},
-      {{"model.moe.router.selection_bias=true"},
-       {"model.moe.router.selection_bias: true", "is not built yet", "kind: bias"}},
       {{"model.moe.router.groups.count=4"},
        {"model.moe.router.groups.count: 4: group-limited routing is not built yet", "1"}},
       {{"model.moe.router.groups.score=top2_sum"}, {"'top2_sum' is not built yet", "max"}},
@@ -235,6 +234,28 @@ TEST(Experiment, ResolvedParsesToTheSameConfig) {
     const Experiment again = parse_text(experiment.resolved());
     EXPECT_EQ(again.config, experiment.config) << experiment.resolved();
   }
+}
+
+constexpr const char* kHubConfig = R"({"model_type": "mixtral", "vocab_size": 320, "hidden_size": 32,
+  "intermediate_size": 28, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+  "num_local_experts": 4, "num_experts_per_tok": 2, "max_position_embeddings": 512})";
+
+TEST(Experiment, TakesTheModelFromAHuggingFaceConfig) {
+  config::Sources sources = config::Sources::of_text(
+      "f.yaml",
+      "run: {dir: out}\ndata: {train: [{path: corpus}]}\nmodel: {from_hf: hub/config.json, attention: {window: 8}}\n");
+  sources.files.push_back({"hub/config.json", kHubConfig, ""});
+  const Experiment experiment = parse_experiment(sources, {"model.norm.eps=1.0e-3"});
+  const model::ModelConfig& model = experiment.config.model;
+  EXPECT_EQ(model.family, model::Family::mixtral);
+  EXPECT_EQ(model.moe.intermediate_size, 28);
+  EXPECT_EQ(model.attention.window, 8);  // other keys override
+  EXPECT_EQ(model.norm.eps, 1e-3);
+  EXPECT_FALSE(model.from_hf.has_value());
+  EXPECT_EQ(experiment.origins.at("model.hidden_size"), "hub/config.json: hidden_size");
+  EXPECT_EQ(parse_text(experiment.resolved()).config, experiment.config);  // needs the file no more
+  expect_refused([&] { parse_experiment(sources, {"model.moe.shared.num_experts=1"}); },
+                 {"model.moe.shared.num_experts: 1, but 0 in family mixtral", "family: generic"}, "outside");
 }
 
 }  // namespace

@@ -18,15 +18,19 @@ struct Parsed {
 
 // Throws Error(usage) that lists every problem with file, line, key, value and what would be accepted.
 template <Section T>
-Parsed<T> parse(const Sources& sources, const std::vector<std::string>& overrides = {},
-                const ParseOptions& options = {}) {
-  const Node root = assemble(sources, overrides);
-  Reader reader(sources.files.front().path, options.may_be_absent, key_list(describe<T>()));
+Parsed<T> parse_tree(const Node& root, const std::string& file, const ParseOptions& options = {}) {
+  Reader reader(file, options.may_be_absent, key_list(describe<T>()));
   Parsed<T> parsed;
   read(reader, root, "", {}, parsed.value);
   reader.raise();
   parsed.origins = std::move(reader.origins);
   return parsed;
+}
+
+template <Section T>
+Parsed<T> parse(const Sources& sources, const std::vector<std::string>& overrides = {},
+                const ParseOptions& options = {}) {
+  return parse_tree<T>(assemble(sources, overrides), sources.files.front().path, options);
 }
 
 // Checks the rules of a struct that was not parsed, and of its sections.

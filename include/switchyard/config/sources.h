@@ -19,6 +19,8 @@ struct Sources {
   static Sources unpack(std::string_view bytes);
 };
 
+Sources::File read_source(const std::string& path);  // one file as it is; its error is recorded
+
 // Reads `path` and its includes. Throws nothing on user errors: parsing reports them, on every rank alike.
 Sources read_sources(const std::string& path);
 

@@ -79,6 +79,12 @@ Node to_node(const T& value) {
   return node;
 }
 
+// The first value in which two trees differ; "absent" stands for a key that one of them lacks.
+struct Difference {
+  std::string key, a, b;  // dotted
+};
+std::optional<Difference> first_difference(const Node& a, const Node& b, const std::string& key = {});
+
 std::string to_flow(const Node& node);  // on one line: "[{kind: switch, coefficient: 0.01}]"
 
 // One key per line, each with a comment that says where its value came from: origin_of(dotted key).

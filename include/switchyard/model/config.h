@@ -10,12 +10,13 @@
 
 namespace switchyard::model {
 
-enum class Family { generic };
-constexpr auto names_of(Family) { return config::names("generic"); }
+enum class Family { generic, llama, mixtral, qwen2_moe, qwen3_moe, olmoe, glm4_moe };
+constexpr auto names_of(Family) {
+  return config::names("generic", "llama", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "glm4_moe");
+}
 constexpr auto unbuilt_names_of(Family) {
-  return config::names("llama", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "glm4_moe", "deepseek", "deepseek_v2",
-                       "deepseek_v3", "dbrx", "gpt_oss", "grok-1", "arctic", "skywork", "llama_moe",
-                       "switch_transformers");
+  return config::names("deepseek", "deepseek_v2", "deepseek_v3", "dbrx", "gpt_oss", "grok-1", "arctic", "skywork",
+                       "llama_moe", "switch_transformers");
 }
 
 using nn::NormKind;
@@ -93,8 +94,7 @@ struct ModelConfig {
   void fields(auto& f) {
     f("family", family,
       "generic: any combination of the keys below; or a published family, whose limits are then checked");
-    f("from_hf", from_hf, "a config.json to take the whole model section from; the other keys then override",
-      {.unbuilt = "building a model from a Hugging Face config"});
+    f("from_hf", from_hf, "a config.json to take the whole model section from; the other keys then override");
     f("vocab_size", vocab_size, "0: the tokenizer's size, rounded up to vocab_multiple", {.min = 0});
     f("vocab_multiple", vocab_multiple, "the tokenizer's size is rounded up to a multiple of this", {.min = 1});
     f("hidden_size", hidden_size, "width of the residual stream", {.min = 1});

@@ -12,8 +12,11 @@ struct Experiment {
   std::string resolved() const;  // YAML with every key, its value and where it came from; parses to the same config
 };
 
-// Parses and checks; vocab_size 0 becomes the tokenizer's size. On many ranks: rank 0 calls config::read_sources, all
-// parse the same packed bytes. Throws Error(usage) that lists every problem.
+// The files of an experiment: the config, what it includes, and the config.json of `model.from_hf`.
+config::Sources read_experiment_sources(const std::string& path, const std::vector<std::string>& overrides);
+
+// Parses and checks; vocab_size 0 becomes the tokenizer's size. On many ranks: rank 0 calls read_experiment_sources,
+// all parse the same packed bytes. Throws Error(usage) that lists every problem.
 Experiment parse_experiment(const config::Sources& sources, const std::vector<std::string>& overrides = {},
                             const config::ParseOptions& options = {});
 

@@ -1,0 +1,212 @@
+// Families: config.json to a model section and back, what is refused, and which tensors a model has.
+#include "switchyard/model/family.h"
+
+#include "switchyard/config/write.h"
+#include "tests/support/scratch.h"
+
+#include <algorithm>
+
+namespace switchyard::model {
+namespace {
+
+using test::expect_error;
+
+constexpr const char* kMixtral = R"({"architectures": ["MixtralForCausalLM"], "model_type": "mixtral",
+  "torch_dtype": "bfloat16", "vocab_size": 80, "hidden_size": 32, "intermediate_size": 28, "num_hidden_layers": 2,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2,
+  "rope_theta": 1000000.0, "max_position_embeddings": 64, "rms_norm_eps": 1e-05, "sliding_window": 6,
+  "router_aux_loss_coef": 0.02, "hidden_act": "silu", "attention_dropout": 0.0})";
+
+constexpr const char* kQwen3 = R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe",
+  "vocab_size": 80, "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 12, "num_hidden_layers": 6,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "num_experts": 8, "num_experts_per_tok": 3,
+  "norm_topk_prob": true, "decoder_sparse_step": 2, "mlp_only_layers": [3], "attention_bias": true,
+  "max_position_embeddings": 64, "rms_norm_eps": 1e-06, "use_sliding_window": false})";
+
+constexpr const char* kGlm4 = R"({"architectures": ["Glm4MoeForCausalLM"], "model_type": "glm4_moe",
+  "vocab_size": 80, "hidden_size": 32, "intermediate_size": 40, "moe_intermediate_size": 8, "num_hidden_layers": 3,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "n_routed_experts": 8, "n_shared_experts": 2,
+  "num_experts_per_tok": 3, "n_group": 1, "topk_group": 1, "norm_topk_prob": true, "routed_scaling_factor": 2.5,
+  "first_k_dense_replace": 1, "use_qk_norm": true, "attention_bias": true, "rope_theta": 1000000.0,
+  "partial_rotary_factor": 0.5, "max_position_embeddings": 64, "num_nextn_predict_layers": 1,
+  "eos_token_id": [1, 2]})";
+
+HubJson parsed(const std::string& text) { return parse_hub_config(text, "config.json"); }
+HubJson changed(const char* text, const std::string& key, const HubJson& value) {
+  HubJson json = HubJson::parse(text);
+  json[key] = value;
+  return json;
+}
+ModelConfig model_of(const char* text) {
+  HubJson hub = parsed(text);
+  return model_config_of(hub, "config.json");
+}
+HubTensor find(const std::vector<HubTensor>& tensors, const std::string& name) {
+  const auto found = std::ranges::find(tensors, name, &HubTensor::name);
+  check(found != tensors.end(), "no tensor {}", name);
+  return *found;
+}
+
+TEST(HubConfig, BecomesAModelSection) {
+  const ModelConfig mixtral = model_of(kMixtral);
+  EXPECT_EQ(mixtral.family, Family::mixtral);
+  EXPECT_EQ(mixtral.attention.head_dim, 8);  // hidden_size / heads
+  EXPECT_EQ(mixtral.attention.window, 6);
+  EXPECT_EQ(mixtral.attention.rope.theta, 1e6);
+  EXPECT_EQ(mixtral.moe.intermediate_size, 28);
+  EXPECT_EQ(mixtral.moe.shared.num_experts, 0);
+  EXPECT_TRUE(mixtral.moe.router.normalize);
+  const ModelConfig qwen = model_of(kQwen3);
+  EXPECT_EQ(qwen.moe.layers, (moe::LayerPattern{1, 2, {3}}));
+  EXPECT_EQ(qwen.attention.bias, AttentionBias::all);
+  EXPECT_EQ(qwen.attention.qk_norm, QkNorm::head);
+  EXPECT_EQ(qwen.attention.rope.theta, 10000.0);  // of the class
+  const ModelConfig glm = model_of(kGlm4);
+  EXPECT_EQ(glm.moe.layers, (moe::LayerPattern{1, 1, {}}));
+  EXPECT_EQ(glm.moe.shared.width(), 16);
+  EXPECT_EQ(glm.moe.router.score, moe::RouterScore::sigmoid);
+  EXPECT_TRUE(glm.moe.router.selection_bias);
+  EXPECT_EQ(glm.attention.rope.fraction, 0.5);
+}
+
+TEST(HubConfig, BothFormsOfRotationMeanTheSame) {
+  HubJson json = HubJson::parse(kGlm4);
+  json.erase("rope_theta");
+  json.erase("partial_rotary_factor");
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}, {"partial_rotary_factor", 0.5}};
+  json["dtype"] = "bfloat16";
+  HubJson hub = parsed(json.dump());
+  EXPECT_EQ(model_config_of(hub, "config.json"), model_of(kGlm4));
+  EXPECT_EQ(hub["torch_dtype"], "bfloat16");
+  EXPECT_EQ(hub["rope_theta"], 1e6);
+  EXPECT_FALSE(hub.contains("rope_parameters"));
+}
+
+// The values of scaled rotation stand under the names of the config, whichever kinds are built.
+TEST(HubConfig, ScaledRotationIsTranslated) {
+  HubJson json = changed(kMixtral, "rope_scaling",
+                         {{"type", "llama3"},
+                          {"rope_type", "llama3"},
+                          {"factor", 8.0},
+                          {"low_freq_factor", 1.0},
+                          {"high_freq_factor", 4.0},
+                          {"original_max_position_embeddings", 32}});
+  HubJson hub = parsed(json.dump());
+  const config::Node section = model_section_of(hub, "config.json");
+  EXPECT_EQ(config::to_flow(*section.find("attention")->find("rope")->find("scaling")),
+            "{kind: llama3, factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position: 32}");
+}
+
+TEST(HubConfig, ComesBackWithItsOwnKeys) {
+  for (const char* text : {kMixtral, kQwen3, kGlm4}) {
+    const HubJson source = parsed(text);
+    const ModelConfig model = model_of(text);
+    EXPECT_EQ(hub_config_of(model, model.family, &source), source);
+    HubJson fresh = hub_config_of(model, model.family);
+    EXPECT_EQ(model_config_of(fresh, "config.json"), model);
+    ModelConfig other = model;
+    other.attention.rope.theta = 12345;
+    HubJson expected = source;
+    expected["rope_theta"] = 12345.0;
+    EXPECT_EQ(hub_config_of(other, model.family, &source), expected);
+  }
+}
+
+TEST(HubConfig, WritesStepAndListOrEveryDenseLayer) {
+  ModelConfig model = model_of(kQwen3);
+  EXPECT_EQ(hub_config_of(model, Family::qwen3_moe)["mlp_only_layers"], HubJson({3}));
+  model.moe.layers = moe::LayerPattern{2, 3, {}};  // layers 2 and 5: step 3
+  EXPECT_EQ(hub_config_of(model, Family::qwen3_moe)["decoder_sparse_step"], 3);
+  model.moe.layers = moe::LayerPattern{1, 1, {4}};
+  EXPECT_EQ(hub_config_of(model, Family::qwen3_moe)["decoder_sparse_step"], 1);
+  EXPECT_EQ(hub_config_of(model, Family::qwen3_moe)["mlp_only_layers"], HubJson({0, 4}));
+}
+
+TEST(HubConfig, RefusesWhatItDoesNotUnderstand) {
+  struct Row {
+    std::string key;
+    HubJson value;
+    std::string_view part;
+  };
+  for (const Row& row : {
+           Row{"model_type", "gpt2", "accepted: llama (LlamaForCausalLM), mixtral"},
+           Row{"architectures", {"MixtralModel"}, "MixtralModel"},
+           Row{"mystery", 1, "mystery: 1: is not understood"},
+           Row{"hidden_act", "gelu", "hidden_act: \"gelu\"; accepted: \"silu\""},
+           Row{"router_jitter_noise", 0.1, "router_jitter_noise: 0.1"},
+           Row{"hidden_size", nullptr, "hidden_size: is missing"},
+           Row{"num_experts", 5, "num_local_experts: 4, but num_experts says 5"},
+           Row{"num_attention_heads", "4", "num_attention_heads"},
+           Row{"num_experts_per_tok", 9, "model.moe.top_k"},
+           Row{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}, "dynamic"},
+           Row{"rope_scaling", {{"type", "yarn"}, {"wobble", 2.0}}, "rope_scaling.wobble"},
+           Row{"partial_rotary_factor", 0.5, "partial_rotary_factor: 0.5"},
+       }) {
+    SCOPED_TRACE(row.key);
+    expect_error(ExitCode::input, {"config.json", row.part}, [&] {
+      HubJson hub = parsed(changed(kMixtral, row.key, row.value).dump());
+      model_config_of(hub, "config.json");
+    });
+  }
+  expect_error(ExitCode::input, {"occurs twice"}, [&] { parsed(R"({"model_type": "llama", "model_type": "llama"})"); });
+}
+
+TEST(HubConfig, DropsWhatTheUserAllows) {
+  HubJson hub = parsed(changed(kMixtral, "mystery_key", 1).dump());
+  std::vector<std::string> dropped;
+  model_config_of(hub, "config.json", {"mystery*"}, &dropped);
+  EXPECT_EQ(dropped, std::vector<std::string>{"mystery_key"});
+  EXPECT_FALSE(hub.contains("mystery_key"));
+}
+
+TEST(Family, LimitsNameTheFirstKeyOutside) {
+  ModelConfig model = model_of(kMixtral);
+  EXPECT_FALSE(first_outside(model, Family::mixtral));
+  EXPECT_EQ(first_outside(model, Family::qwen3_moe)->key, "attention.qk_norm");
+  model.attention.bias = AttentionBias::qkv;
+  EXPECT_EQ(first_outside(model, Family::mixtral)->key, "attention.bias");
+  EXPECT_EQ(first_outside(model_of(kGlm4), Family::qwen2_moe)->key, "attention.qk_norm");
+  model = model_of(kQwen3);
+  model.moe.balance = {{.kind = moe::BalanceKind::bias}};
+  EXPECT_EQ(first_outside(model, Family::qwen3_moe)->key, "moe.router.selection_bias");
+  model = model_of(kGlm4);
+  model.moe.shared.intermediate_size = 9;  // 2 x 9 is no multiple of 8
+  EXPECT_EQ(first_outside(model, Family::glm4_moe)->key, "moe.shared.intermediate_size");
+  expect_error(ExitCode::usage, {"moe.shared.intermediate_size: 18, but 16 in family glm4_moe"}, [&] { model.validate(); });
+}
+
+TEST(HubTensors, AreBoxesOfOurParameters) {
+  const std::vector<HubTensor> tensors = hub_tensors(model_of(kMixtral), Family::mixtral);
+  const HubTensor up = find(tensors, "model.layers.1.block_sparse_moe.experts.3.w3.weight");
+  EXPECT_EQ(up.entry, "model/layers.1.moe.experts.gate_up");
+  EXPECT_EQ(up.entry_shape, (Shape{4, 2, 28, 32}));
+  EXPECT_EQ(up.shape, (Shape{28, 32}));
+  EXPECT_EQ(up.box, (Box{{3, 1, 0, 0}, {1, 1, 28, 32}}));
+  EXPECT_EQ(tensors.size(), 3u + 2 * (2 + 4 + 1 + 4 * 3));
+  const std::vector<HubTensor> glm = hub_tensors(model_of(kGlm4), Family::glm4_moe);
+  const HubTensor bias = find(glm, "model.layers.2.mlp.gate.e_score_correction_bias");
+  EXPECT_EQ(bias.entry, "buffer/layers.2.moe.router.selection_bias");
+  EXPECT_TRUE(bias.is_selection_bias);
+  EXPECT_EQ(find(fused_hub_tensors(model_of(kGlm4), Family::glm4_moe), "model.layers.1.mlp.experts.gate_up_proj").shape,
+            (Shape{8, 16, 32}));
+}
+
+TEST(HubTensors, LayersOfMultiTokenPredictionAreCarried) {
+  const CarriedTensors carried = carried_tensors(model_of(kGlm4), parsed(kGlm4));
+  const auto has = [&](const std::string& name, const Shape& shape) {
+    return std::ranges::find(carried.required, std::pair(name, shape)) != carried.required.end();
+  };
+  EXPECT_TRUE(has("model.layers.3.eh_proj.weight", {32, 64}));
+  EXPECT_TRUE(has("model.layers.3.mlp.experts.7.down_proj.weight", {32, 8}));
+  EXPECT_EQ(carried.optional.size(), 2u);
+  EXPECT_TRUE(carried_tensors(model_of(kMixtral), parsed(kMixtral)).required.empty());
+}
+
+TEST(Family, TablesAndListNameThem) {
+  EXPECT_NE(family_table(Family::mixtral).find("layers.{i}.moe.experts.gate_up[e, 1]"), std::string::npos);
+  EXPECT_NE(family_table(Family::glm4_moe).find("first_k_dense_replace"), std::string::npos);
+  EXPECT_NE(list_families().find("OlmoeForCausalLM"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace switchyard::model
