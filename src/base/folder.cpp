@@ -69,6 +69,13 @@ File Folder::create_file(const std::string& name) const {
   return {fd, path};
 }
 
+File Folder::open_for_writing(const std::string& name) const {
+  const std::string path = path_of(name);
+  const int fd = writing("open", path, [&] { return ::openat(fd_, name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC); });
+  if (fd < 0) fail_call("open", path);
+  return {fd, path};
+}
+
 std::string Folder::read_file(const std::string& name, int64_t max_bytes) const {
   const int64_t bytes = size_of_file(name);
   require(bytes <= max_bytes, ExitCode::input, "{} has {} bytes; at most {} are accepted", path_of(name), bytes,

@@ -2,7 +2,7 @@
 #include "switchyard/checkpoint/load.h"
 #include "switchyard/comm/agree.h"
 
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/store.h"
 

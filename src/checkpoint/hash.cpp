@@ -1,5 +1,5 @@
 // XXH3-128 through the xxHash library.
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 
 #include <xxhash.h>
 

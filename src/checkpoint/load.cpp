@@ -27,9 +27,11 @@ TargetsByName by_name(std::span<const Target> targets) {
   return named;
 }
 
+bool is_convertible(DType dtype) { return is_floating(dtype) || dtype == DType::f16; }
+
 // Rank 0: every way in which what the ranks ask for differs from what is stored, one a line.
 std::string list_differences(const Manifest& manifest, const std::vector<std::string>& wanted_by_rank,
-                             const std::vector<std::string>& unread) {
+                             const LoadOptions& options) {
   std::map<std::string, std::string> wanted;  // name -> "dtype shape"
   for (const std::string& text : wanted_by_rank) {
     for (size_t begin = 0; begin < text.size();) {
@@ -45,16 +47,24 @@ std::string list_differences(const Manifest& manifest, const std::vector<std::st
       lines += fmt::format("\n  {}: not in the checkpoint", name);
       continue;
     }
-    const std::string found = fmt::format("{} {}", name_of(stored->dtype), to_string(stored->shape));
-    if (found != kind) lines += fmt::format("\n  {}: {} in the checkpoint, {} in this run", name, found, kind);
+    const std::string shape = to_string(stored->shape), found = fmt::format("{} {}", name_of(stored->dtype), shape);
+    const bool may_convert = options.converts && is_convertible(stored->dtype) && kind.ends_with(" " + shape);
+    if (found != kind && !may_convert)
+      lines += fmt::format("\n  {}: {} in the checkpoint, {} in this run", name, found, kind);
   }
   for (const StoredTensor& stored : manifest.tensors) {
-    const bool may_stay = std::any_of(unread.begin(), unread.end(),
+    const bool may_stay = std::any_of(options.unread.begin(), options.unread.end(),
                                       [&](const std::string& prefix) { return stored.name.starts_with(prefix); });
     if (!may_stay && !wanted.contains(stored.name))
       lines += fmt::format("\n  {}: in the checkpoint, not in this run", stored.name);
   }
   return lines;
+}
+
+void sort_by_place(std::vector<Reading>& readings) {
+  std::sort(readings.begin(), readings.end(), [](const Reading& a, const Reading& b) {
+    return std::pair(a.slice->file, a.slice->position) < std::pair(b.slice->file, b.slice->position);
+  });
 }
 
 // The slices that this rank needs, in the order in which they lie on the disk.
@@ -69,9 +79,7 @@ std::vector<Reading> plan_readings(const Manifest& manifest, const TargetsByName
       if (needed) readings.push_back({tensor, &stored, &wanted});
     }
   }
-  std::sort(readings.begin(), readings.end(), [](const Reading& a, const Reading& b) {
-    return std::pair(a.slice->file, a.slice->position) < std::pair(b.slice->file, b.slice->position);
-  });
+  sort_by_place(readings);
   return readings;
 }
 
@@ -86,7 +94,8 @@ void fill(const Found& found, const TargetsByName& targets) {
     for (const Target* target : *reading.targets) {
       auto* data = static_cast<std::byte*>(target->data);
       for_each_common_run(reading.slice->slice, target->slice, [&](int64_t from, int64_t to, int64_t count) {
-        std::memcpy(data + to * size, stored + from * size, static_cast<size_t>(count * size));
+        convert_elements(stored + from * size, reading.tensor->dtype, data + to * size_of(target->dtype), target->dtype,
+                         count);
         filled += count;
       });
     }
@@ -96,18 +105,49 @@ void fill(const Found& found, const TargetsByName& targets) {
 
 }  // namespace
 
-void load(const Found& found, const comm::Group& all, std::span<const Target> targets,
-          const std::vector<std::string>& unread) {
+void load(const Found& found, const comm::Group& all, std::span<const Target> targets, const LoadOptions& options) {
   const TargetsByName named = by_name(targets);
   std::string wanted;
   for (const auto& [name, list] : named)
     wanted += fmt::format("{}\t{} {}\n", name, name_of(list[0]->dtype), to_string(list[0]->global_shape));
   const std::vector<std::string> wanted_by_rank = gather_texts(all, wanted);
   const std::string differences =
-      on_rank_zero(all, [&] { return list_differences(found.manifest, wanted_by_rank, unread); });
+      on_rank_zero(all, [&] { return list_differences(found.manifest, wanted_by_rank, options); });
   if (!differences.empty())
     throw SharedError(ExitCode::input, fmt::format("{} does not fit this run:{}", found.folder.string(), differences));
   together(all, [&] { fill(found, named); });
+}
+
+void read_slices(const Found& found, const comm::Group& all, const std::function<bool(const std::string&)>& is_wanted,
+                 const VisitSlice& visit) {
+  std::vector<Reading> readings;
+  for (const StoredTensor& tensor : found.manifest.tensors)
+    if (is_wanted(tensor.name))
+      for (const StoredSlice& slice : tensor.slices) readings.push_back({&tensor, &slice, nullptr});
+  sort_by_place(readings);
+  Reader reader(found.folder, found.manifest);
+  int64_t turn = 0;
+  for (const Reading& reading : readings)
+    if (turn++ % all.size() == all.rank())
+      visit(*reading.tensor, *reading.slice, reader.read(*reading.tensor, *reading.slice));
+}
+
+SideFiles read_side_files(const Found& found) {
+  constexpr std::string_view kPrefix = "file/";
+  SideFiles files;
+  for (const StoredTensor& tensor : found.manifest.tensors)
+    if (tensor.name.starts_with(kPrefix))
+      files.emplace_back(tensor.name.substr(kPrefix.size()),
+                         std::string(static_cast<size_t>(numel_of(tensor.shape)), 0));
+  const auto bytes_of = [&](const std::string& tensor) -> std::string& {
+    return std::ranges::find(files, tensor.substr(kPrefix.size()), &SideFiles::value_type::first)->second;
+  };
+  read_slices(
+      found, comm::Group(), [&](const std::string& name) { return name.starts_with(kPrefix); },
+      [&](const StoredTensor& tensor, const StoredSlice& slice, const std::byte* bytes) {
+        std::memcpy(bytes_of(tensor.name).data() + slice.slice.begin, bytes, static_cast<size_t>(slice.slice.numel()));
+      });
+  return files;
 }
 
 }  // namespace switchyard::checkpoint

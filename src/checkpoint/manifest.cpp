@@ -2,7 +2,7 @@
 // counts, then slices against files and tensors.
 #include "switchyard/checkpoint/manifest.h"
 
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 #include "checkpoint/parts.h"
 
 #include <algorithm>
@@ -214,7 +214,7 @@ Manifest join_parts(const Meta& meta, std::span<const std::string> parts) {
       check(all.shape == tensor.shape && all.dtype == tensor.dtype, "{}: {} {} on one rank, {} {} on another",
             tensor.name, name_of(all.dtype), to_string(all.shape), name_of(tensor.dtype), to_string(tensor.shape));
       for (StoredSlice& slice : tensor.slices) {
-        slice.file = static_cast<int64_t>(joined.files.size());
+        slice.file += static_cast<int64_t>(joined.files.size());
         all.slices.push_back(std::move(slice));
       }
     }

@@ -3,7 +3,7 @@
 
 #include "switchyard/base/error.h"
 
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 
 namespace switchyard::checkpoint {
 

@@ -3,7 +3,7 @@
 
 #include "switchyard/comm/agree.h"
 
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 
 namespace switchyard::checkpoint {
 namespace {

@@ -4,7 +4,7 @@
 #include "switchyard/base/folder.h"
 #include "switchyard/comm/agree.h"
 
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 #include "checkpoint/parts.h"
 #include "checkpoint/store.h"
 
@@ -15,7 +15,7 @@ namespace switchyard::checkpoint {
 namespace {
 
 constexpr int64_t kStoredSliceBytes = int64_t{16} << 20;  // a reader holds one slice in memory to check its hash
-constexpr size_t kPieceBytes = size_t{1} << 20;           // hashed and written while in the cache
+constexpr int64_t kPieceBytes = int64_t{1} << 20;         // hashed and written while in the cache
 
 void check_entry(const Entry& entry) {
   const auto& [box, begin, end] = entry.slice;
@@ -29,42 +29,67 @@ void check_entry(const Entry& entry) {
         end, entry.name);
 }
 
-Digest write_slice(File& file, const std::byte* data, size_t bytes) {
-  Hasher hasher;
-  for (size_t done = 0; done < bytes; done += kPieceBytes) {
-    const size_t piece = std::min(kPieceBytes, bytes - done);
-    hasher.add(data + done, piece);
-    file.write({reinterpret_cast<const char*>(data) + done, piece});
+// Bytes of an entry, from memory or as they are read.
+class Pieces {
+ public:
+  explicit Pieces(const Entry& entry) : entry_(entry) {}
+  const char* at(int64_t first_byte, int64_t bytes) {
+    if (!entry_.read) return static_cast<const char*>(entry_.data) + first_byte;
+    buffer_.resize(static_cast<size_t>(bytes));
+    entry_.read(first_byte, buffer_.data(), bytes);
+    return buffer_.data();
   }
-  return hasher.digest();
+
+ private:
+  const Entry& entry_;
+  std::vector<char> buffer_;
+};
+
+StoredTensor write_entry(File& file, const Entry& entry, int64_t file_index, int64_t& position) {
+  const int64_t size = size_of(entry.dtype), step = kStoredSliceBytes / size;
+  StoredTensor tensor{.name = entry.name, .shape = entry.global_shape, .dtype = entry.dtype, .slices = {}};
+  Pieces pieces(entry);
+  for (int64_t begin = entry.slice.begin; begin < entry.slice.end; begin += step) {
+    StoredSlice stored{.file = file_index, .position = position, .slice = entry.slice, .hash = {}};
+    stored.slice.begin = begin;
+    stored.slice.end = std::min(begin + step, entry.slice.end);
+    const int64_t first = (begin - entry.slice.begin) * size, bytes = stored.slice.numel() * size;
+    Hasher hasher;
+    for (int64_t done = 0; done < bytes; done += kPieceBytes) {
+      const int64_t piece = std::min(kPieceBytes, bytes - done);
+      const char* data = pieces.at(first + done, piece);
+      hasher.add(data, static_cast<size_t>(piece));
+      file.write({data, static_cast<size_t>(piece)});
+    }
+    stored.hash = hasher.digest();
+    position += bytes;
+    tensor.slices.push_back(std::move(stored));
+  }
+  return tensor;
 }
 
-// Writes this rank's file into the folder aside; returns what is in it.
-Manifest write_rank_file(const Folder& aside, int rank, std::span<const Entry> entries) {
-  Manifest part;
-  const int64_t total = bytes_of(entries);
-  if (total == 0) return part;
-  const std::string name = fmt::format("rank-{:05d}.bin", rank);
-  File file = aside.create_file(name);
+void write_file(const Folder& folder, const std::string& name, std::span<const Entry* const> entries, Manifest& part) {
+  int64_t total = 0, position = 0;
+  for (const Entry* entry : entries) total += entry->slice.numel() * size_of(entry->dtype);
+  if (total == 0) return;
+  File file = folder.create_file(name);
   file.reserve(total);
-  int64_t position = 0;
-  for (const Entry& entry : entries) {
-    const int64_t size = size_of(entry.dtype), step = kStoredSliceBytes / size;
-    StoredTensor tensor{.name = entry.name, .shape = entry.global_shape, .dtype = entry.dtype, .slices = {}};
-    for (int64_t begin = entry.slice.begin; begin < entry.slice.end; begin += step) {
-      StoredSlice stored{.file = 0, .position = position, .slice = entry.slice, .hash = {}};
-      stored.slice.begin = begin;
-      stored.slice.end = std::min(begin + step, entry.slice.end);
-      const auto* data = static_cast<const std::byte*>(entry.data) + (begin - entry.slice.begin) * size;
-      stored.hash = write_slice(file, data, static_cast<size_t>(stored.slice.numel() * size));
-      position += stored.slice.numel() * size;
-      tensor.slices.push_back(std::move(stored));
-    }
-    part.tensors.push_back(std::move(tensor));
-  }
+  const auto index = static_cast<int64_t>(part.files.size());
+  for (const Entry* entry : entries) part.tensors.push_back(write_entry(file, *entry, index, position));
   file.sync();
   file.close();
   part.files.push_back({name, total});
+}
+
+// Writes this rank's files into the folder; returns what is in them.
+Manifest write_rank_files(const Folder& folder, int rank, std::span<const Entry> entries) {
+  Manifest part;
+  std::vector<const Entry*> common;
+  for (const Entry& entry : entries)
+    if (entry.file.empty()) common.push_back(&entry);
+  write_file(folder, fmt::format("rank-{:05d}.bin", rank), common, part);
+  for (const Entry& entry : entries)
+    if (const Entry* own = &entry; !entry.file.empty()) write_file(folder, entry.file, {&own, 1}, part);
   return part;
 }
 
@@ -123,7 +148,7 @@ void save_together(const fs::path& run_dir, const comm::Group& all, std::span<co
     check(aside_name.starts_with(step_name(meta.step) + "."), "saves step {} while rank 0 saves {}", meta.step,
           aside_name);
     for (const Entry& entry : entries) check_entry(entry);
-    part = encode_part(write_rank_file(open_announced(store_of(run_dir) / aside_name), all.rank(), entries));
+    part = encode_part(write_rank_files(open_announced(store_of(run_dir) / aside_name), all.rank(), entries));
   });
   const std::vector<std::string> parts = gather_texts(all, part);
   result.message = on_rank_zero(all, [&] {
@@ -144,6 +169,19 @@ std::string free_text(const fs::path& run_dir) {
 }
 
 }  // namespace
+
+void write(const fs::path& folder, const comm::Group& all, std::span<const Entry> entries, const Meta& meta) {
+  std::string part;
+  together(all, [&] {
+    for (const Entry& entry : entries) check_entry(entry);
+    part = encode_part(write_rank_files(open_announced(folder), all.rank(), entries));
+  });
+  const std::vector<std::string> parts = gather_texts(all, part);
+  on_rank_zero(all, [&] {
+    Folder(folder).write_file("manifest", encode(join_parts(meta, parts)));
+    return std::string();
+  });
+}
 
 int64_t bytes_of(std::span<const Entry> entries) {
   int64_t sum = 0;

@@ -44,13 +44,24 @@ Tensor Decoder::embed(const Tensor& tokens_BS, const parallel::Sequence& sequenc
   return sequence.sum(ops::reshape(x_TD, {tokens_BS.dim(0), tokens_BS.dim(1), config_.hidden_size}));
 }
 
-Tensor Decoder::hidden(const Tensor& tokens_BS, const Tensor& document_BS, moe::Losses& losses, Recompute recompute) {
+Tensor Decoder::hidden(const Tensor& tokens_BS, const Tensor& document_BS, moe::Losses& losses, Recompute recompute,
+                       Tensors* residuals) {
   const int64_t S = tokens_BS.dim(1);
   check(S <= config_.max_position, "decoder: {} positions, model.max_position={}", S, config_.max_position);
   const PassContext pass{.rope = rope_, .sequence = {tensor_, S}, .document_BS = document_BS};
   Tensor x_BsD = embed(tokens_BS, pass.sequence);
-  for (const auto& block : blocks_) x_BsD = block->forward(x_BsD, pass, losses, recompute);
+  for (const auto& block : blocks_) {
+    if (residuals) residuals->push_back(x_BsD);
+    x_BsD = block->forward(x_BsD, pass, losses, recompute);
+  }
+  if (residuals) residuals->push_back(x_BsD);
   return norm_(x_BsD);
+}
+
+Tensor Decoder::logits(const Tensor& hidden_BSD) const {
+  const autograd::NoGrad no_grad;
+  const Tensor logits_TV = ops::linear_f32(flatten(hidden_BSD.detach()), head().detach());
+  return logits_TV.view({hidden_BSD.dim(0), hidden_BSD.dim(1), logits_TV.dim(1)});
 }
 
 LossTerms Decoder::loss(const Tensor& tokens_BS, const Tensor& targets_BS, const Tensor& document_BS,

@@ -39,6 +39,11 @@ int64_t numel_of(const Shape& shape) {
 
 std::string to_string(const Shape& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
+void convert_elements(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count) {
+  const Shape shape{count}, strides{1};
+  kernels::copy(exec::Cpu{}, {from, to, shape, strides, strides, from_dtype, to_dtype});
+}
+
 Storage::Storage(int64_t bytes, Purpose purpose)
     : allocator_(Allocator::current()),
       data_(static_cast<std::byte*>(allocator_->allocate(bytes, purpose))),

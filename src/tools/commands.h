@@ -3,7 +3,8 @@
 #pragma once
 
 #include "switchyard/base/error.h"
-#include "switchyard/comm/group.h"
+#include "switchyard/checkpoint/load.h"
+#include "switchyard/comm/agree.h"
 #include "switchyard/train/experiment.h"
 #include "switchyard/train/watchdog.h"
 
@@ -36,6 +37,10 @@ struct Program {
 train::Experiment read_experiment(Program& program, const std::string& path, const std::vector<std::string>& overrides,
                                   const config::ParseOptions& options = {});
 
+// A checkpoint that must be there, and the experiment that made it.
+checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world);
+train::ExperimentConfig checkpoint_config(const checkpoint::Found& found, const std::vector<std::string>& overrides);
+
 void add_train(Program& program);
 void add_eval(Program& program);
 void add_generate(Program& program);
@@ -43,5 +48,8 @@ void add_data(Program& program);
 void add_checkpoint(Program& program);
 void add_config(Program& program);
 void add_bench(Program& program);
+void add_convert(Program& program);
+void add_forward(Program& program);
+void add_compare(Program& program);
 
 }  // namespace switchyard::tools

@@ -36,8 +36,8 @@ void add_config(Program& program) {
       else {
         require(!options->config.empty(), ExitCode::usage,
                 "config: give a CONFIG, or one of --schema, --docs, --families");
-        print(train::parse_experiment(config::read_sources(options->config), options->overrides,
-                                      train::without_run_and_data())
+        print(train::parse_experiment(train::read_experiment_sources(options->config, options->overrides),
+                                      options->overrides, train::without_run_and_data())
                   .resolved());
       }
       return ExitCode::finished;

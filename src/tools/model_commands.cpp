@@ -22,12 +22,6 @@ struct Options {
   train::SamplingOptions sampling;
 };
 
-checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world) {
-  auto found = checkpoint::find(where, world.all(), [](const std::string& text) { log()->warn("{}", text); });
-  if (!found) throw SharedError(ExitCode::input, where + ": no checkpoint there");
-  return std::move(*found);
-}
-
 // The experiment that made a checkpoint. Its layout belongs to the run that made it: here every rank that is left is a
 // data rank, unless the user says otherwise.
 train::ExperimentConfig config_of(const checkpoint::Found& found, const Options& options, const comm::World& world) {
@@ -35,8 +29,7 @@ train::ExperimentConfig config_of(const checkpoint::Found& found, const Options&
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   train::ExperimentConfig config;
   comm::together(world.all(), [&] {
-    const auto sources = config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config);
-    config = train::parse_experiment(sources, overrides).config;
+    config = checkpoint_config(found, overrides);
     parallel::check_world(config.parallel, world.size());
   });
   return config;
@@ -68,7 +61,7 @@ ExitCode evaluate_checkpoint(Program& program, const Options& options) {
   if (config.data.valid.empty()) throw SharedError(ExitCode::usage, "the run has no data.valid; give --data PREFIX");
   const data::Loader loader = train::open_data(config, config.data.valid, world.all()).loader;
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
-  train::FrozenModel frozen(config, world, dtype, found);
+  train::FrozenModel frozen(config, world, dtype, convert::WeightSource::of(found));
   const int64_t samples = options.samples > 0 ? options.samples : config.eval.batches * config.train.global_batch_size;
   std::optional<Progress> progress;
   if (world.rank() == 0) progress.emplace("eval", std::min(samples, loader.num_samples()), Unit::steps);
@@ -105,7 +98,7 @@ ExitCode generate_text(Program& program, const Options& options) {
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
   train::set_up_threads(config.run, world);
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
-  train::FrozenModel frozen(config, world, dtype, found);
+  train::FrozenModel frozen(config, world, dtype, convert::WeightSource::of(found));
   const auto tokenizer = data::make_tokenizer(config.data.tokenizer);
   std::vector<int32_t> prompt;
   tokenizer->encode(options.prompt, prompt);

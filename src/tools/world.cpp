@@ -1,4 +1,5 @@
 // Ranks of the launcher, and what they must have in common: one command line, one experiment.
+#include "switchyard/base/log.h"
 #include "switchyard/comm/agree.h"
 #include "tools/commands.h"
 
@@ -59,13 +60,24 @@ train::Experiment read_experiment(Program& program, const std::string& path, con
   const train::Watchdog::Section section(watchdog, "reading the config");
   train::Experiment experiment;
   const std::string packed = comm::on_rank_zero(world.all(), [&] {
-    const config::Sources sources = config::read_sources(path);
+    const config::Sources sources = train::read_experiment_sources(path, overrides);
     experiment = train::parse_experiment(sources, overrides, options);
     return sources.pack();
   });
   if (world.rank() != 0) experiment = train::parse_experiment(config::Sources::unpack(packed), overrides, options);
   program.patience = experiment.config.run.watchdog;
   return experiment;
+}
+
+checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world) {
+  auto found = checkpoint::find(where, world.all(), [](const std::string& text) { log()->warn("{}", text); });
+  if (!found) throw SharedError(ExitCode::input, where + ": no checkpoint there");
+  return std::move(*found);
+}
+
+train::ExperimentConfig checkpoint_config(const checkpoint::Found& found, const std::vector<std::string>& overrides) {
+  const auto sources = config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config);
+  return train::parse_experiment(sources, overrides, train::without_run_and_data()).config;
 }
 
 }  // namespace switchyard::tools

@@ -24,26 +24,12 @@ struct Change {
   std::string key, was, is;
 };
 
-// The first value in which two trees differ.
-std::optional<Change> first_change(const config::Node& was, const config::Node& is, const std::string& key) {
-  if (was.kind != config::Node::Kind::map || is.kind != config::Node::Kind::map) {
-    const std::string before = config::to_flow(was), now = config::to_flow(is);
-    return before == now ? std::nullopt : std::optional(Change{"model", key, before, now});
-  }
-  for (const config::Node& child : is.children) {
-    const config::Node* other = was.find(child.key);
-    if (auto change = first_change(other ? *other : config::Node{}, child, key + "." + child.key)) return change;
-  }
-  for (const config::Node& child : was.children)
-    if (!is.find(child.key)) return Change{"model", key + "." + child.key, config::to_flow(child), "absent"};
-  return std::nullopt;
-}
-
 // Settings of the model that leave all shapes as they are.
 std::vector<Change> changes_of_model(model::ModelConfig before, const model::ModelConfig& now) {
   before.vocab_size = now.vocab_size;  // has a flag of its own
-  const auto change = first_change(config::to_node(before), config::to_node(now), "model");
-  return change ? std::vector{*change} : std::vector<Change>{};
+  const auto difference = config::first_difference(config::to_node(before), config::to_node(now), "model");
+  if (!difference) return {};
+  return {{"model", difference->key, difference->a, difference->b}};
 }
 
 // What else may not change silently between the runs that share a folder.
@@ -85,7 +71,7 @@ void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& conf
       changes.push_back({"data", "the fingerprint of data.train", meta.data_fingerprint, data_fingerprint});
     refuse(found, changes, allowed);
   });
-  checkpoint::load(found, all, session.targets());
+  checkpoint::load(found, all, session.targets(), {.unread = {"file/", "carried/"}});
   comm::together(all, [&] { refuse(found, changes_of_model(before.model, config.model), allowed); });
   session.loaded();
 }
@@ -125,19 +111,18 @@ Position start_from(const ExperimentConfig& config, const std::string& data_fing
   if (resume != "never") found = checkpoint::find(resume == "auto" ? config.run.dir : resume, all, warn);
   if (found) {
     load_unchanged(*found, config, data_fingerprint, allowed, session);
+    if (all.rank() == 0) session.files = checkpoint::read_side_files(*found);
     if (all.rank() == 0) Console::standard().line(fmt::format("resumed    {}", found->folder.string()));
     return {found->manifest.meta.step, found->manifest.meta.consumed_samples};
   }
   if (resume != "auto" && resume != "never")
     throw SharedError(ExitCode::input, fmt::format("checkpoint.resume={}: no checkpoint there", resume));
   if (config.checkpoint.init) {
-    const auto init = checkpoint::find(*config.checkpoint.init, all, warn);
-    if (!init)
-      throw SharedError(ExitCode::input,
-                        fmt::format("checkpoint.init={}: no checkpoint there", *config.checkpoint.init));
-    checkpoint::load(*init, all, session.weight_targets(), {"optimizer/"});
+    const auto init = convert::WeightSource::find(*config.checkpoint.init, all, warn);
+    init.load(all, session.weight_targets());
     session.loaded();
-    if (all.rank() == 0) Console::standard().line(fmt::format("weights    from {}", init->folder.string()));
+    if (all.rank() == 0) session.files = init.side_files();
+    if (all.rank() == 0) Console::standard().line(fmt::format("weights    from {}", init.name()));
   }
   return {};
 }

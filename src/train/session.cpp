@@ -32,7 +32,9 @@ void visit_buffers(model::Decoder& model, Visit&& visit) {
 template <class T>
 auto append_to(std::vector<T>& list) {
   return [&list](std::string name, const Shape& shape, DType dtype, const Slice& slice, void* data) {
-    list.push_back({std::move(name), shape, dtype, slice, data});
+    T item;
+    item.name = std::move(name), item.global_shape = shape, item.dtype = dtype, item.slice = slice, item.data = data;
+    list.push_back(std::move(item));
   };
 }
 
@@ -49,7 +51,17 @@ Session::Session(const ExperimentConfig& c, comm::World& world)
 std::vector<checkpoint::Entry> Session::entries() {
   std::vector<checkpoint::Entry> list;
   visit_state(*this, true, append_to(list));
-  if (mesh.all().rank() == 0) visit_buffers(model, append_to(list));
+  if (mesh.all().rank() != 0) return list;
+  visit_buffers(model, append_to(list));
+  for (const auto& [name, bytes] : files) {
+    const auto size = static_cast<int64_t>(bytes.size());
+    list.push_back({.name = "file/" + name,
+                    .global_shape = {size},
+                    .dtype = DType::u8,
+                    .slice = {Box::whole({size}), 0, size},
+                    .data = bytes.data(),
+                    .file = name});
+  }
   return list;
 }
 
@@ -83,25 +95,17 @@ std::vector<checkpoint::Replicas> Session::replicas() {
 
 void Session::loaded() { optimizer.masters_changed(); }
 
-// What is stored in the dtype of the model is read where it stays.
-FrozenModel::FrozenModel(const ExperimentConfig& c, comm::World& world, DType dtype, const checkpoint::Found& found)
+FrozenModel::FrozenModel(const ExperimentConfig& c, comm::World& world, DType dtype,
+                         const convert::WeightSource& source)
     : mesh(c.parallel, world), model(c.model, mesh, c.parallel.dispatcher, dtype) {
   std::vector<checkpoint::Target> targets;
-  std::vector<std::pair<nn::Parameter*, Tensor>> masters;
   for (nn::Parameter* p : model.parameters()) {
-    const checkpoint::StoredTensor* stored = found.manifest.find("model/" + p->name);
     const Box box = parallel::local_box(*p, mesh);
     p->value = Tensor::empty(box.extent, dtype, Purpose::weights);
-    Tensor master = p->value;
-    if (stored && stored->dtype != dtype) {
-      master = Tensor::empty(box.extent, stored->dtype, Purpose::buffers);
-      masters.emplace_back(p, master);
-    }
-    targets.push_back({"model/" + p->name, p->global_shape, master.dtype(), {box, 0, box.numel()}, master.raw()});
+    targets.push_back({"model/" + p->name, p->global_shape, dtype, {box, 0, box.numel()}, p->value.raw()});
   }
   visit_buffers(model, append_to(targets));
-  checkpoint::load(found, mesh.all(), targets, {"optimizer/"});
-  for (auto& [parameter, master] : masters) parameter->value.copy_from(master);
+  source.load(mesh.all(), targets);
   for (nn::Parameter* p : model.parameters()) p->value.bump_version();
 }
 

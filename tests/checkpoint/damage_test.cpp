@@ -2,7 +2,7 @@
 // one.
 #include "switchyard/checkpoint/inspect.h"
 
-#include "checkpoint/hash.h"
+#include "switchyard/checkpoint/hash.h"
 #include "tests/checkpoint/state.h"
 #include "tests/support/ranks.h"
 #include "tests/support/scratch.h"

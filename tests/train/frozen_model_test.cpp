@@ -22,7 +22,7 @@ TEST(FrozenModel, HoldsTheStoredWeightsAndNoGradients) {
     const auto live = [&](Purpose purpose) { return allocator.stats(purpose).live_bytes; };
     const int64_t gradients = live(Purpose::gradients), weights = live(Purpose::weights),
                   all = allocator.total().live_bytes;
-    FrozenModel frozen(config, world, dtype, *found);
+    FrozenModel frozen(config, world, dtype, convert::WeightSource::of(*found));
     EXPECT_EQ(live(Purpose::gradients), gradients);
     EXPECT_GT(live(Purpose::weights), weights);
     EXPECT_LE(allocator.total().live_bytes - all, 2 * (live(Purpose::weights) - weights)) << "weights and little else";

@@ -24,6 +24,7 @@ class Folder {
   int64_t size_of_file(const std::string& name) const;  // Error(input) if it is missing or no regular file
   File open_file(const std::string& name) const;        // for reading; Error(input) as above
   File create_file(const std::string& name) const;      // for writing; must not exist
+  File open_for_writing(const std::string& name) const;  // an existing file, as it is
   std::string read_file(const std::string& name, int64_t max_bytes) const;
   void write_file(const std::string& name, std::string_view bytes) const;  // created, written, on the disk
   void make_folder(const std::string& name) const;

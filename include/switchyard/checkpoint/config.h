@@ -25,7 +25,7 @@ struct CheckpointConfig {
     f("max_failures", max_failures, "saves that fail in a row before the run ends with 74; 0: it goes on without",
       {.min = 0});
     f("async", async, "write while training goes on", {.unbuilt = "asynchronous saving"});
-    f("init", init, "a checkpoint whose weights step 0 starts from");
+    f("init", init, "weights for step 0, from a checkpoint or a Hugging Face folder");
   }
   bool operator==(const CheckpointConfig&) const = default;
 };

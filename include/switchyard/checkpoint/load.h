@@ -36,10 +36,23 @@ struct Target {
   void* data = nullptr;  // of element slice.begin
 };
 
+struct LoadOptions {
+  std::vector<std::string> unread = {};  // names that begin with one of these may be asked for by no rank
+  bool converts = false;                 // floating dtypes may differ from those of the targets
+};
+
 // Collective: fills every rank's targets. A tensor that is missing, of another shape or dtype, or in the checkpoint and
-// asked for by no rank, is an Error(input) that lists all of them; names that begin with one of `unread` may be left
-// out.
-void load(const Found& found, const comm::Group& all, std::span<const Target> targets,
-          const std::vector<std::string>& unread = {});
+// asked for by no rank, is an Error(input) that lists all of them.
+void load(const Found& found, const comm::Group& all, std::span<const Target> targets, const LoadOptions& options = {});
+
+// Every stored slice of the tensors that are wanted, in the order of the files, the ranks sharing the work; its hash
+// has been checked.
+using VisitSlice = std::function<void(const StoredTensor& tensor, const StoredSlice& slice, const std::byte* bytes)>;
+void read_slices(const Found& found, const comm::Group& all, const std::function<bool(const std::string&)>& is_wanted,
+                 const VisitSlice& visit);
+
+// Files that a checkpoint keeps beside its weights, as they came with the model (file/NAME): name and bytes.
+using SideFiles = std::vector<std::pair<std::string, std::string>>;
+SideFiles read_side_files(const Found& found);
 
 }  // namespace switchyard::checkpoint

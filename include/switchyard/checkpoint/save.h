@@ -7,19 +7,26 @@
 #include "switchyard/comm/group.h"
 
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 
 namespace switchyard::checkpoint {
 
-// What this rank owns of a tensor: elements [begin, end) of a box, adjacent in memory.
+// What this rank owns of a tensor: elements [begin, end) of a box, adjacent in memory, or read piece by piece.
 struct Entry {
   std::string name;
   Shape global_shape;
   DType dtype = DType::f32;
   Slice slice;
-  const void* data = nullptr;  // of element slice.begin
+  const void* data = nullptr;                                                   // of element slice.begin
+  std::function<void(int64_t first_byte, void* out, int64_t bytes)> read = {};  // instead of `data`
+  std::string file = {};                                                        // a file of its own, by this name
 };
+
+// Collective: files and manifest into a folder that is empty and open to all ranks. Throws on every rank alike.
+void write(const std::filesystem::path& folder, const comm::Group& all, std::span<const Entry> entries,
+           const Meta& meta);
 
 struct SaveResult {
   bool saved = false;

@@ -54,6 +54,9 @@ class MoeLayer {
 
   void update_bias(const std::vector<int64_t>& global_counts_E);  // loss-free balancing, once per optimizer step
 
+  // What each pass chooses is appended to `routings`, until it is null.
+  void watch(std::vector<Routing>* routings) { watched_ = routings; }
+
   Router& router() { return router_; }
   const MoeConfig& config() const { return config_; }
   void parameters(nn::Parameters& out);
@@ -74,6 +77,7 @@ class MoeLayer {
   bool is_training_ = false, is_counting_ = false;
   StepSizes sizes_;
   RoutingStats stats_;
+  std::vector<Routing>* watched_ = nullptr;
   Tensor step_frequencies_1E_;  // scope global_batch: fixed for the step once they are known
 };
 

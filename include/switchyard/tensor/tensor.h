@@ -101,6 +101,9 @@ class Tensor {
   std::shared_ptr<autograd::Meta> meta_;
 };
 
+// Adjacent elements from one dtype to another.
+void convert_elements(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count);
+
 using Tensors = std::vector<Tensor>;
 
 // Calls body with the execution tag of the tensor's device.

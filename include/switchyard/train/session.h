@@ -5,6 +5,7 @@
 #include "switchyard/checkpoint/load.h"
 #include "switchyard/checkpoint/replicas.h"
 #include "switchyard/checkpoint/save.h"
+#include "switchyard/convert/weights.h"
 #include "switchyard/model/decoder.h"
 #include "switchyard/parallel/gradient_sync.h"
 #include "switchyard/parallel/optimizer.h"
@@ -30,12 +31,14 @@ struct Session {
   std::vector<parallel::Bucket> buckets;
   parallel::GradientSync sync;
   parallel::ShardedAdamW optimizer;
+  checkpoint::SideFiles files;  // on rank 0: config and tokenizer that the weights came with, kept in each checkpoint
   const Fault fault = fault_from_environment();
 };
 
-// A model for evaluation and generation: weights alone, in `dtype`, from a checkpoint of any layout.
+// A model for evaluation and generation: weights alone, in `dtype`, from a checkpoint of any layout or a Hugging Face
+// folder.
 struct FrozenModel {
-  FrozenModel(const ExperimentConfig& config, comm::World& world, DType dtype, const checkpoint::Found& found);
+  FrozenModel(const ExperimentConfig& config, comm::World& world, DType dtype, const convert::WeightSource& source);
 
   parallel::Mesh mesh;
   model::Decoder model;

@@ -1,0 +1,31 @@
+// Where a model's weights come from: a checkpoint, a run's newest one, or a Hugging Face folder as it is.
+#pragma once
+
+#include "switchyard/convert/hub_model.h"
+
+#include <memory>
+#include <optional>
+
+namespace switchyard::convert {
+
+class WeightSource {
+ public:
+  // Collective. Error(input) if there is neither.
+  static WeightSource find(const std::filesystem::path& where, const comm::Group& all, const checkpoint::Warn& warn);
+
+  static WeightSource of(const checkpoint::Found& found);
+
+  std::string name() const;         // the folder
+  std::string config_text() const;  // YAML: of the experiment, or the model section alone
+  void load(const comm::Group& all, std::span<const checkpoint::Target> targets) const;  // collective, converts dtypes
+  checkpoint::SideFiles side_files() const;
+
+ private:
+  std::optional<checkpoint::Found> found_;
+  std::shared_ptr<const HubModel> hub_;
+};
+
+// A config whose model section this is.
+std::string model_section_text(const model::ModelConfig& config);
+
+}  // namespace switchyard::convert

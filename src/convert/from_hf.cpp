@@ -1,0 +1,83 @@
+// Each rank takes every n-th tensor and writes it as a slice of the parameter that it is part of.
+#include "switchyard/base/new_folder.h"
+#include "switchyard/base/version.h"
+#include "switchyard/checkpoint/inspect.h"
+#include "switchyard/checkpoint/save.h"
+#include "switchyard/comm/agree.h"
+#include "switchyard/convert/convert.h"
+#include "switchyard/convert/weights.h"
+
+#include <optional>
+
+namespace switchyard::convert {
+namespace {
+
+checkpoint::Entry entry_of(const files::ModelFolder& folder, const std::string& name, const std::string& entry,
+                           const Shape& shape, DType dtype, const Box& box) {
+  return {.name = entry,
+          .global_shape = shape,
+          .dtype = dtype,
+          .slice = {box, 0, box.numel()},
+          .read = [&folder, name](int64_t first, void* out, int64_t bytes) { folder.read(name, first, out, bytes); }};
+}
+
+std::vector<checkpoint::Entry> entries_of(const HubModel& hub, const comm::Group& all) {
+  std::vector<checkpoint::Entry> entries;
+  const files::ModelFolder& folder = hub.folder();
+  int64_t turn = 0;
+  for (const auto& [tensor, dtype] : hub.sources())
+    if (turn++ % all.size() == all.rank())
+      entries.push_back(entry_of(folder, tensor.name, tensor.entry, tensor.entry_shape, dtype, tensor.box));
+  for (const std::string& name : hub.carried()) {
+    const files::TensorInfo& info = folder.at(name);
+    if (turn++ % all.size() == all.rank())
+      entries.push_back(
+          entry_of(folder, name, "carried/" + name, info.shape, *files::dtype_of(info.dtype), Box::whole(info.shape)));
+  }
+  if (all.rank() != 0) return entries;
+  for (const auto& [name, bytes] : hub.side_files()) {
+    const auto size = static_cast<int64_t>(bytes.size());
+    entries.push_back({.name = "file/" + name,
+                       .global_shape = {size},
+                       .dtype = DType::u8,
+                       .slice = {Box::whole({size}), 0, size},
+                       .data = bytes.data(),
+                       .file = name});
+  }
+  return entries;
+}
+
+void prove(const std::filesystem::path& folder) {
+  const checkpoint::Report report = checkpoint::verify(folder);
+  require(report.code == ExitCode::finished, ExitCode::io, "what was written is not what was read:\n{}", report.text);
+}
+
+}  // namespace
+
+Summary from_hf(const std::filesystem::path& folder, const std::filesystem::path& out, const FromHfOptions& options,
+                const comm::Group& all) {
+  std::optional<HubModel> hub;
+  comm::together(all, [&] { hub.emplace(folder, options.unused); });
+  std::optional<NewFolder> target;
+  const std::string aside = comm::on_rank_zero(all, [&] {
+    target.emplace(out);
+    return target->path().string();
+  });
+  const auto entries = entries_of(*hub, all);
+  checkpoint::Meta meta;
+  meta.program_version = program_version();
+  meta.config = model_section_text(hub->config());
+  checkpoint::write(aside, all, entries, meta);
+  comm::on_rank_zero(all, [&] {
+    if (options.check) prove(aside);
+    target->commit();
+    return std::string();
+  });
+  Summary summary{.tensors = static_cast<int64_t>(hub->sources().size() + hub->carried().size()),
+                  .bytes = checkpoint::bytes_of(entries),
+                  .notes = hub->notes()};
+  all.all_reduce(&summary.bytes, 1, DType::i64).wait();
+  return summary;
+}
+
+}  // namespace switchyard::convert

@@ -1,0 +1,66 @@
+// A folder is looked at once, by every rank.
+#include "switchyard/convert/weights.h"
+
+#include "switchyard/comm/agree.h"
+#include "switchyard/config/write.h"
+
+#include <algorithm>
+
+namespace switchyard::convert {
+
+std::string model_section_text(const model::ModelConfig& config) {
+  config::Node root{.kind = config::Node::Kind::map};
+  root.children.push_back(config::to_node(config));
+  root.children[0].key = "model";
+  // The rest of the experiment is default, and has to fit.
+  constexpr int64_t kSequenceLength = 256;
+  config::Node length = config::to_node(std::min(kSequenceLength, config.max_position));
+  length.key = "sequence_length";
+  root.children.push_back({.kind = config::Node::Kind::map, .key = "data", .children = {std::move(length)}});
+  return config::to_block(root, [](const std::string&) { return kConfigFile; });
+}
+
+WeightSource WeightSource::find(const std::filesystem::path& where, const comm::Group& all,
+                                const checkpoint::Warn& warn) {
+  WeightSource source;
+  if (!comm::on_rank_zero(all, [&] { return std::string(is_hub_folder(where) ? "hub" : ""); }).empty()) {
+    comm::together(all, [&] { source.hub_ = std::make_shared<HubModel>(where); });
+    for (const std::string& note : source.hub_->notes())
+      if (warn && all.rank() == 0) warn(note);
+    return source;
+  }
+  source.found_ = checkpoint::find(where, all, warn);
+  if (!source.found_) throw SharedError(ExitCode::input, where.string() + ": no checkpoint there");
+  for (const auto& tensor : source.found_->manifest.tensors) {
+    if (!tensor.name.starts_with("carried/")) continue;
+    if (warn && all.rank() == 0)
+      warn(fmt::format("{}: layers of multi-token prediction are not used", source.found_->folder.string()));
+    break;
+  }
+  return source;
+}
+
+WeightSource WeightSource::of(const checkpoint::Found& found) {
+  WeightSource source;
+  source.found_ = found;
+  return source;
+}
+
+std::string WeightSource::name() const { return hub_ ? hub_->folder().path().string() : found_->folder.string(); }
+
+std::string WeightSource::config_text() const {
+  return hub_ ? model_section_text(hub_->config()) : found_->manifest.meta.config;
+}
+
+void WeightSource::load(const comm::Group& all, std::span<const checkpoint::Target> targets) const {
+  if (hub_)
+    comm::together(all, [&] { hub_->load(targets); });
+  else
+    checkpoint::load(*found_, all, targets, {.unread = {"optimizer/", "file/", "carried/"}, .converts = true});
+}
+
+checkpoint::SideFiles WeightSource::side_files() const {
+  return hub_ ? hub_->side_files() : checkpoint::read_side_files(*found_);
+}
+
+}  // namespace switchyard::convert

@@ -1,0 +1,194 @@
+// Every rank sees all tokens, so what is replicated is right on each of them; experts that are split over ranks have
+// seen every token once per rank, and their gradients are divided by that number.
+#include "switchyard/train/forward.h"
+
+#include "switchyard/autograd/graph.h"
+#include "switchyard/comm/agree.h"
+#include "switchyard/parallel/buckets.h"
+#include "switchyard/parallel/placement.h"
+#include "switchyard/train/session.h"
+
+#include <algorithm>
+
+namespace switchyard::train {
+namespace {
+
+using Results = std::map<std::string, Tensor>;
+
+constexpr int64_t kIgnored = -100;
+
+Tensor read_ids(const files::SafetensorsFile& inputs, const std::string& name, int64_t vocabulary, bool may_ignore) {
+  const files::TensorInfo& info = inputs.at(name);
+  require(info.dtype == "I64" && info.shape.size() == 2, ExitCode::input, "{}: {} is {}; accepted: (B, S) of I64",
+          inputs.path(), name, info.kind());
+  const Tensor ids = inputs.load(name);
+  for (int64_t i = 0; i < ids.numel(); ++i) {
+    const int64_t id = ids.data<int64_t>()[i];
+    require((id >= 0 && id < vocabulary) || (may_ignore && id == kIgnored), ExitCode::input,
+            "{}: {}[{}, {}] is {}; the vocabulary has {} tokens", inputs.path(), name, i / ids.dim(1), i % ids.dim(1),
+            id, vocabulary);
+  }
+  return ids;
+}
+
+// i32 (B, S): the label of the next position, -1 where none counts.
+Tensor targets_of(const Tensor& labels_BS) {
+  const auto labels = labels_BS.to_vector<int64_t>();
+  std::vector<int32_t> targets(labels.size(), -1);
+  const auto S = static_cast<size_t>(labels_BS.dim(1));
+  for (size_t t = 0; t < targets.size(); ++t)
+    if (t % S != S - 1 && labels[t + 1] >= 0) targets[t] = static_cast<int32_t>(labels[t + 1]);
+  return Tensor::of(targets, labels_BS.shape());
+}
+
+void add_passes(model::Decoder& model, const Tensor& tokens_BS, const ForwardOptions& options, Results& out) {
+  const autograd::NoGrad no_grad;
+  std::vector<moe::Routing> routings;
+  for (moe::MoeLayer* layer : model.moe_layers()) layer->watch(options.routing ? &routings : nullptr);
+  Tensors residuals;
+  moe::Losses none;
+  out["logits"] =
+      model.logits(model.hidden(tokens_BS, {}, none, model::Recompute::none, options.hidden ? &residuals : nullptr));
+  for (moe::MoeLayer* layer : model.moe_layers()) layer->watch(nullptr);
+  for (size_t i = 0; i < residuals.size(); ++i) out[fmt::format("hidden.{}", i)] = residuals[i];
+  size_t next = 0;
+  for (int64_t i = 0; options.routing && i < model.config().num_layers; ++i) {
+    if (!model.config().is_moe(i)) continue;
+    const moe::Routing& routing = routings.at(next++);
+    out[fmt::format("router_logits.{}", i)] = routing.logits_TE;
+    out[fmt::format("topk_ids.{}", i)] = routing.ids_TK.to(DType::i64);
+    out[fmt::format("topk_weights.{}", i)] = routing.probs_TK;
+  }
+}
+
+// Returns the number of labels that count.
+int64_t add_loss(model::Decoder& model, const Tensor& tokens_BS, const Tensor& targets_BS, Results& out) {
+  double sum = 0;
+  for (const double loss : model.token_losses(tokens_BS, targets_BS, {}).to_vector<double>()) sum += loss;
+  const auto targets = targets_BS.to_vector<int32_t>();
+  const int64_t count = std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
+  out["loss_sum"] = Tensor::full({1}, DType::f32, sum);
+  out["loss_mean"] = Tensor::full({1}, DType::f32, sum / static_cast<double>(std::max<int64_t>(count, 1)));
+  out["loss_count"] = Tensor::of(std::vector<int64_t>{count}, {1});
+  return count;
+}
+
+// A part of a whole gradient, f32, from the box of it that each rank has.
+class Gradients {
+ public:
+  Gradients(model::Decoder& model, const parallel::Mesh& mesh, DType dtype)
+      : mesh_(mesh), buckets_(parallel::make_buckets(model.parameters(), mesh, dtype, 1)) {}
+
+  // Every parameter whole, on rank 0; collective.
+  Results collect() {
+    Results whole;
+    for (parallel::Bucket& bucket : buckets_)
+      for (parallel::Segment& segment : bucket.segments) {
+        const nn::Parameter& p = *segment.parameter;
+        const double copies = p.placement.shards.empty() ? 1 : mesh_.expert().size();
+        Tensor sum = Tensor::zeros(p.global_shape, DType::f32);
+        Tensor part = sum;
+        const Box box = parallel::local_box(p, mesh_);
+        for (size_t d = 0; d < box.offset.size(); ++d)
+          part = part.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
+        const bool is_first = p.placement.shards.empty() ? mesh_.all().rank() == 0 : holds_first_copy();
+        if (is_first) {
+          std::vector<double> values = segment.leaf->grad.to_vector<double>();
+          for (double& value : values) value /= copies;
+          part.copy_from(Tensor::of(values, part.shape()).to(DType::f32));
+        }
+        mesh_.all().all_reduce(sum.raw(), sum.numel(), DType::f32).wait();
+        whole["model/" + p.name] = sum;
+      }
+    return whole;
+  }
+  std::vector<parallel::Bucket>& buckets() { return buckets_; }
+
+ private:
+  // The expert group with the lowest ranks has each expert once.
+  bool holds_first_copy() const { return mesh_.expert().ranks().front() == 0; }
+
+  const parallel::Mesh& mesh_;
+  std::vector<parallel::Bucket> buckets_;
+};
+
+void add_gradients(const Results& whole, const model::ModelConfig& config, Results& out) {
+  if (config.family == model::Family::generic) {
+    for (const auto& [name, gradient] : whole) out["grad." + name.substr(name.find('/') + 1)] = gradient;
+    return;
+  }
+  for (const model::HubTensor& tensor : model::hub_tensors(config, config.family)) {
+    if (tensor.is_selection_bias) continue;
+    Tensor part = whole.at(tensor.entry);
+    for (size_t d = 0; d < tensor.box.offset.size(); ++d)
+      part = part.slice(static_cast<int64_t>(d), tensor.box.offset[d], tensor.box.offset[d] + tensor.box.extent[d]);
+    out["grad." + tensor.name] = part.contiguous().view(tensor.shape);
+  }
+}
+
+Tensor generated(model::Decoder& model, const Tensor& prompt_BP, int64_t count) {
+  const int64_t B = prompt_BP.dim(0), length = prompt_BP.dim(1) + count;
+  require(length <= model.config().max_position, ExitCode::usage,
+          "--generate: {} prompt tokens and {} new ones exceed model.max_position={}", prompt_BP.dim(1), count,
+          model.config().max_position);
+  auto caches = model.make_caches(B, length);
+  Tensor next = prompt_BP;
+  std::vector<int64_t> ids(static_cast<size_t>(B * count));
+  for (int64_t n = 0; n < count; ++n) {
+    const Tensor logits_BV = model.next_logits(next, caches);
+    const auto logits = logits_BV.to_vector<double>();
+    std::vector<int32_t> best(static_cast<size_t>(B));
+    for (int64_t b = 0; b < B; ++b) {
+      const auto row = logits.begin() + b * logits_BV.dim(1);
+      best[static_cast<size_t>(b)] = static_cast<int32_t>(std::max_element(row, row + logits_BV.dim(1)) - row);
+      ids[static_cast<size_t>(b * count + n)] = best[static_cast<size_t>(b)];
+    }
+    next = Tensor::of(best, {B, 1});
+  }
+  return Tensor::of(ids, {B, count});
+}
+
+}  // namespace
+
+Results forward(const ExperimentConfig& config, comm::World& world, const convert::WeightSource& source,
+                const files::SafetensorsFile& inputs, const ForwardOptions& options) {
+  const int64_t V = config.model.vocab_size;
+  Tensor tokens_BS, targets_BS, prompt_BP;
+  comm::together(world.all(), [&] {
+    tokens_BS = read_ids(inputs, "input_ids", V, false).to(DType::i32);
+    require(tokens_BS.dim(1) <= config.model.max_position, ExitCode::usage, "{}: {} positions, model.max_position={}",
+            inputs.path(), tokens_BS.dim(1), config.model.max_position);
+    if (inputs.tensors().contains("labels")) targets_BS = targets_of(read_ids(inputs, "labels", V, true));
+    require(targets_BS.defined() || !options.gradients, ExitCode::usage, "--gradients needs labels in {}",
+            inputs.path());
+    require(!targets_BS.defined() || targets_BS.shape() == tokens_BS.shape(), ExitCode::input,
+            "{}: labels {} for input_ids {}", inputs.path(), to_string(targets_BS.shape()),
+            to_string(tokens_BS.shape()));
+    if (options.generate > 0) prompt_BP = read_ids(inputs, "prompt_ids", V, false).to(DType::i32);
+  });
+  FrozenModel frozen(config, world, options.dtype, source);
+  Results out;
+  add_passes(frozen.model, tokens_BS, options, out);
+  int64_t count = 0;
+  if (targets_BS.defined()) count = add_loss(frozen.model, tokens_BS, targets_BS, out);
+  if (options.generate > 0) out["generated_ids"] = generated(frozen.model, prompt_BP, options.generate);
+  if (options.gradients) {
+    std::vector<Tensor> values;
+    for (nn::Parameter* p : frozen.model.parameters()) values.push_back(p->value);
+    Gradients gradients(frozen.model, frozen.mesh, options.dtype);
+    const nn::Parameters parameters = frozen.model.parameters();
+    for (size_t i = 0; i < values.size(); ++i) {
+      Tensor value = parameters[i]->value.detach();
+      value.copy_from(values[i]);
+      value.bump_version();
+    }
+    const double share = 1.0 / static_cast<double>(std::max<int64_t>(count, 1));
+    autograd::backward(frozen.model.loss(tokens_BS, targets_BS, {}, share, model::Recompute::none).total);
+    add_gradients(gradients.collect(), config.model, out);
+  }
+  for (auto& [name, tensor] : out)
+    if (is_floating(tensor.dtype())) tensor = tensor.to(DType::f32);
+  return out;
+}
+
+}  // namespace switchyard::train
