@@ -165,14 +165,26 @@ TEST(Family, LimitsNameTheFirstKeyOutside) {
   EXPECT_EQ(first_outside(model, Family::qwen3_moe)->key, "attention.qk_norm");
   model.attention.bias = AttentionBias::qkv;
   EXPECT_EQ(first_outside(model, Family::mixtral)->key, "attention.bias");
-  EXPECT_EQ(first_outside(model_of(kGlm4), Family::qwen2_moe)->key, "attention.qk_norm");
+  EXPECT_EQ(first_outside(model_of(kGlm4), Family::qwen2_moe)->key, "attention.head_dim");
   model = model_of(kQwen3);
   model.moe.balance = {{.kind = moe::BalanceKind::bias}};
   EXPECT_EQ(first_outside(model, Family::qwen3_moe)->key, "moe.router.selection_bias");
   model = model_of(kGlm4);
   model.moe.shared.intermediate_size = 9;  // 2 x 9 is no multiple of 8
   EXPECT_EQ(first_outside(model, Family::glm4_moe)->key, "moe.shared.intermediate_size");
-  expect_error(ExitCode::usage, {"moe.shared.intermediate_size: 18, but 16 in family glm4_moe"}, [&] { model.validate(); });
+  expect_error(ExitCode::usage, {"moe.shared.intermediate_size: 18, but 16 in family glm4_moe"},
+               [&] { model.validate(); });
+}
+
+// Its class has no head_dim of its own.
+TEST(Family, HeadsOfQwen2MoeShareTheWidth) {
+  ModelConfig model = model_of(kQwen3);
+  model.attention.qk_norm = QkNorm::none;
+  model.attention.bias = AttentionBias::qkv;
+  model.moe.shared = {1, 20, moe::SharedGate::sigmoid};
+  EXPECT_EQ(first_outside(model, Family::qwen2_moe)->key, "attention.head_dim");
+  model.attention.head_dim = 8;
+  EXPECT_FALSE(first_outside(model, Family::qwen2_moe));
 }
 
 TEST(HubTensors, AreBoxesOfOurParameters) {

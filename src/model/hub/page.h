@@ -48,14 +48,15 @@ ConfigRule fixed(std::string_view key, std::string_view value);    // no effect 
 ConfigRule harmless(std::vector<std::string> keys);                // no effect on what a model computes
 ConfigRule always(std::string_view ours, std::string_view value);  // true of the family, without a key
 ConfigRule head_dim();                                             // absent: hidden_size / num_attention_heads
-ConfigRule kv_heads();                                             // absent: num_attention_heads
-ConfigRule full_attention_layers();                                // layer_types
-ConfigRule sparse_layers();                                        // decoder_sparse_step, mlp_only_layers
-ConfigRule first_dense_layers();                                   // first_k_dense_replace
-ConfigRule shared_experts();                                       // n_shared_experts x moe_intermediate_size
-ConfigRule expert_groups();                                        // n_group, topk_group
-ConfigRule rope(double theta, double fraction, bool is_partial);   // values of absent keys
-ConfigRules common_rules();                                        // sizes, and keys without effect
+ConfigRule even_heads();             // head_dim is always hidden_size / num_attention_heads
+ConfigRule kv_heads();               // absent: num_attention_heads
+ConfigRule full_attention_layers();  // layer_types
+ConfigRule sparse_layers();          // decoder_sparse_step, mlp_only_layers
+ConfigRule first_dense_layers();     // first_k_dense_replace
+ConfigRule shared_experts();         // n_shared_experts x moe_intermediate_size
+ConfigRule expert_groups();          // n_group, topk_group
+ConfigRule rope(double theta, double fraction, bool is_partial);  // values of absent keys
+ConfigRules common_rules();                                       // sizes, and keys without effect
 
 // One row: names with {i} for the layer and {e} for the expert, which is the first index of ours; then `part`, unless
 // it is -1: 0 gate, 1 up.

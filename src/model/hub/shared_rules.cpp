@@ -34,6 +34,17 @@ ConfigRule head_dim() {
   return rule;
 }
 
+ConfigRule even_heads() {
+  ConfigRule rule{.keys = {"head_dim"}, .ours = "attention.head_dim: hidden_size / num_attention_heads"};
+  rule.read = [](const Reading& r) {
+    const int64_t width = r.integer("hidden_size", 0) / std::max<int64_t>(r.integer("num_attention_heads", 1), 1);
+    if (r.integer("head_dim", width) != width)
+      r.problems.push_back(fmt::format("head_dim: {}; accepted: {}", r.integer("head_dim", width), width));
+    r.set("attention.head_dim", integer_node(width), "hidden_size");
+  };
+  return rule;
+}
+
 ConfigRule kv_heads() {
   ConfigRule rule = same("num_key_value_heads", "attention.num_kv_heads");
   rule.read = [](const Reading& r) {

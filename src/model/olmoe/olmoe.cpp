@@ -13,7 +13,7 @@ FamilyPage olmoe() {
       .config = common_rules() +
                 ConfigRules{
                     same("rms_norm_eps", "norm.eps", "1e-5"),
-                    head_dim(),
+                    even_heads(),
                     rope(10000.0, 1.0, false),
                     choice("attention_bias", "attention.bias", "none", "all", false),
                     always("attention.qk_norm", "full"),

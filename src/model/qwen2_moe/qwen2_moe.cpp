@@ -12,7 +12,7 @@ FamilyPage qwen2_moe() {
       .config = common_rules() +
                 ConfigRules{
                     same("rms_norm_eps", "norm.eps", "1e-6"),
-                    head_dim(),
+                    even_heads(),
                     rope(10000.0, 1.0, false),
                     choice("qkv_bias", "attention.bias", "none", "qkv", true),
                     same("intermediate_size", "mlp.intermediate_size"),
