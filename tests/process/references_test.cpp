@@ -1,0 +1,174 @@
+// Checkpoints that this project did not compute (tests/model/goldens/README.md), through the program: into a
+// checkpoint, computed, compared, and out again.
+#include "switchyard/files/model_folder.h"
+#include "tests/support/runs.h"
+
+namespace switchyard {
+namespace {
+
+using test::operator+;
+using test::Command;
+using test::expect_outcome;
+using test::program;
+using test::run;
+using test::Scratch;
+
+struct Quantity {
+  const char *pattern, *bound;
+};
+// Bounds of two implementations of f32 arithmetic; integers are equal.
+constexpr Quantity kQuantities[] = {{"logits", "2e-5"},   {"loss_*", "1e-6"},         {"grad.*", "1e-4"},
+                                    {"topk_ids.*", "0"},  {"topk_weights.*", "2e-5"}, {"router_logits.*", "2e-5"},
+                                    {"hidden.*", "2e-5"}, {"generated_ids", "0"}};
+
+class Reference : public testing::TestWithParam<const char*> {
+ protected:
+  std::string golden() const { return std::string("tests/model/goldens/") + GetParam(); }
+  std::string from_hf() const {
+    const std::string made = scratch_.path("checkpoint");
+    if (!std::filesystem::exists(made))
+      expect_outcome(run({program(), "convert", "from-hf", golden(), made, "--check"}), 0);
+    return made;
+  }
+  Command forward(const std::string& weights, const std::string& out) const {
+    return {program(), "forward", weights, "--inputs", golden() + "/expected.safetensors", "--out", out};
+  }
+  void expect_reference(const std::string& out) const {
+    for (const auto& [pattern, bound] : kQuantities) {
+      SCOPED_TRACE(pattern);
+      expect_outcome(
+          run({program(), "compare", out, golden() + "/expected.safetensors", "--only", pattern, "--bound", bound}), 0);
+    }
+  }
+  const Command everything_{"--gradients", "--routing", "--hidden", "--generate", "16"};
+  Scratch scratch_;
+};
+
+TEST_P(Reference, IsComputedByTheCheckpointAndByTheFolder) {
+  const std::string a = scratch_.path("a.safetensors"), b = scratch_.path("b.safetensors");
+  expect_outcome(run(forward(from_hf(), a) + everything_), 0);
+  expect_reference(a);
+  expect_outcome(run(forward(golden(), b) + everything_), 0);
+  expect_outcome(run({program(), "compare", a, b}), 0);
+}
+
+TEST_P(Reference, ComesOutAsItCameIn) {
+  const std::string out = scratch_.path("out");
+  expect_outcome(run({program(), "convert", "to-hf", from_hf(), out, "--check", "--shard-size", "50KB"}), 0);
+  const files::ModelFolder before(golden()), after(out);
+  EXPECT_TRUE(after.warnings().empty());
+  ASSERT_EQ(after.names(), before.names());
+  for (const std::string& name : before.names()) {
+    ASSERT_EQ(after.at(name).kind(), before.at(name).kind()) << name;
+    std::string x(static_cast<size_t>(before.at(name).bytes()), 'x'), y(x.size(), 'y');
+    before.read(name, 0, x.data(), before.at(name).bytes());
+    after.read(name, 0, y.data(), after.at(name).bytes());
+    EXPECT_TRUE(x == y) << name;
+  }
+  EXPECT_EQ(test::Json::parse(test::read_text(out + "/config.json")),
+            test::Json::parse(test::read_text(golden() + "/config.json")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Published, Reference,
+                         testing::Values("olmoe/base", "qwen2_moe/base", "qwen2_moe/sparse_step", "qwen3_moe/base",
+                                         "qwen3_moe/dense_layer_bf16", "mixtral/base", "mixtral/window_tied",
+                                         "glm4_moe/base", "glm4_moe/plain"),
+                         [](const auto& row) {
+                           std::string name = row.param;
+                           std::ranges::replace(name, '/', '_');
+                           return name;
+                         });
+
+class Conversion : public ::testing::Test {
+ protected:
+  const std::string golden_ = "tests/model/goldens/qwen2_moe/base";
+  Scratch scratch_;
+};
+
+TEST_F(Conversion, RanksShareTheWorkAndTheExperts) {
+  const std::string one = scratch_.path("one"), two = scratch_.path("two"), out = scratch_.path("out");
+  expect_outcome(run({program(), "convert", "from-hf", golden_, one}), 0);
+  expect_outcome(run(test::on_ranks(2, {program(), "convert", "from-hf", golden_, two, "--check"})), 0);
+  test::expect_same_checkpoint(one, two);
+  expect_outcome(run(test::on_ranks(2, {program(), "convert", "to-hf", two, out, "--check"})), 0);
+  const std::string a = scratch_.path("a"), b = scratch_.path("b");
+  const auto forward = [&](const std::string& to) {
+    return Command{program(),     "forward",   out,     "--inputs", golden_ + "/expected.safetensors",
+                   "--gradients", "--routing", "--out", to};
+  };
+  expect_outcome(run(forward(a)), 0);
+  expect_outcome(run(test::on_ranks(2, forward(b) + Command{"parallel.expert=2"})), 0);
+  expect_outcome(run({program(), "compare", a, b, "--bound", "1e-5"}), 0);
+}
+
+// A run that starts from published weights keeps what came with them, and gives its own back in its own dtype.
+TEST_F(Conversion, TrainingGoesOnFromPublishedWeights) {
+  const std::string start = scratch_.path("start"), dir = scratch_.path("run"), out = scratch_.path("out");
+  expect_outcome(run({program(), "convert", "from-hf", golden_, start}), 0);
+  const std::string batches = scratch_.path("steps.safetensors");
+  std::vector<int64_t> ids(2 * 4 * 16, 7);
+  files::write_safetensors(batches,
+                           {{"input_ids", Tensor::of(ids, {2, 4, 16})}, {"labels", Tensor::of(ids, {2, 4, 16})}});
+  scratch_.write("c.yaml", "model: {from_hf: " + start +
+                               "/config.json}\ndata: {sequence_length: 16, train: [{path: " + batches +
+                               "}]}\ntrain: {steps: 2, global_batch_size: 4, micro_batch_size: 4, dtype: bf16}\n"
+                               "checkpoint: {init: " +
+                               start + "}\n");
+  expect_outcome(run({program(), "train", scratch_.path("c.yaml"), "run.dir=" + dir}), 0, {"weights    from"});
+  expect_outcome(run({program(), "convert", "to-hf", dir, out}), 0);
+  const auto config = test::Json::parse(test::read_text(out + "/config.json"));
+  auto expected = test::Json::parse(test::read_text(golden_ + "/config.json"));
+  expected["torch_dtype"] = "bfloat16";
+  EXPECT_EQ(config, expected);
+  EXPECT_EQ(files::ModelFolder(out).at("lm_head.weight").dtype, "BF16");
+  EXPECT_EQ(files::ModelFolder(out).names(), files::ModelFolder(golden_).names());
+}
+
+TEST_F(Conversion, WhatDoesNotFitIsNamed) {
+  const std::string folder = scratch_.path("folder"), out = scratch_.path("out");
+  std::filesystem::copy(golden_, folder);
+  const files::SafetensorsFile file(File::open(golden_ + "/model.safetensors"));
+  std::map<std::string, Tensor> tensors{{"more", Tensor::zeros({3}, DType::f32)}};
+  for (const auto& [name, info] : file.tensors()) tensors[name] = file.load(name);
+  tensors.erase("lm_head.weight");
+  tensors["model.norm.weight"] = Tensor::zeros({3}, DType::f32);
+  std::filesystem::remove(folder + "/model.safetensors");
+  files::write_safetensors(folder + "/model.safetensors", tensors);
+  expect_outcome(run({program(), "convert", "from-hf", folder, out}), 65,
+                 {"lm_head.weight (80, 32): is missing", "model.norm.weight: is F32 (3), not (32)",
+                  "more F32 (3): has no place", "--allow-unused more"});
+  EXPECT_FALSE(std::filesystem::exists(out));
+  scratch_.write("taken/file", "x");
+  expect_outcome(run({program(), "convert", "from-hf", golden_, scratch_.path("taken")}), 64, {"exists", "taken"});
+  expect_outcome(run({program(), "convert", "from-hf", golden_, out}), 0);
+  expect_outcome(run({program(), "convert", "to-hf", out, scratch_.path("other"), "--family", "olmoe"}), 64,
+                 {"model.attention.qk_norm: none, but full in family olmoe"});
+  EXPECT_FALSE(std::filesystem::exists(scratch_.path("other")));
+}
+
+TEST_F(Conversion, AFamilysTableIsPrinted) {
+  expect_outcome(run({program(), "convert", "--table", "qwen2_moe"}), 0,
+                 {"decoder_sparse_step", "model.layers.{i}.mlp.experts.{e}.up_proj.weight"});
+  expect_outcome(run({program(), "convert", "--table", "gpt2"}), 64, {"'gpt2' is not known", "mixtral"});
+}
+
+TEST_F(Conversion, CompareTellsWhatDiffers) {
+  const auto write = [&](const char* name, const std::map<std::string, Tensor>& tensors) {
+    files::write_safetensors(scratch_.path(name), tensors);
+    return scratch_.path(name);
+  };
+  const std::string a =
+      write("a", {{"x", Tensor::full({4}, DType::f32, 1)}, {"n", Tensor::of(std::vector<int64_t>{1, 2}, {2})}});
+  const std::string b = write("b", {{"x", Tensor::full({4}, DType::f32, 1.25)},
+                                    {"n", Tensor::of(std::vector<int64_t>{1, 3}, {2})},
+                                    {"z", Tensor::zeros({1}, DType::f32)}});
+  expect_outcome(run({program(), "compare", a, a}), 0);
+  expect_outcome(run({program(), "compare", a, b}), 1,
+                 {"1 of 2 entries differ", "of max |b| 2.000e-01", "norm(a-b)/norm(b) 2.000e-01", "only in " + b});
+  expect_outcome(run({program(), "compare", a, b, "--only", "x", "--bound", "0.21"}), 0);
+  expect_outcome(run({program(), "compare", a, b, "--only", "x", "--bound", "0.19"}), 1);
+  expect_outcome(run({program(), "compare", a, b, "--only", "y"}), 64, {"no tensor"});
+}
+
+}  // namespace
+}  // namespace switchyard
