@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The last proof of an export: a pinned transformers loads the folder, and computes the logits and greedy tokens that
+# `switchyard forward` computes. Makes a Python environment below build/ on first use. Usage: hf_check.sh FOLDER...
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ $# -gt 0 ] || die 64 "usage: hf_check.sh FOLDER..."
+[ -x "$program" ] || die 64 "$program is not there: scripts/build.sh release switchyard"
+environment="$root/build/hf"
+python="${HF_CHECK_PYTHON:-$environment/bin/python}"
+if [ ! -x "$python" ]; then
+  say "Python environment: $environment"
+  python3 -m venv "$environment" || die 70 "python3-venv is needed: apt-get install python3-venv"
+  "$environment/bin/pip" install --quiet --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 ||
+    "$environment/bin/pip" install --quiet torch==2.13.0
+  "$environment/bin/pip" install --quiet transformers==5.23.0 safetensors==0.8.0 numpy
+fi
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+for folder in "$@"; do
+  [ -f "$folder/config.json" ] || die 65 "$folder has no config.json"
+  "$python" "$root/scripts/hf_check.py" "$folder" "$work/reference.safetensors"
+  "$program" forward "$folder" --inputs "$work/reference.safetensors" --out "$work/ours.safetensors" --generate 16 >/dev/null
+  "$program" compare "$work/ours.safetensors" "$work/reference.safetensors" --only logits --only generated_ids --bound 1e-4
+  echo "PASS $folder"
+done
