@@ -81,6 +81,19 @@ INSTANTIATE_TEST_SUITE_P(Published, Reference,
 
 class Conversion : public ::testing::Test {
  protected:
+  // Two steps of a run that starts from the checkpoint; returns its folder.
+  std::string train_from(const std::string& start) const {
+    const std::string batches = scratch_.path("steps.safetensors"), dir = scratch_.path("run");
+    const Tensor ids = Tensor::full({2, 4, 16}, DType::i64, 7);
+    files::write_safetensors(batches, {{"input_ids", ids}, {"labels", ids}});
+    scratch_.write("c.yaml", fmt::format("model: {{from_hf: {0}/config.json}}\n"
+                                         "data: {{sequence_length: 16, train: [{{path: {1}}}]}}\n"
+                                         "train: {{steps: 2, global_batch_size: 4, micro_batch_size: 4, dtype: bf16}}\n"
+                                         "checkpoint: {{init: {0}}}\n",
+                                         start, batches));
+    expect_outcome(run({program(), "train", scratch_.path("c.yaml"), "run.dir=" + dir}), 0, {"weights    from"});
+    return dir;
+  }
   const std::string golden_ = "tests/model/goldens/qwen2_moe/base";
   Scratch scratch_;
 };
@@ -103,18 +116,9 @@ TEST_F(Conversion, RanksShareTheWorkAndTheExperts) {
 
 // A run that starts from published weights keeps what came with them, and gives its own back in its own dtype.
 TEST_F(Conversion, TrainingGoesOnFromPublishedWeights) {
-  const std::string start = scratch_.path("start"), dir = scratch_.path("run"), out = scratch_.path("out");
+  const std::string start = scratch_.path("start"), out = scratch_.path("out");
   expect_outcome(run({program(), "convert", "from-hf", golden_, start}), 0);
-  const std::string batches = scratch_.path("steps.safetensors");
-  std::vector<int64_t> ids(2 * 4 * 16, 7);
-  files::write_safetensors(batches,
-                           {{"input_ids", Tensor::of(ids, {2, 4, 16})}, {"labels", Tensor::of(ids, {2, 4, 16})}});
-  scratch_.write("c.yaml", "model: {from_hf: " + start +
-                               "/config.json}\ndata: {sequence_length: 16, train: [{path: " + batches +
-                               "}]}\ntrain: {steps: 2, global_batch_size: 4, micro_batch_size: 4, dtype: bf16}\n"
-                               "checkpoint: {init: " +
-                               start + "}\n");
-  expect_outcome(run({program(), "train", scratch_.path("c.yaml"), "run.dir=" + dir}), 0, {"weights    from"});
+  const std::string dir = train_from(start);
   expect_outcome(run({program(), "convert", "to-hf", dir, out}), 0);
   const auto config = test::Json::parse(test::read_text(out + "/config.json"));
   auto expected = test::Json::parse(test::read_text(golden_ + "/config.json"));
@@ -122,6 +126,68 @@ TEST_F(Conversion, TrainingGoesOnFromPublishedWeights) {
   EXPECT_EQ(config, expected);
   EXPECT_EQ(files::ModelFolder(out).at("lm_head.weight").dtype, "BF16");
   EXPECT_EQ(files::ModelFolder(out).names(), files::ModelFolder(golden_).names());
+}
+
+// Layers of multi-token prediction come back byte for byte; once the others are trained they are left out, or kept on
+// request.
+TEST_F(Conversion, CarriesLayersOfMultiTokenPrediction) {
+  const std::string glm = "tests/model/goldens/glm4_moe/base", folder = scratch_.path("folder");
+  const files::SafetensorsFile file(File::open(glm + "/model.safetensors"));
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, info] : file.tensors()) {
+    tensors[name] = file.load(name);
+    const std::string last = "model.layers.2.";
+    if (name.starts_with(last)) tensors["model.layers.3." + name.substr(last.size())] = tensors[name];
+  }
+  for (const char* name : {"enorm.weight", "hnorm.weight", "shared_head.norm.weight"})
+    tensors[std::string("model.layers.3.") + name] = Tensor::full({32}, DType::bf16, 3);
+  tensors["model.layers.3.eh_proj.weight"] = Tensor::full({32, 64}, DType::bf16, 4);
+  auto config = test::Json::parse(test::read_text(glm + "/config.json"));
+  config["num_nextn_predict_layers"] = 1;
+  scratch_.write("folder/config.json", config.dump());
+  files::write_safetensors(folder + "/model.safetensors", tensors);
+
+  const std::string start = scratch_.path("start"), back = scratch_.path("back"), out = scratch_.path("o");
+  expect_outcome(run({program(), "convert", "from-hf", folder, start}), 0, {"are carried along, not used"});
+  expect_outcome(run({program(), "convert", "to-hf", start, back}), 0);
+  expect_outcome(run({program(), "compare", back + "/model.safetensors", folder + "/model.safetensors"}), 0);
+  expect_outcome(run({program(), "forward", start, "--inputs", glm + "/expected.safetensors", "--out", out}), 0);
+  expect_outcome(run({program(), "compare", out, glm + "/expected.safetensors", "--only", "logits", "--bound", "2e-5"}),
+                 0);
+
+  const std::string dir = train_from(start), left = scratch_.path("left"), kept = scratch_.path("kept");
+  expect_outcome(run({program(), "convert", "to-hf", dir, left}), 0, {"left out"});
+  EXPECT_FALSE(files::ModelFolder(left).has("model.layers.3.eh_proj.weight"));
+  EXPECT_EQ(test::Json::parse(test::read_text(left + "/config.json"))["num_nextn_predict_layers"], 0);
+  expect_outcome(run({program(), "convert", "to-hf", dir, kept, "--keep-carried"}), 0);
+  EXPECT_EQ(files::ModelFolder(kept).at("model.layers.3.eh_proj.weight").dtype, "BF16");
+}
+
+// transformers 5 stacks the experts, and may save them so.
+TEST_F(Conversion, ReadsStackedExperts) {
+  const std::string folder = scratch_.path("folder"), out = scratch_.path("o");
+  const files::SafetensorsFile file(File::open(golden_ + "/model.safetensors"));
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, info] : file.tensors())
+    if (name.find(".experts.") == std::string::npos) tensors[name] = file.load(name);
+  for (const char* layer : {"model.layers.0.mlp.experts.", "model.layers.1.mlp.experts."}) {
+    Tensor gate_up = Tensor::empty({8, 2, 12, 32}, DType::f32), down = Tensor::empty({8, 32, 12}, DType::f32);
+    for (int64_t e = 0; e < 8; ++e) {
+      const auto load = [&](const char* name) { return file.load(fmt::format("{}{}.{}.weight", layer, e, name)); };
+      Tensor both = gate_up.slice(0, e, e + 1).view({2, 12, 32});
+      both.slice(0, 0, 1).view({12, 32}).copy_from(load("gate_proj"));
+      both.slice(0, 1, 2).view({12, 32}).copy_from(load("up_proj"));
+      down.slice(0, e, e + 1).view({32, 12}).copy_from(load("down_proj"));
+    }
+    tensors[std::string(layer) + "gate_up_proj"] = gate_up.view({8, 24, 32});
+    tensors[std::string(layer) + "down_proj"] = down;
+  }
+  std::filesystem::create_directory(folder);
+  std::filesystem::copy(golden_ + "/config.json", folder);
+  files::write_safetensors(folder + "/model.safetensors", tensors);
+  expect_outcome(run({program(), "convert", "from-hf", folder, out}), 0);
+  expect_outcome(run({program(), "convert", "from-hf", golden_, out + "2"}), 0);
+  test::expect_same_checkpoint(out, out + "2");
 }
 
 TEST_F(Conversion, WhatDoesNotFitIsNamed) {
