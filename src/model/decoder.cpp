@@ -51,17 +51,19 @@ Tensor Decoder::hidden(const Tensor& tokens_BS, const Tensor& document_BS, moe::
   const PassContext pass{.rope = rope_, .sequence = {tensor_, S}, .document_BS = document_BS};
   Tensor x_BsD = embed(tokens_BS, pass.sequence);
   for (const auto& block : blocks_) {
-    if (residuals) residuals->push_back(x_BsD);
+    if (residuals) residuals->push_back(pass.sequence.gather(x_BsD.detach()));
     x_BsD = block->forward(x_BsD, pass, losses, recompute);
   }
-  if (residuals) residuals->push_back(x_BsD);
+  if (residuals) residuals->push_back(pass.sequence.gather(x_BsD.detach()));
   return norm_(x_BsD);
 }
 
-Tensor Decoder::logits(const Tensor& hidden_BSD) const {
+Tensor Decoder::logits(const Tensor& hidden_BsD, int64_t positions) const {
   const autograd::NoGrad no_grad;
-  const Tensor logits_TV = ops::linear_f32(flatten(hidden_BSD.detach()), head().detach());
-  return logits_TV.view({hidden_BSD.dim(0), hidden_BSD.dim(1), logits_TV.dim(1)});
+  const Tensor x_BSD = parallel::Sequence(tensor_, positions).gather(hidden_BsD.detach());
+  const Tensor logits_Tv = ops::linear_f32(flatten(x_BSD), head().detach());
+  return parallel::gather_logits(logits_Tv, tensor_, config_.vocab_size)
+      .view({x_BSD.dim(0), positions, config_.vocab_size});
 }
 
 LossTerms Decoder::loss(const Tensor& tokens_BS, const Tensor& targets_BS, const Tensor& document_BS,

@@ -1,5 +1,5 @@
-// Every rank sees all tokens, so what is replicated is right on each of them; experts that are split over ranks have
-// seen every token once per rank, and their gradients are divided by that number.
+// Every data rank sees all tokens: what a rank has of a gradient, added over all ranks, is the gradient as many times
+// as there are data ranks, however parameters are split.
 #include "switchyard/train/forward.h"
 
 #include "switchyard/autograd/graph.h"
@@ -41,23 +41,30 @@ Tensor targets_of(const Tensor& labels_BS) {
   return Tensor::of(targets, labels_BS.shape());
 }
 
-void add_passes(model::Decoder& model, const Tensor& tokens_BS, const ForwardOptions& options, Results& out) {
+void add_passes(model::Decoder& model, const parallel::Mesh& mesh, const Tensor& tokens_BS,
+                const ForwardOptions& options, Results& out) {
   const autograd::NoGrad no_grad;
   std::vector<moe::Routing> routings;
   for (moe::MoeLayer* layer : model.moe_layers()) layer->watch(options.routing ? &routings : nullptr);
   Tensors residuals;
   moe::Losses none;
+  const int64_t B = tokens_BS.dim(0), S = tokens_BS.dim(1);
   out["logits"] =
-      model.logits(model.hidden(tokens_BS, {}, none, model::Recompute::none, options.hidden ? &residuals : nullptr));
+      model.logits(model.hidden(tokens_BS, {}, none, model::Recompute::none, options.hidden ? &residuals : nullptr), S);
   for (moe::MoeLayer* layer : model.moe_layers()) layer->watch(nullptr);
   for (size_t i = 0; i < residuals.size(); ++i) out[fmt::format("hidden.{}", i)] = residuals[i];
+  const parallel::Sequence sequence(mesh.tensor(), S);
+  const auto of_all_positions = [&](const Tensor& x_TX) {
+    const int64_t columns = x_TX.dim(1);
+    return sequence.gather(x_TX.contiguous().view({B, x_TX.dim(0) / B, columns})).view({B * S, columns});
+  };
   size_t next = 0;
   for (int64_t i = 0; options.routing && i < model.config().num_layers; ++i) {
     if (!model.config().is_moe(i)) continue;
     const moe::Routing& routing = routings.at(next++);
-    out[fmt::format("router_logits.{}", i)] = routing.logits_TE;
-    out[fmt::format("topk_ids.{}", i)] = routing.ids_TK.to(DType::i64);
-    out[fmt::format("topk_weights.{}", i)] = routing.probs_TK;
+    out[fmt::format("router_logits.{}", i)] = of_all_positions(routing.logits_TE);
+    out[fmt::format("topk_ids.{}", i)] = of_all_positions(routing.ids_TK.to(DType::i64));
+    out[fmt::format("topk_weights.{}", i)] = of_all_positions(routing.probs_TK);
   }
 }
 
@@ -73,7 +80,7 @@ int64_t add_loss(model::Decoder& model, const Tensor& tokens_BS, const Tensor& t
   return count;
 }
 
-// A part of a whole gradient, f32, from the box of it that each rank has.
+// Whole gradients, f32, from the box of each that each rank has.
 class Gradients {
  public:
   Gradients(model::Decoder& model, const parallel::Mesh& mesh, DType dtype)
@@ -85,18 +92,14 @@ class Gradients {
     for (parallel::Bucket& bucket : buckets_)
       for (parallel::Segment& segment : bucket.segments) {
         const nn::Parameter& p = *segment.parameter;
-        const double copies = p.placement.shards.empty() ? 1 : mesh_.expert().size();
         Tensor sum = Tensor::zeros(p.global_shape, DType::f32);
         Tensor part = sum;
         const Box box = parallel::local_box(p, mesh_);
         for (size_t d = 0; d < box.offset.size(); ++d)
           part = part.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
-        const bool is_first = p.placement.shards.empty() ? mesh_.all().rank() == 0 : holds_first_copy();
-        if (is_first) {
-          std::vector<double> values = segment.leaf->grad.to_vector<double>();
-          for (double& value : values) value /= copies;
-          part.copy_from(Tensor::of(values, part.shape()).to(DType::f32));
-        }
+        std::vector<double> values = segment.leaf->grad.to_vector<double>();
+        for (double& value : values) value /= mesh_.data().size();
+        part.copy_from(Tensor::of(values, part.shape()).to(DType::f32));
         mesh_.all().all_reduce(sum.raw(), sum.numel(), DType::f32).wait();
         whole["model/" + p.name] = sum;
       }
@@ -105,9 +108,6 @@ class Gradients {
   std::vector<parallel::Bucket>& buckets() { return buckets_; }
 
  private:
-  // The expert group with the lowest ranks has each expert once.
-  bool holds_first_copy() const { return mesh_.expert().ranks().front() == 0; }
-
   const parallel::Mesh& mesh_;
   std::vector<parallel::Bucket> buckets_;
 };
@@ -168,7 +168,7 @@ Results forward(const ExperimentConfig& config, comm::World& world, const conver
   });
   FrozenModel frozen(config, world, options.dtype, source);
   Results out;
-  add_passes(frozen.model, tokens_BS, options, out);
+  add_passes(frozen.model, frozen.mesh, tokens_BS, options, out);
   int64_t count = 0;
   if (targets_BS.defined()) count = add_loss(frozen.model, tokens_BS, targets_BS, out);
   if (options.generate > 0) out["generated_ids"] = generated(frozen.model, prompt_BP, options.generate);

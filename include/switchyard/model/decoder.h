@@ -51,10 +51,11 @@ class Decoder {
   Decoder(const ModelConfig& config, const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher, DType dtype);
 
   // Residual stream after the final norm, (B, s, D), for i32 token ids (B, S). `residuals` takes the stream before each
-  // layer and behind the last.
+  // layer and behind the last, (B, S, D), outside the graph.
   Tensor hidden(const Tensor& tokens_BS, const Tensor& document_BS, moe::Losses& losses,
                 Recompute recompute = Recompute::none, Tensors* residuals = nullptr);
-  Tensor logits(const Tensor& hidden_BSD) const;  // (B, S, V) f32 or f64, no gradient
+  // (B, S, V) f32 or f64 of what hidden() returned for S positions; no gradient.
+  Tensor logits(const Tensor& hidden_BsD, int64_t positions) const;
 
   // Targets i32 (B, S), -1: no loss. `token_share` is 1 / loss tokens of the global batch.
   LossTerms loss(const Tensor& tokens_BS, const Tensor& targets_BS, const Tensor& document_BS, double token_share,

@@ -20,8 +20,8 @@ struct ForwardOptions {
 
 // `inputs` has input_ids (B, S) of I64; labels (B, S), where position t predicts label t + 1 and -100 is ignored, add
 // loss_sum, loss_mean, loss_count; prompt_ids (B, P) is read with `generate`. Evaluation mode, balance losses left out;
-// results are f32, counts and ids i64. Collective: every rank computes the whole batch, with its share of the experts;
-// rank 0 has the result. Throws Error(input) for ids that the model does not have.
+// results are f32, counts and ids i64. Collective: every data rank computes the whole batch, with its share of the
+// experts; rank 0 has the result. Throws Error(input) for ids that the model does not have.
 std::map<std::string, Tensor> forward(const ExperimentConfig& config, comm::World& world,
                                       const convert::WeightSource& source, const files::SafetensorsFile& inputs,
                                       const ForwardOptions& options);
