@@ -52,4 +52,10 @@ void add_convert(Program& program);
 void add_forward(Program& program);
 void add_compare(Program& program);
 
+// Overrides that make the layout of a stored config fit any number of ranks; the user's own come behind them.
+inline std::vector<std::string> any_layout() {
+  return {"parallel.data=0", "parallel.tensor=1", "parallel.expert=1", "parallel.expert_tensor=1",
+          "parallel.dispatcher=auto"};
+}
+
 }  // namespace switchyard::tools

@@ -23,8 +23,7 @@ ExitCode run_forward(Program& program, Options options) {
   train::ExperimentConfig config;
   std::optional<files::SafetensorsFile> inputs;
   comm::together(world.all(), [&] {
-    std::vector<std::string> overrides{"parallel.data=0", "parallel.tensor=1", "parallel.expert=1",
-                                       "parallel.expert_tensor=1", "parallel.dispatcher=auto"};
+    std::vector<std::string> overrides = any_layout();
     overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
     config = train::parse_experiment(config::Sources::of_text(source.name(), source.config_text()), overrides,
                                      train::without_run_and_data())

@@ -25,7 +25,7 @@ struct Options {
 // The experiment that made a checkpoint. Its layout belongs to the run that made it: here every rank that is left is a
 // data rank, unless the user says otherwise.
 train::ExperimentConfig config_of(const checkpoint::Found& found, const Options& options, const comm::World& world) {
-  std::vector<std::string> overrides{"parallel.data=0", "parallel.expert=1", "parallel.dispatcher=auto"};
+  std::vector<std::string> overrides = any_layout();
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   train::ExperimentConfig config;
   comm::together(world.all(), [&] {

@@ -34,8 +34,11 @@ TEST_F(Inference, EvaluatesToTheSameNumberInEveryLayout) {
   const Json one = evaluate(1, {});
   ASSERT_TRUE(one.is_object());
   EXPECT_EQ(one.at("step"), 30);
-  const std::vector<std::pair<int, Command>> layouts{
-      {2, {}}, {2, {"parallel.expert=2"}}, {4, {}}, {4, {"parallel.expert=4", "parallel.dispatcher=allgather"}}};
+  const std::vector<std::pair<int, Command>> layouts{{2, {}},
+                                                     {2, {"parallel.expert=2"}},
+                                                     {4, {}},
+                                                     {4, {"parallel.expert=4", "parallel.dispatcher=allgather"}},
+                                                     {2, {"parallel.tensor=2"}}};
   for (const auto& [ranks, words] : layouts) {
     SCOPED_TRACE(fmt::format("{} ranks {}", ranks, fmt::join(words, " ")));
     const Json many = evaluate(ranks, words);

@@ -104,14 +104,26 @@ TEST_F(Conversion, RanksShareTheWorkAndTheExperts) {
   expect_outcome(run(test::on_ranks(2, {program(), "convert", "from-hf", golden_, two, "--check"})), 0);
   test::expect_same_checkpoint(one, two);
   expect_outcome(run(test::on_ranks(2, {program(), "convert", "to-hf", two, out, "--check"})), 0);
-  const std::string a = scratch_.path("a"), b = scratch_.path("b");
+}
+
+TEST_F(Conversion, ForwardGivesTheSameInEveryLayout) {
+  const std::string one = scratch_.path("one"), many = scratch_.path("many");
   const auto forward = [&](const std::string& to) {
-    return Command{program(),     "forward",   out,     "--inputs", golden_ + "/expected.safetensors",
-                   "--gradients", "--routing", "--out", to};
+    return Command{program(),     "forward",   golden_,    "--inputs",   golden_ + "/expected.safetensors",
+                   "--gradients", "--routing", "--hidden", "--generate", "16",
+                   "--out",       to};
   };
-  expect_outcome(run(forward(a)), 0);
-  expect_outcome(run(test::on_ranks(2, forward(b) + Command{"parallel.expert=2"})), 0);
-  expect_outcome(run({program(), "compare", a, b, "--bound", "1e-5"}), 0);
+  expect_outcome(run(forward(one)), 0);
+  for (const auto& [ranks, layout] : std::vector<std::pair<int, Command>>{
+           {2, {}},
+           {2, {"parallel.expert=2"}},
+           {2, {"parallel.tensor=2"}},
+           {2, {"parallel.expert_tensor=2"}},
+           {4, {"parallel.tensor=2", "parallel.expert=2", "parallel.expert_tensor=2"}}}) {
+    SCOPED_TRACE(fmt::format("{} ranks {}", ranks, fmt::join(layout, " ")));
+    expect_outcome(run(test::on_ranks(ranks, forward(many) + layout)), 0);
+    expect_outcome(run({program(), "compare", many, one, "--bound", "1e-5"}), 0);
+  }
 }
 
 // A run that starts from published weights keeps what came with them, and gives its own back in its own dtype.
