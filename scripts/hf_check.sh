@@ -9,9 +9,8 @@ python="${HF_CHECK_PYTHON:-$environment/bin/python}"
 if [ ! -x "$python" ]; then
   say "Python environment: $environment"
   python3 -m venv "$environment" || die 70 "python3-venv is needed: apt-get install python3-venv"
-  "$environment/bin/pip" install --quiet --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 ||
-    "$environment/bin/pip" install --quiet torch==2.13.0
-  "$environment/bin/pip" install --quiet transformers==5.23.0 safetensors==0.8.0 numpy
+  "$environment/bin/pip" install --quiet torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 numpy ||
+    die 70 "pip could not install torch, transformers, safetensors and numpy"
 fi
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
