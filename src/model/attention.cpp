@@ -3,6 +3,7 @@
 
 #include "switchyard/model/init.h"
 #include "switchyard/ops/attention.h"
+#include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/shape.h"
 #include "switchyard/parallel/split_norm.h"
 
@@ -64,15 +65,17 @@ Attention::Attention(const std::string& name, const ModelConfig& c, const parall
 }
 
 Attention::Heads Attention::project(const Tensor& x_BSD, const PassContext& pass) const {
-  Tensor q = q_(x_BSD), k = k_(x_BSD);
+  Tensor q = q_(x_BSD), k = k_(x_BSD), v = v_(x_BSD);
   if (config_.qk_norm == QkNorm::full) {
     q = full_norm(*q_norm_, q, config_.num_heads, pass);
     k = full_norm(*k_norm_, k, config_.num_kv_heads, pass);
   }
+  if (config_.clip_qkv > 0)
+    for (Tensor* x : {&q, &k, &v}) *x = ops::clamp(*x, config_.clip_qkv);
   q = split_heads(q, config_.head_dim), k = split_heads(k, config_.head_dim);
   if (config_.qk_norm == QkNorm::head) q = (*q_norm_)(q), k = (*k_norm_)(k);
   return {ops::rope(q, pass.rope, pass.first_position), ops::rope(k, pass.rope, pass.first_position),
-          split_heads(v_(x_BSD), config_.head_dim)};
+          split_heads(v, config_.head_dim)};
 }
 
 // Over all heads, of which this rank holds some: as many as there are ranks of `heads` parts.

@@ -114,7 +114,6 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"model.attention.kind=mla"}, {"model.attention.kind: 'mla' is not built yet", "gqa"}},
       {{"model.attention.mla.v_dim=32"},
        {"model.attention.mla", "v_dim: 32", "multi-head latent attention is not built yet"}},
-      {{"model.attention.clip_qkv=8"}, {"model.attention.clip_qkv: 8.0", "is not built yet", "0.0"}},
       {{"model.attention.rope.scaling.kind=yarn"},
        {"model.attention.rope.scaling.kind: 'yarn' is not built yet", "none"}},
       {{"model.attention.rope.scaling={kind: linear, factor: 2}"}, {"'linear' is not built yet"}},

@@ -74,8 +74,7 @@ struct AttentionConfig {
     f("qk_norm", qk_norm,
       "norm of queries and keys: per head, or full (over all heads at once, before they are split)");
     f("bias", bias, "biases of the projections; all: of the output projection too");
-    f("clip_qkv", clip_qkv, "q, k and v are clamped to +- this before rope, after a full qk norm; 0: off",
-      {.min = 0, .unbuilt = "clamping of q, k and v"});
+    f("clip_qkv", clip_qkv, "q, k and v are clamped to +- this before rope, after a full qk norm; 0: off", {.min = 0});
     f("window", window, "query i sees keys i - window < j <= i, in every layer; 0: all before it", {.min = 0});
     f("sinks", sinks, "one learned logit per head that takes part in the softmax and has no value");
     f("soft_cap", soft_cap, "scores s become c tanh(s / c) with c = soft_cap; 0: off", {.min = 0});
