@@ -2,9 +2,9 @@
 #include "switchyard/checkpoint/load.h"
 #include "switchyard/comm/agree.h"
 
-#include "switchyard/checkpoint/hash.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/store.h"
+#include "switchyard/checkpoint/hash.h"
 
 #include <sstream>
 

@@ -2,8 +2,8 @@
 // counts, then slices against files and tensors.
 #include "switchyard/checkpoint/manifest.h"
 
-#include "switchyard/checkpoint/hash.h"
 #include "checkpoint/parts.h"
+#include "switchyard/checkpoint/hash.h"
 
 #include <algorithm>
 #include <cstring>

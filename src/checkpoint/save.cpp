@@ -4,9 +4,9 @@
 #include "switchyard/base/folder.h"
 #include "switchyard/comm/agree.h"
 
-#include "switchyard/checkpoint/hash.h"
 #include "checkpoint/parts.h"
 #include "checkpoint/store.h"
+#include "switchyard/checkpoint/hash.h"
 
 #include <algorithm>
 #include <chrono>

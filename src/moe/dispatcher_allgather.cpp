@@ -1,5 +1,5 @@
-// Every rank sees all tokens and computes those of its own experts; partial sums are added on the way back. In bf16 every
-// partial sum is rounded before they are added; alltoall adds a token's rows at once and rounds once.
+// Every rank sees all tokens and computes those of its own experts; partial sums are added on the way back. In bf16
+// every partial sum is rounded before they are added; alltoall adds a token's rows at once and rounds once.
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
 

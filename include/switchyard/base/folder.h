@@ -21,9 +21,9 @@ class Folder {
   const std::filesystem::path& path() const { return path_; }
   std::string path_of(std::string_view name) const { return (path_ / name).string(); }
 
-  int64_t size_of_file(const std::string& name) const;  // Error(input) if it is missing or no regular file
-  File open_file(const std::string& name) const;        // for reading; Error(input) as above
-  File create_file(const std::string& name) const;      // for writing; must not exist
+  int64_t size_of_file(const std::string& name) const;   // Error(input) if it is missing or no regular file
+  File open_file(const std::string& name) const;         // for reading; Error(input) as above
+  File create_file(const std::string& name) const;       // for writing; must not exist
   File open_for_writing(const std::string& name) const;  // an existing file, as it is
   std::string read_file(const std::string& name, int64_t max_bytes) const;
   void write_file(const std::string& name, std::string_view bytes) const;  // created, written, on the disk
