@@ -165,10 +165,14 @@ void sync_folder_of(const std::string& path) {
 }
 
 void replace_file(const std::string& path, std::string_view bytes) {
+  replace_file(path, [&](File& file) { file.write(bytes); });
+}
+
+void replace_file(const std::string& path, const std::function<void(File&)>& fill) {
   const std::string aside = fmt::format("{}.tmp-{}", path, ::getpid());
   try {
     File file = File::create(aside);
-    file.write(bytes);
+    fill(file);
     file.sync();
     file.close();
     rename_file(aside, path);

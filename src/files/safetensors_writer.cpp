@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include <unistd.h>
-
 namespace switchyard::files {
 namespace {
 
@@ -52,9 +50,7 @@ void write_safetensors(const std::string& path, const std::map<std::string, Tens
   std::vector<NewTensor> list;
   for (const auto& [name, tensor] : tensors) list.push_back({name, tensor.dtype(), tensor.shape()});
   const FileLayout layout = layout_of(list);
-  const std::string aside = fmt::format("{}.tmp-{}", path, ::getpid());
-  try {
-    File file = File::create(aside);
+  replace_file(path, [&](File& file) {
     file.write_at(0, layout.header);
     for (const auto& [name, tensor] : tensors) {
       const Tensor packed = tensor.contiguous();
@@ -62,14 +58,7 @@ void write_safetensors(const std::string& path, const std::map<std::string, Tens
                     {reinterpret_cast<const char*>(packed.raw()), static_cast<size_t>(packed.bytes())});
     }
     file.truncate(layout.bytes);
-    file.sync();
-    file.close();
-    rename_file(aside, path);
-  } catch (...) {
-    ::unlink(aside.c_str());
-    throw;
-  }
-  sync_folder_of(path);
+  });
 }
 
 }  // namespace switchyard::files

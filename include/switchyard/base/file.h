@@ -45,6 +45,7 @@ void rename_file(const std::string& from, const std::string& to);
 void sync_folder_of(const std::string& path);
 // Written aside, synced, renamed: a reader sees the old bytes or the new ones.
 void replace_file(const std::string& path, std::string_view bytes);
+void replace_file(const std::string& path, const std::function<void(File&)>& fill);
 
 // Fault injection for tests: asked before each call that writes, on the thread that makes it, by its name ("open",
 // "fallocate", "write", "fsync", "close", "rename", "mkdir", "unlink", "symlink"); an errno makes the call fail.
