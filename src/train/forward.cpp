@@ -4,7 +4,6 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/comm/agree.h"
-#include "switchyard/parallel/buckets.h"
 #include "switchyard/parallel/placement.h"
 #include "switchyard/train/session.h"
 
@@ -80,36 +79,36 @@ int64_t add_loss(model::Decoder& model, const Tensor& tokens_BS, const Tensor& t
   return count;
 }
 
-// Whole gradients, f32, from the box of each that each rank has.
+// Gradients of a model whose weights become leaves.
 class Gradients {
  public:
-  Gradients(model::Decoder& model, const parallel::Mesh& mesh, DType dtype)
-      : mesh_(mesh), buckets_(parallel::make_buckets(model.parameters(), mesh, dtype, 1)) {}
+  Gradients(model::Decoder& model, const parallel::Mesh& mesh) : mesh_(mesh), parameters_(model.parameters()) {
+    for (nn::Parameter* p : parameters_) leaves_.push_back(autograd::make_leaf(p->value));
+  }
 
-  // Every parameter whole, on rank 0; collective.
-  Results collect() {
+  // Every one whole, f32, from the box of it that each rank has; collective.
+  Results collect() const {
     Results whole;
-    for (parallel::Bucket& bucket : buckets_)
-      for (parallel::Segment& segment : bucket.segments) {
-        const nn::Parameter& p = *segment.parameter;
-        Tensor sum = Tensor::zeros(p.global_shape, DType::f32);
-        Tensor part = sum;
-        const Box box = parallel::local_box(p, mesh_);
-        for (size_t d = 0; d < box.offset.size(); ++d)
-          part = part.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
-        std::vector<double> values = segment.leaf->grad.to_vector<double>();
-        for (double& value : values) value /= mesh_.data().size();
-        part.copy_from(Tensor::of(values, part.shape()).to(DType::f32));
-        mesh_.all().all_reduce(sum.raw(), sum.numel(), DType::f32).wait();
-        whole["model/" + p.name] = sum;
-      }
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const nn::Parameter& p = *parameters_[i];
+      Tensor sum = Tensor::zeros(p.global_shape, DType::f32);
+      Tensor part = sum;
+      const Box box = parallel::local_box(p, mesh_);
+      for (size_t d = 0; d < box.offset.size(); ++d)
+        part = part.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
+      std::vector<double> values = leaves_[i]->grad.to_vector<double>();
+      for (double& value : values) value /= mesh_.data().size();
+      part.copy_from(Tensor::of(values, part.shape()).to(DType::f32));
+      mesh_.all().all_reduce(sum.raw(), sum.numel(), DType::f32).wait();
+      whole["model/" + p.name] = sum;
+    }
     return whole;
   }
-  std::vector<parallel::Bucket>& buckets() { return buckets_; }
 
  private:
   const parallel::Mesh& mesh_;
-  std::vector<parallel::Bucket> buckets_;
+  const nn::Parameters parameters_;
+  std::vector<std::shared_ptr<autograd::Leaf>> leaves_;
 };
 
 void add_gradients(const Results& whole, const model::ModelConfig& config, Results& out) {
@@ -173,15 +172,7 @@ Results forward(const ExperimentConfig& config, comm::World& world, const conver
   if (targets_BS.defined()) count = add_loss(frozen.model, tokens_BS, targets_BS, out);
   if (options.generate > 0) out["generated_ids"] = generated(frozen.model, prompt_BP, options.generate);
   if (options.gradients) {
-    std::vector<Tensor> values;
-    for (nn::Parameter* p : frozen.model.parameters()) values.push_back(p->value);
-    Gradients gradients(frozen.model, frozen.mesh, options.dtype);
-    const nn::Parameters parameters = frozen.model.parameters();
-    for (size_t i = 0; i < values.size(); ++i) {
-      Tensor value = parameters[i]->value.detach();
-      value.copy_from(values[i]);
-      value.bump_version();
-    }
+    const Gradients gradients(frozen.model, frozen.mesh);
     const double share = 1.0 / static_cast<double>(std::max<int64_t>(count, 1));
     autograd::backward(frozen.model.loss(tokens_BS, targets_BS, {}, share, model::Recompute::none).total);
     add_gradients(gradients.collect(), config.model, out);
