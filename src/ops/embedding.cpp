@@ -65,8 +65,7 @@ Grads Embedding::backward(const Tensor& dy) const {
 }  // namespace
 
 Tensor embedding(const Tensor& ids_T, const Tensor& w_VD, const VocabularyPart& part) {
-  return apply(Embedding{.first = part.first, .vocabulary = part.num_parts > 1 ? part.total : w_VD.dim(0)}, ids_T,
-               w_VD);
+  return apply(Embedding{.first = part.first, .vocabulary = part.vocabulary(w_VD)}, ids_T, w_VD);
 }
 
 }  // namespace switchyard::ops

@@ -34,11 +34,8 @@ struct Pass {
  private:
   void pack() const;
   void cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, const Tensor& dlogits_RV) const;
-  bool is_split() const { return part.num_parts > 1; }
   // Rows of a chunk, the same for every part.
-  int64_t most_rows() const {
-    return chunk_rows(is_split() ? (part.total + part.num_parts - 1) / part.num_parts : V());
-  }
+  int64_t most_rows() const { return chunk_rows((part.vocabulary(w_VD) + part.num_parts - 1) / part.num_parts); }
   int64_t V() const { return w_VD.dim(0); }
   int64_t D() const { return w_VD.dim(1); }
 };
@@ -56,7 +53,7 @@ void Pass::cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, co
   void* losses = losses_T.slice(0, begin, end).raw();
   void* dlogits = dlogits_RV.defined() ? dlogits_RV.raw() : nullptr;
   const DType dtype = w_VD.dtype();
-  if (!is_split()) {
+  if (!part.is_split()) {
     on_device(x_TD, [&](auto exec) {
       kernels::cross_entropy(exec, {logits_RV.raw(), targets, losses, dlogits, R, V(), scale, dtype});
     });
@@ -102,7 +99,7 @@ Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double s
             .targets_T = targets.contiguous(),
             .part = part,
             .scale = scale};
-  const int64_t vocabulary = part.num_parts > 1 ? part.total : w.dim(0);
+  const int64_t vocabulary = part.vocabulary(w);
   const auto* target = pass.targets_T.data<int32_t>();
   for (int64_t t = 0; t < targets.numel(); ++t)
     require(target[t] >= -1 && target[t] < vocabulary, ExitCode::input,

@@ -14,6 +14,9 @@ struct VocabularyPart {
   // Makes statistics of this part those of all parts. For R rows, (R, 3) f64: largest logit (-inf without any), sum of
   // exp(logit - largest), logit of the target or 0 where another part has it.
   std::function<void(Tensor& statistics_R3)> combine = {};
+
+  bool is_split() const { return num_parts > 1; }
+  int64_t vocabulary(const Tensor& table_VD) const { return is_split() ? total : table_VD.dim(0); }
 };
 
 }  // namespace switchyard::ops
