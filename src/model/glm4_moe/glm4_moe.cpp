@@ -33,15 +33,12 @@ FamilyPage glm4_moe() {
                      .ours = "(layers that are carried, not trained)",
                      .write = [](const Writing& w) { w.json["num_nextn_predict_layers"] = 0; }},
                 },
-      .tensors = joined({trunk_rows(),
-                         qkv_bias_rows(),
-                         qk_norm_rows(),
-                         dense_rows(),
-                         expert_rows(),
-                         {{"model.layers.{i}.mlp.gate.e_score_correction_bias", "layers.{i}.moe.router.selection_bias"},
-                          {"model.layers.{i}.mlp.shared_experts.gate_proj.weight", "layers.{i}.moe.shared.gate_up", 0},
-                          {"model.layers.{i}.mlp.shared_experts.up_proj.weight", "layers.{i}.moe.shared.gate_up", 1},
-                          {"model.layers.{i}.mlp.shared_experts.down_proj.weight", "layers.{i}.moe.shared.down"}}}),
+      .tensors =
+          trunk_rows() + qkv_bias_rows() + qk_norm_rows() + dense_rows() + expert_rows() +
+          TensorRows{{"model.layers.{i}.mlp.gate.e_score_correction_bias", "layers.{i}.moe.router.selection_bias"},
+                     {"model.layers.{i}.mlp.shared_experts.gate_proj.weight", "layers.{i}.moe.shared.gate_up", 0},
+                     {"model.layers.{i}.mlp.shared_experts.up_proj.weight", "layers.{i}.moe.shared.gate_up", 1},
+                     {"model.layers.{i}.mlp.shared_experts.down_proj.weight", "layers.{i}.moe.shared.down"}},
       .fused = fused_expert_rows(),
       .carries_mtp = true,
   };

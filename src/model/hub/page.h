@@ -68,12 +68,11 @@ using TensorRows = std::vector<TensorRow>;
 
 TensorRows trunk_rows();  // embedding, norms, attention, head
 TensorRows qkv_bias_rows();
-TensorRow out_bias_row();
+TensorRows out_bias_rows();
 TensorRows qk_norm_rows();
 TensorRows dense_rows();         // mlp.{gate,up,down}_proj
 TensorRows expert_rows();        // mlp.gate, mlp.experts.{e}.{gate,up,down}_proj
 TensorRows fused_expert_rows();  // mlp.experts.{gate_up,down}_proj
-TensorRows joined(std::initializer_list<TensorRows> parts);
 
 struct FamilyPage {
   Family family = Family::generic;

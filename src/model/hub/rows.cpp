@@ -23,7 +23,7 @@ TensorRows qkv_bias_rows() {
           {"model.layers.{i}.self_attn.v_proj.bias", "layers.{i}.attention.v.bias"}};
 }
 
-TensorRow out_bias_row() { return {"model.layers.{i}.self_attn.o_proj.bias", "layers.{i}.attention.out.bias"}; }
+TensorRows out_bias_rows() { return {{"model.layers.{i}.self_attn.o_proj.bias", "layers.{i}.attention.out.bias"}}; }
 
 TensorRows qk_norm_rows() {
   return {{"model.layers.{i}.self_attn.q_norm.weight", "layers.{i}.attention.q_norm.weight"},
@@ -46,12 +46,6 @@ TensorRows expert_rows() {
 TensorRows fused_expert_rows() {
   return {{"model.layers.{i}.mlp.experts.gate_up_proj", "layers.{i}.moe.experts.gate_up"},
           {"model.layers.{i}.mlp.experts.down_proj", "layers.{i}.moe.experts.down"}};
-}
-
-TensorRows joined(std::initializer_list<TensorRows> parts) {
-  TensorRows all;
-  for (const TensorRows& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
 }
 
 }  // namespace switchyard::model::hub

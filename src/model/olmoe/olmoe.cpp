@@ -24,7 +24,7 @@ FamilyPage olmoe() {
                     same("norm_topk_prob", "moe.router.normalize", "false"),
                     always("moe.shared.num_experts", "0"),
                 },
-      .tensors = joined({trunk_rows(), qkv_bias_rows(), {out_bias_row()}, qk_norm_rows(), expert_rows()}),
+      .tensors = trunk_rows() + qkv_bias_rows() + out_bias_rows() + qk_norm_rows() + expert_rows(),
       .fused = fused_expert_rows(),
   };
 }

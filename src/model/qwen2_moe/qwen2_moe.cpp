@@ -28,14 +28,11 @@ FamilyPage qwen2_moe() {
                     full_attention_layers(),
                     harmless({"sliding_window", "max_window_layers"}),
                 },
-      .tensors = joined({trunk_rows(),
-                         qkv_bias_rows(),
-                         dense_rows(),
-                         expert_rows(),
-                         {{"model.layers.{i}.mlp.shared_expert.gate_proj.weight", "layers.{i}.moe.shared.gate_up", 0},
-                          {"model.layers.{i}.mlp.shared_expert.up_proj.weight", "layers.{i}.moe.shared.gate_up", 1},
-                          {"model.layers.{i}.mlp.shared_expert.down_proj.weight", "layers.{i}.moe.shared.down"},
-                          {"model.layers.{i}.mlp.shared_expert_gate.weight", "layers.{i}.moe.shared_gate.weight"}}}),
+      .tensors = trunk_rows() + qkv_bias_rows() + dense_rows() + expert_rows() +
+                 TensorRows{{"model.layers.{i}.mlp.shared_expert.gate_proj.weight", "layers.{i}.moe.shared.gate_up", 0},
+                            {"model.layers.{i}.mlp.shared_expert.up_proj.weight", "layers.{i}.moe.shared.gate_up", 1},
+                            {"model.layers.{i}.mlp.shared_expert.down_proj.weight", "layers.{i}.moe.shared.down"},
+                            {"model.layers.{i}.mlp.shared_expert_gate.weight", "layers.{i}.moe.shared_gate.weight"}},
       .fused = fused_expert_rows(),
   };
 }

@@ -27,7 +27,7 @@ FamilyPage qwen3_moe() {
                     full_attention_layers(),
                     harmless({"sliding_window", "max_window_layers"}),
                 },
-      .tensors = joined({trunk_rows(), qkv_bias_rows(), {out_bias_row()}, qk_norm_rows(), dense_rows(), expert_rows()}),
+      .tensors = trunk_rows() + qkv_bias_rows() + out_bias_rows() + qk_norm_rows() + dense_rows() + expert_rows(),
       .fused = fused_expert_rows(),
   };
 }
