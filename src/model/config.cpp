@@ -12,6 +12,10 @@ void AttentionConfig::validate() const {
 }
 
 void ModelConfig::validate() const {
+  // Every expert has names and places before anything of it is read: a config from elsewhere must not exhaust memory.
+  constexpr int64_t kMostExperts = 1'000'000;
+  config::expect(!moe.layers || num_layers * moe.num_experts <= kMostExperts, "num_layers",
+                 "{} x moe.num_experts={} are more than {} experts", num_layers, moe.num_experts, kMostExperts);
   const auto layers = moe.layers.value_or(moe::LayerPattern{.first = num_layers});
   config::expect(layers.first <= num_layers, "moe.layers.first",
                  "{} exceeds num_layers={}; for a dense model write "

@@ -224,6 +224,22 @@ TEST_F(Conversion, WhatDoesNotFitIsNamed) {
   EXPECT_FALSE(std::filesystem::exists(scratch_.path("other")));
 }
 
+// Before anything is made for each of them.
+TEST_F(Conversion, NumbersThatNoMemoryHoldsAreRefused) {
+  const std::string folder = scratch_.path("folder"), out = scratch_.path("out");
+  std::filesystem::copy(golden_, folder);
+  const auto config = test::Json::parse(test::read_text(golden_ + "/config.json"));
+  const auto refuse = [&](const test::Json& changes, const std::vector<std::string>& words) {
+    auto changed = config;
+    changed.update(changes);
+    scratch_.write("folder/config.json", changed.dump());
+    expect_outcome(run({program(), "convert", "from-hf", folder, out}), 65, words);
+  };
+  refuse({{"num_hidden_layers", 2'000'000'000}}, {"num_hidden_layers", "2000000000", "10000"});
+  refuse({{"num_experts", 2'000'000'000}}, {"num_experts", "2000000000", "65536"});
+  refuse({{"num_hidden_layers", 5000}, {"num_experts", 1000}}, {"5000", "1000"});
+}
+
 TEST_F(Conversion, AFamilysTableIsPrinted) {
   expect_outcome(run({program(), "convert", "--table", "qwen2_moe"}), 0,
                  {"decoder_sparse_step", "model.layers.{i}.mlp.experts.{e}.up_proj.weight"});

@@ -98,7 +98,7 @@ struct ModelConfig {
     f("vocab_size", vocab_size, "0: the tokenizer's size, rounded up to vocab_multiple", {.min = 0});
     f("vocab_multiple", vocab_multiple, "the tokenizer's size is rounded up to a multiple of this", {.min = 1});
     f("hidden_size", hidden_size, "width of the residual stream", {.min = 1});
-    f("num_layers", num_layers, "decoder layers", {.min = 1});
+    f("num_layers", num_layers, "decoder layers", {.min = 1, .max = 10000});
     f("max_position", max_position, "longest sequence that positions exist for", {.min = 1});
     f("tie_embeddings", tie_embeddings, "the output head is the embedding");
     f("norm", norm, "");

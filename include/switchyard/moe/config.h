@@ -86,7 +86,7 @@ struct MoeConfig {
   std::string loss_name(const BalanceConfig& entry) const;  // kind, or kind.scope where several entries are of the kind
   void fields(auto& f) {
     f("layers", layers, "which layers are MoE; none makes a dense model");
-    f("num_experts", num_experts, "routed experts per layer, over all ranks", {.min = 1});
+    f("num_experts", num_experts, "routed experts per layer, over all ranks", {.min = 1, .max = 65536});
     f("top_k", top_k, "routed experts per token", {.min = 1});
     f("intermediate_size", intermediate_size, "width of one routed expert", {.min = 1});
     f("activation", activation, "of routed and shared experts");
