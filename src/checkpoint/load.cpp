@@ -27,8 +27,6 @@ TargetsByName by_name(std::span<const Target> targets) {
   return named;
 }
 
-bool is_convertible(DType dtype) { return is_floating(dtype) || dtype == DType::f16; }
-
 // Rank 0: every way in which what the ranks ask for differs from what is stored, one a line.
 std::string list_differences(const Manifest& manifest, const std::vector<std::string>& wanted_by_rank,
                              const LoadOptions& options) {
@@ -48,7 +46,7 @@ std::string list_differences(const Manifest& manifest, const std::vector<std::st
       continue;
     }
     const std::string shape = to_string(stored->shape), found = fmt::format("{} {}", name_of(stored->dtype), shape);
-    const bool may_convert = options.converts && is_convertible(stored->dtype) && kind.ends_with(" " + shape);
+    const bool may_convert = options.converts && is_stored_weight(stored->dtype) && kind.ends_with(" " + shape);
     if (found != kind && !may_convert)
       lines += fmt::format("\n  {}: {} in the checkpoint, {} in this run", name, found, kind);
   }

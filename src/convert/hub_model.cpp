@@ -27,8 +27,6 @@ constexpr const char* kSideFiles[] = {kConfigFile,
                                       "tokenizer.model",
                                       "chat_template.jinja"};
 
-bool is_weight(DType dtype) { return is_floating(dtype) || dtype == DType::f16; }
-
 }  // namespace
 
 bool is_hub_folder(const fs::path& path) { return fs::exists(path / kConfigFile) && !fs::exists(path / "manifest"); }
@@ -99,7 +97,7 @@ void HubModel::match_entry(std::span<const model::HubTensor> parts, const std::v
     const auto dtype = files::dtype_of(info.dtype);
     if (info.shape != tensor.shape)
       problems.push_back(fmt::format("{}: is {}, not {}", tensor.name, info.kind(), to_string(tensor.shape)));
-    else if (!dtype || !is_weight(*dtype))
+    else if (!dtype || !is_stored_weight(*dtype))
       problems.push_back(fmt::format("{}: is {}; accepted: F64, F32, F16, BF16", tensor.name, info.dtype));
     else if (first && *first != *dtype)
       problems.push_back(fmt::format("{}: is {}, others of {} are not", tensor.name, info.dtype, tensor.entry));

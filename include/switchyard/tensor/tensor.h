@@ -101,6 +101,9 @@ class Tensor {
   std::shared_ptr<autograd::Meta> meta_;
 };
 
+// Of a weight in a file: what convert_elements turns into any floating dtype.
+constexpr bool is_stored_weight(DType dtype) { return is_floating(dtype) || dtype == DType::f16; }
+
 // Adjacent elements from one dtype to another.
 void convert_elements(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count);
 
