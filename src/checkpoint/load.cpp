@@ -52,7 +52,7 @@ std::string list_differences(const Manifest& manifest, const std::vector<std::st
   }
   for (const StoredTensor& stored : manifest.tensors) {
     const bool may_stay = std::any_of(options.unread.begin(), options.unread.end(),
-                                      [&](const std::string& prefix) { return stored.name.starts_with(prefix); });
+                                      [&](std::string_view prefix) { return stored.name.starts_with(prefix); });
     if (!may_stay && !wanted.contains(stored.name))
       lines += fmt::format("\n  {}: in the checkpoint, not in this run", stored.name);
   }
@@ -131,17 +131,16 @@ void read_slices(const Found& found, const comm::Group& all, const std::function
 }
 
 SideFiles read_side_files(const Found& found) {
-  constexpr std::string_view kPrefix = "file/";
   SideFiles files;
   for (const StoredTensor& tensor : found.manifest.tensors)
-    if (tensor.name.starts_with(kPrefix))
-      files.emplace_back(tensor.name.substr(kPrefix.size()),
+    if (tensor.name.starts_with(kSideFilePrefix))
+      files.emplace_back(tensor.name.substr(kSideFilePrefix.size()),
                          std::string(static_cast<size_t>(numel_of(tensor.shape)), 0));
   const auto bytes_of = [&](const std::string& tensor) -> std::string& {
-    return std::ranges::find(files, tensor.substr(kPrefix.size()), &SideFiles::value_type::first)->second;
+    return std::ranges::find(files, tensor.substr(kSideFilePrefix.size()), &SideFiles::value_type::first)->second;
   };
   read_slices(
-      found, comm::Group(), [&](const std::string& name) { return name.starts_with(kPrefix); },
+      found, comm::Group(), [&](const std::string& name) { return name.starts_with(kSideFilePrefix); },
       [&](const StoredTensor& tensor, const StoredSlice& slice, const std::byte* bytes) {
         std::memcpy(bytes_of(tensor.name).data() + slice.slice.begin, bytes, static_cast<size_t>(slice.slice.numel()));
       });

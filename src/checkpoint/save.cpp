@@ -83,6 +83,7 @@ void write_file(const Folder& folder, const std::string& name, std::span<const E
 
 // Writes this rank's files into the folder; returns what is in them.
 Manifest write_rank_files(const Folder& folder, int rank, std::span<const Entry> entries) {
+  for (const Entry& entry : entries) check_entry(entry);
   Manifest part;
   std::vector<const Entry*> common;
   for (const Entry& entry : entries)
@@ -147,7 +148,6 @@ void save_together(const fs::path& run_dir, const comm::Group& all, std::span<co
   together(all, [&] {
     check(aside_name.starts_with(step_name(meta.step) + "."), "saves step {} while rank 0 saves {}", meta.step,
           aside_name);
-    for (const Entry& entry : entries) check_entry(entry);
     part = encode_part(write_rank_files(open_announced(store_of(run_dir) / aside_name), all.rank(), entries));
   });
   const std::vector<std::string> parts = gather_texts(all, part);
@@ -172,15 +172,26 @@ std::string free_text(const fs::path& run_dir) {
 
 void write(const fs::path& folder, const comm::Group& all, std::span<const Entry> entries, const Meta& meta) {
   std::string part;
-  together(all, [&] {
-    for (const Entry& entry : entries) check_entry(entry);
-    part = encode_part(write_rank_files(open_announced(folder), all.rank(), entries));
-  });
+  together(all, [&] { part = encode_part(write_rank_files(open_announced(folder), all.rank(), entries)); });
   const std::vector<std::string> parts = gather_texts(all, part);
   on_rank_zero(all, [&] {
     Folder(folder).write_file("manifest", encode(join_parts(meta, parts)));
     return std::string();
   });
+}
+
+std::vector<Entry> side_file_entries(const SideFiles& files) {
+  std::vector<Entry> entries;
+  for (const auto& [name, bytes] : files) {
+    const auto size = static_cast<int64_t>(bytes.size());
+    entries.push_back({.name = std::string(kSideFilePrefix) + name,
+                       .global_shape = {size},
+                       .dtype = DType::u8,
+                       .slice = {Box::whole({size}), 0, size},
+                       .data = bytes.data(),
+                       .file = name});
+  }
+  return entries;
 }
 
 int64_t bytes_of(std::span<const Entry> entries) {

@@ -86,10 +86,9 @@ void add_carried(const checkpoint::Found& found, const ToHfOptions& options, std
                  ExportPlan& plan) {
   plan.carried_from = is_imported(found) ? &found : options.carried_from ? &*options.carried_from : nullptr;
   if (!plan.carried_from) return;
-  constexpr std::string_view kPrefix = "carried/";
   for (const auto& tensor : plan.carried_from->manifest.tensors) {
-    if (!tensor.name.starts_with(kPrefix)) continue;
-    plan.carried.push_back(tensor.name.substr(kPrefix.size()));
+    if (!tensor.name.starts_with(checkpoint::kCarriedPrefix)) continue;
+    plan.carried.push_back(tensor.name.substr(checkpoint::kCarriedPrefix.size()));
     list.push_back({plan.carried.back(), tensor.dtype, tensor.shape});
   }
 }

@@ -31,19 +31,11 @@ std::vector<checkpoint::Entry> entries_of(const HubModel& hub, const comm::Group
   for (const std::string& name : hub.carried()) {
     const files::TensorInfo& info = folder.at(name);
     if (turn++ % all.size() == all.rank())
-      entries.push_back(
-          entry_of(folder, name, "carried/" + name, info.shape, *files::dtype_of(info.dtype), Box::whole(info.shape)));
+      entries.push_back(entry_of(folder, name, std::string(checkpoint::kCarriedPrefix) + name, info.shape,
+                                 *files::dtype_of(info.dtype), Box::whole(info.shape)));
   }
   if (all.rank() != 0) return entries;
-  for (const auto& [name, bytes] : hub.side_files()) {
-    const auto size = static_cast<int64_t>(bytes.size());
-    entries.push_back({.name = "file/" + name,
-                       .global_shape = {size},
-                       .dtype = DType::u8,
-                       .slice = {Box::whole({size}), 0, size},
-                       .data = bytes.data(),
-                       .file = name});
-  }
+  for (checkpoint::Entry& entry : checkpoint::side_file_entries(hub.side_files())) entries.push_back(std::move(entry));
   return entries;
 }
 

@@ -127,7 +127,7 @@ Summary to_hf(const checkpoint::Found& found, const model::ModelConfig& config, 
         [&](const auto& stored, const auto& slice, const std::byte* bytes) { exporter.take(stored, slice, bytes); });
     if (plan.carried_from)
       checkpoint::read_slices(
-          *plan.carried_from, all, [](const std::string& name) { return name.starts_with("carried/"); },
+          *plan.carried_from, all, [](const std::string& name) { return name.starts_with(checkpoint::kCarriedPrefix); },
           [&](const auto& stored, const auto& slice, const std::byte* bytes) {
             exporter.take_carried(stored, slice, bytes);
           });

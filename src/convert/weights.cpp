@@ -32,7 +32,7 @@ WeightSource WeightSource::find(const std::filesystem::path& where, const comm::
   source.found_ = checkpoint::find(where, all, warn);
   if (!source.found_) throw SharedError(ExitCode::input, where.string() + ": no checkpoint there");
   for (const auto& tensor : source.found_->manifest.tensors) {
-    if (!tensor.name.starts_with("carried/")) continue;
+    if (!tensor.name.starts_with(checkpoint::kCarriedPrefix)) continue;
     if (warn && all.rank() == 0)
       warn(fmt::format("{}: layers of multi-token prediction are not used", source.found_->folder.string()));
     break;
@@ -56,7 +56,9 @@ void WeightSource::load(const comm::Group& all, std::span<const checkpoint::Targ
   if (hub_)
     comm::together(all, [&] { hub_->load(targets); });
   else
-    checkpoint::load(*found_, all, targets, {.unread = {"optimizer/", "file/", "carried/"}, .converts = true});
+    checkpoint::load(
+        *found_, all, targets,
+        {.unread = {"optimizer/", checkpoint::kSideFilePrefix, checkpoint::kCarriedPrefix}, .converts = true});
 }
 
 checkpoint::SideFiles WeightSource::side_files() const {

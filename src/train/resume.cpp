@@ -71,7 +71,8 @@ void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& conf
       changes.push_back({"data", "the fingerprint of data.train", meta.data_fingerprint, data_fingerprint});
     refuse(found, changes, allowed);
   });
-  checkpoint::load(found, all, session.targets(), {.unread = {"file/", "carried/"}});
+  checkpoint::load(found, all, session.targets(),
+                   {.unread = {checkpoint::kSideFilePrefix, checkpoint::kCarriedPrefix}});
   comm::together(all, [&] { refuse(found, changes_of_model(before.model, config.model), allowed); });
   session.loaded();
 }

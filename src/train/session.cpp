@@ -53,15 +53,7 @@ std::vector<checkpoint::Entry> Session::entries() {
   visit_state(*this, true, append_to(list));
   if (mesh.all().rank() != 0) return list;
   visit_buffers(model, append_to(list));
-  for (const auto& [name, bytes] : files) {
-    const auto size = static_cast<int64_t>(bytes.size());
-    list.push_back({.name = "file/" + name,
-                    .global_shape = {size},
-                    .dtype = DType::u8,
-                    .slice = {Box::whole({size}), 0, size},
-                    .data = bytes.data(),
-                    .file = name});
-  }
+  for (checkpoint::Entry& entry : checkpoint::side_file_entries(files)) list.push_back(std::move(entry));
   return list;
 }
 

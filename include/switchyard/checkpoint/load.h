@@ -37,8 +37,8 @@ struct Target {
 };
 
 struct LoadOptions {
-  std::vector<std::string> unread = {};  // names that begin with one of these may be asked for by no rank
-  bool converts = false;                 // floating dtypes may differ from those of the targets
+  std::vector<std::string_view> unread = {};  // names that begin with one of these may be asked for by no rank
+  bool converts = false;                      // floating dtypes may differ from those of the targets
 };
 
 // Collective: fills every rank's targets. A tensor that is missing, of another shape or dtype, or in the checkpoint and
@@ -51,7 +51,11 @@ using VisitSlice = std::function<void(const StoredTensor& tensor, const StoredSl
 void read_slices(const Found& found, const comm::Group& all, const std::function<bool(const std::string&)>& is_wanted,
                  const VisitSlice& visit);
 
-// Files that a checkpoint keeps beside its weights, as they came with the model (file/NAME): name and bytes.
+// What a checkpoint may hold beside the state of a run: files as they came with the model, and tensors that are carried
+// along.
+inline constexpr std::string_view kSideFilePrefix = "file/", kCarriedPrefix = "carried/";
+
+// Name and bytes.
 using SideFiles = std::vector<std::pair<std::string, std::string>>;
 SideFiles read_side_files(const Found& found);
 

@@ -3,7 +3,7 @@
 // save that fails leaves the checkpoints before it untouched, and the run goes on.
 #pragma once
 
-#include "switchyard/checkpoint/manifest.h"
+#include "switchyard/checkpoint/load.h"
 #include "switchyard/comm/group.h"
 
 #include <filesystem>
@@ -23,6 +23,9 @@ struct Entry {
   std::function<void(int64_t first_byte, void* out, int64_t bytes)> read = {};  // instead of `data`
   std::string file = {};                                                        // a file of its own, by this name
 };
+
+// Entries of files that lie beside the weights, each in a file of its own; they point into `files`.
+std::vector<Entry> side_file_entries(const SideFiles& files);
 
 // Collective: files and manifest into a folder that is empty and open to all ranks. Throws on every rank alike.
 void write(const std::filesystem::path& folder, const comm::Group& all, std::span<const Entry> entries,
