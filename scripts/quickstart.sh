@@ -72,8 +72,8 @@ say "done in $((SECONDS - started)) s. What to try next"
 cat <<TEXT
   build/release/switchyard generate $run --prompt "Memory management " --max-tokens 300
   build/release/switchyard checkpoint show $run
-  scripts/hf_check.sh $run/hf      (loads it in transformers, which it installs below build/, and compares logits)
-  in Python: transformers.AutoModelForCausalLM.from_pretrained("$run/hf"), AutoTokenizer.from_pretrained("$run/hf")
+  scripts/hf_check.sh $run/hf         (installs transformers below build/, compares logits)
+  python: transformers.AutoModelForCausalLM.from_pretrained("$run/hf")
   build/release/switchyard config configs/quickstart.yaml --resolved
   mpirun -n 2 --bind-to none build/release/switchyard train configs/quickstart.yaml run.dir=runs/mine model.moe.top_k=4
   scripts/test.sh
