@@ -20,13 +20,18 @@ void visit_state(Session& session, bool with_moments, Visit&& visit) {
 
 // Router biases: every rank has the same.
 template <class Visit>
+void visit_biases(model::Decoder& model, Visit&& visit) {
+  for (moe::MoeLayer* layer : model.moe_layers())
+    if (const Tensor& bias_E = layer->router().bias_E(); bias_E.defined())
+      visit("buffer/" + layer->router().bias_name(), bias_E);
+}
+
+template <class Visit>
 void visit_buffers(model::Decoder& model, Visit&& visit) {
-  for (moe::MoeLayer* layer : model.moe_layers()) {
-    Tensor& bias_E = layer->router().bias_E();
-    if (!bias_E.defined()) continue;
+  visit_biases(model, [&](std::string name, const Tensor& bias_E) {
     const Slice whole{Box::whole(bias_E.shape()), 0, bias_E.numel()};
-    visit("buffer/" + layer->router().bias_name(), bias_E.shape(), bias_E.dtype(), whole, bias_E.raw());
-  }
+    visit(std::move(name), bias_E.shape(), bias_E.dtype(), whole, bias_E.raw());
+  });
 }
 
 template <class T>
@@ -79,9 +84,8 @@ std::vector<checkpoint::Replicas> Session::replicas() {
       weights.tensors.emplace_back("model/" + segment.parameter->name, segment.parameter->value);
   }
   checkpoint::Replicas& buffers = list.emplace_back(checkpoint::Replicas{mesh.all(), {}});
-  for (moe::MoeLayer* layer : model.moe_layers())
-    if (const Tensor& bias_E = layer->router().bias_E(); bias_E.defined())
-      buffers.tensors.emplace_back("buffer/" + layer->router().bias_name(), bias_E);
+  visit_biases(model,
+               [&](std::string name, const Tensor& bias_E) { buffers.tensors.emplace_back(std::move(name), bias_E); });
   return list;
 }
 
