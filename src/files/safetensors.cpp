@@ -133,16 +133,4 @@ Tensor SafetensorsFile::load(const std::string& name) const {
   return tensor;
 }
 
-Tensor SafetensorsFile::load_rows(const std::string& name, int64_t begin, int64_t end) const {
-  const TensorInfo& info = at(name);
-  const auto dtype = dtype_of(info.dtype);
-  check(dtype && !info.shape.empty() && 0 <= begin && begin <= end && end <= info.shape[0],
-        "{}: rows {} to {} of '{}', {}", path(), begin, end, name, info.kind());
-  Shape shape = info.shape;
-  shape[0] = end - begin;
-  Tensor rows = Tensor::empty(shape, *dtype);
-  read(info, info.shape[0] == 0 ? 0 : info.bytes() / info.shape[0] * begin, rows.raw(), rows.bytes());
-  return rows;
-}
-
 }  // namespace switchyard::files

@@ -34,8 +34,7 @@ class SafetensorsFile {
   const TensorInfo& at(const std::string& name) const;  // Error(input) if it is not there
 
   void read(const TensorInfo& tensor, int64_t first_byte, void* out, int64_t bytes) const;
-  Tensor load(const std::string& name) const;                                   // in its own dtype
-  Tensor load_rows(const std::string& name, int64_t begin, int64_t end) const;  // of its first dimension
+  Tensor load(const std::string& name) const;  // in its own dtype
 
  private:
   File file_;
