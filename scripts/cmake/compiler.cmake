@@ -2,7 +2,9 @@
 find_program(CCACHE ccache)
 if(CCACHE)
   # Paths below the source tree are hashed relative to it, so that another clone finds what this one compiled.
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1 "${CCACHE}")
+  # The two kinds of sloppiness are what it asks for to cache sources that use a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros "${CCACHE}")
 endif()
 
 add_library(switchyard_flags INTERFACE)
@@ -13,6 +15,12 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT SWITCHYARD_SANITIZE STREQUAL "")
 endif()
 target_compile_options(switchyard_flags INTERFACE -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+# For code that runs once a step or less and is mostly templates of libraries (JSON, command line, test macros): half
+# the time to compile.
+set(build_quickly $<$<CONFIG:Release>:-O1>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(allow_cached_headers -fpch-preprocess)  # ccache's condition for precompiled headers
+endif()
 
 if(SWITCHYARD_SANITIZE STREQUAL "address")
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")

@@ -3,6 +3,12 @@
 # tests, `main.cpp` replaces GoogleTest's, and each `*_program.cpp` is a program that the tests start; it and
 # `switchyard` lie in the folder of the test program.
 function(switchyard_add_tests)
+  # What every test includes, compiled once.
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/generated/test_headers.cpp" CONTENT "")
+  add_library(test_headers OBJECT EXCLUDE_FROM_ALL "${CMAKE_BINARY_DIR}/generated/test_headers.cpp")
+  target_link_libraries(test_headers PRIVATE switchyard_base GTest::gmock switchyard_flags)
+  target_compile_options(test_headers PRIVATE ${build_quickly} ${allow_cached_headers})
+  target_precompile_headers(test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <fmt/format.h> <filesystem> <functional> <map>)
   add_custom_target(unit_tests)
   add_custom_target(process_tests)
   file(GLOB folders CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*")
@@ -51,6 +57,8 @@ function(switchyard_add_test_program target kind sources libraries)
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE ${libraries} switchyard_flags)
   target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/src")
+  target_compile_options(${target} PRIVATE ${build_quickly} ${allow_cached_headers})
+  target_precompile_headers(${target} REUSE_FROM test_headers)
   add_dependencies(${kind} ${target})
   if(kind STREQUAL "unit_tests" AND NOT SWITCHYARD_UNIT_TESTS)
     set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
