@@ -66,7 +66,8 @@ Tensor MoeLayer::shared(const Tensor& x_TD, const parallel::Sequence& sequence, 
 void MoeLayer::begin_step(const StepSizes& sizes) {
   sizes_ = sizes;
   is_training_ = true;
-  stats_ = {std::vector<int64_t>(static_cast<size_t>(config_.num_experts), 0), std::numeric_limits<double>::infinity()};
+  stats_ = {std::vector<int64_t>(static_cast<size_t>(config_.num_experts), 0), 0,
+            std::numeric_limits<double>::infinity()};
   step_frequencies_1E_ = {};
 }
 
@@ -74,6 +75,7 @@ void MoeLayer::count(const Routing& routing) {
   if (!is_training_ || autograd::is_recomputing()) return;  // a region that runs again was counted the first time
   const auto counts = routing.counts_E.to_vector<int64_t>();
   for (size_t e = 0; e < counts.size(); ++e) stats_.counts_E[e] += counts[e];
+  stats_.bad_rows += routing.bad_rows;
   stats_.min_margin = std::min(stats_.min_margin, routing.min_margin);
 }
 

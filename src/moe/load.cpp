@@ -13,19 +13,13 @@ Load load_of(const std::vector<int64_t>& counts_E) {
   Load load;
   const double E = static_cast<double>(counts_E.size());
   const auto total = static_cast<double>(std::accumulate(counts_E.begin(), counts_E.end(), int64_t{0}));
-  load.dead_experts = std::count(counts_E.begin(), counts_E.end(), 0);
   if (total == 0) return load;
-  const double mean = total / E;
-  double variance = 0;
   for (const int64_t count : counts_E) {
     const double share = static_cast<double>(count) / total;
     if (count > 0) load.entropy -= share * std::log(share);
-    variance += (static_cast<double>(count) - mean) * (static_cast<double>(count) - mean) / E;
   }
-  load.max_over_mean = static_cast<double>(*std::max_element(counts_E.begin(), counts_E.end())) / mean;
-  load.min_over_mean = static_cast<double>(*std::min_element(counts_E.begin(), counts_E.end())) / mean;
+  load.max_over_mean = static_cast<double>(*std::max_element(counts_E.begin(), counts_E.end())) * E / total;
   load.normalized_entropy = counts_E.size() == 1 ? 1 : load.entropy / std::log(E);
-  load.cv = std::sqrt(variance) / mean;
   return load;
 }
 

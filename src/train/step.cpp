@@ -4,7 +4,6 @@
 
 #include "switchyard/autograd/profile.h"
 #include "switchyard/config/fields.h"
-#include "switchyard/train/stop.h"
 
 #include <chrono>
 #include <cmath>
@@ -52,22 +51,24 @@ double count_step(Session& session, const std::vector<data::Batch>& batches) {
 
 // Sums `result` and the experts' counts over ranks, in one reduction of f64: counts are exact below 2^53.
 void reduce_result(Session& session, const Sums& sums, StepResult& result) {
-  std::vector<double> values{sums.total, sums.lm, stop_requested() ? 1.0 : 0.0};
+  std::vector<double> values{sums.total, sums.lm};
   for (const auto& [name, value] : sums.aux) values.push_back(value);
   const auto layers = session.model.moe_layers();
-  for (const moe::MoeLayer* layer : layers)
+  for (const moe::MoeLayer* layer : layers) {
     values.insert(values.end(), layer->stats().counts_E.begin(), layer->stats().counts_E.end());
+    values.push_back(static_cast<double>(layer->stats().bad_rows));
+  }
   session.mesh.tokens().all_reduce(values.data(), static_cast<int64_t>(values.size()), DType::f64).wait();
 
   auto next = values.begin();
   result.loss = *next++;
   result.lm_loss = *next++;
-  result.stop_requested = *next++ > 0;
   for (const auto& [name, value] : sums.aux) result.aux[name] = *next++;
   std::vector<double> margins;
   for (const moe::MoeLayer* layer : layers) {
     auto& counts = result.expert_counts.emplace_back();
     for (size_t e = 0; e < layer->stats().counts_E.size(); ++e) counts.push_back(std::llround(*next++));
+    result.bad_rows.push_back(std::llround(*next++));
     margins.push_back(layer->stats().min_margin);
   }
   if (!margins.empty())

@@ -12,8 +12,10 @@
 #include "switchyard/train/logbook.h"
 #include "switchyard/train/resume.h"
 #include "switchyard/train/startup.h"
+#include "switchyard/train/stop.h"
 #include "switchyard/train/watchdog.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -25,6 +27,18 @@ namespace {
 constexpr int64_t kStepsToRetry = 10;  // after a save that failed, if checkpoint.every is not less
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Where a forward pass went wrong first: empty if every router saw finite logits, so that backward did.
+std::string bad_routing(const StepResult& result, const model::ModelConfig& model) {
+  size_t next = 0;
+  for (int64_t layer = 0; layer < model.num_layers; ++layer) {
+    if (!model.is_moe(layer)) continue;
+    const int64_t bad = result.bad_rows[next++];
+    if (bad > 0)
+      return fmt::format(", the router logits of {} tokens are not finite in layer {}, the first such", bad, layer);
+  }
+  return "";
+}
 
 // What must be known when the run ends in an exception or by the watchdog, whose thread reads it.
 struct RunState {
@@ -132,8 +146,10 @@ StepFacts Trainer::step(int64_t t) {
   facts.lr = optim::learning_rate(config_.schedule, t, config_.train.steps);
   facts.result = train_step(session_, batches, t, facts.lr);
   facts.data_hash = data_hash(batches);
-  facts.memory_bytes = Allocator::current()->total().peak_bytes;
-  session_.mesh.all().all_reduce(&facts.memory_bytes, 1, DType::i64, comm::Reduce::max).wait();
+  std::array<int64_t, 2> largest{Allocator::current()->total().peak_bytes, stop_requested() ? 1 : 0};
+  session_.mesh.all().all_reduce(largest.data(), largest.size(), DType::i64, comm::Reduce::max).wait();
+  facts.memory_bytes = largest[0];
+  facts.stop_requested = largest[1] > 0;
   facts.seconds = now() - begin;
   position_.step = t;
   position_.consumed_samples += config_.train.global_batch_size;
@@ -148,12 +164,12 @@ void Trainer::note_bad_step(const StepFacts& facts) {
     return;
   }
   const int64_t end = position_.consumed_samples;
-  log()->log(
-      is_first_rank() ? spdlog::level::err : spdlog::level::info,  // on the console once
-      "step {}: loss {} and gradient norm {} are not both finite; no rank changed a weight (samples {} to {}, {} of {} "
-      "in a row)",
-      facts.step, facts.result.loss, facts.result.grad_norm, end - config_.train.global_batch_size, end - 1, bad_steps_,
-      config_.train.max_bad_steps);
+  log()->log(is_first_rank() ? spdlog::level::err : spdlog::level::info,  // on the console once
+             "step {}: loss {} and gradient norm {} are not both finite{}; no rank changed a weight (samples {} to {}, "
+             "{} of {} "
+             "in a row)",
+             facts.step, facts.result.loss, facts.result.grad_norm, bad_routing(facts.result, config_.model),
+             end - config_.train.global_batch_size, end - 1, bad_steps_, config_.train.max_bad_steps);
 }
 
 void Trainer::evaluate_if_due(StepFacts& facts, bool is_last) {
@@ -239,12 +255,15 @@ ExitCode Trainer::end_on_request() {
 ExitCode Trainer::run() {
   const int64_t steps = config_.train.steps, max_failures = config_.checkpoint.max_failures;
   if (is_first_rank()) progress_ = std::make_unique<Progress>("train", steps, Unit::steps, 0, position_.step);
+  if (position_.step >= steps)
+    say(fmt::format("at step {} of {}: nothing is left to train; raise train.steps, or choose another run.dir",
+                    position_.step, steps));
   if (position_.step >= steps) save_and_plan_next();  // what another run has trained is kept here
   for (int64_t t = position_.step + 1; t <= steps; ++t) {
     StepFacts facts = step(t);
     note_bad_step(facts);
     const bool is_too_bad = bad_steps_ >= config_.train.max_bad_steps;
-    const bool is_last = t == steps || facts.result.stop_requested || is_too_bad;
+    const bool is_last = t == steps || facts.stop_requested || is_too_bad;
     if (facts.result.is_finite) evaluate_if_due(facts, t == steps);
     log_step(facts, is_last);
     if (is_last || t >= next_save_) save_and_plan_next();
@@ -254,7 +273,7 @@ ExitCode Trainer::run() {
     if (max_failures > 0 && failed_saves_ >= max_failures)
       return end(ExitCode::io, metrics::Verdict::failed,
                  fmt::format("{} checkpoints in a row could not be saved", failed_saves_));
-    if (facts.result.stop_requested && t < steps) return end_on_request();
+    if (facts.stop_requested && t < steps) return end_on_request();
   }
   if (bad_steps_ > 0) return end(ExitCode::not_finite, metrics::Verdict::failed, "the last step was not finite");
   if (!is_saved()) return end(ExitCode::io, metrics::Verdict::failed, "the last checkpoint could not be saved");

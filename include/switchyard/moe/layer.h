@@ -25,6 +25,7 @@ struct StepSizes {
 // What a layer counts during a step, on this rank.
 struct RoutingStats {
   std::vector<int64_t> counts_E;  // tokens per expert
+  int64_t bad_rows = 0;           // tokens whose logits are not finite: no expert counts them
   double min_margin = 0;          // smallest gap between a chosen and a rejected expert; +inf before any
 };
 

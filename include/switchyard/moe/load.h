@@ -7,12 +7,9 @@
 namespace switchyard::moe {
 
 struct Load {
-  double max_over_mean = 0;  // 1 at balance; "MaxVio" is this minus 1
-  double min_over_mean = 0;
+  double max_over_mean = 0;       // 1 at balance; "MaxVio" is this minus 1
   double entropy = 0;             // -sum f ln f of the shares f
   double normalized_entropy = 0;  // divided by ln E: 1 at balance
-  double cv = 0;                  // population standard deviation over mean
-  int64_t dead_experts = 0;       // experts without a token
 };
 
 Load load_of(const std::vector<int64_t>& counts_E);  // all zero without tokens

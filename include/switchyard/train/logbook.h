@@ -13,7 +13,8 @@ namespace switchyard::train {
 struct StepFacts {
   int64_t step = 0, tokens = 0;  // tokens so far
   double lr = 0, seconds = 0;
-  int64_t memory_bytes = 0;  // peak of the fullest rank
+  int64_t memory_bytes = 0;     // peak of the fullest rank
+  bool stop_requested = false;  // by a signal to any rank
   uint64_t data_hash = 0;
   StepResult result;
   std::optional<Evaluation> evaluation;

@@ -16,10 +16,10 @@ struct StepResult {
   std::map<std::string, double> aux;  // by MoeConfig::loss_name, without coefficient, summed over layers
   double grad_norm = 0;               // before clipping
   bool is_finite = true;              // false: nothing was changed
-  bool stop_requested = false;        // by a signal to any rank
   std::optional<double> counting_seconds = {};  // of the pass that balance scope global_batch adds, if there was one
   int64_t loss_tokens = 0, routed_tokens = 0;
   std::vector<std::vector<int64_t>> expert_counts;  // (MoE layers, E)
+  std::vector<int64_t> bad_rows;                    // (MoE layers) tokens whose router logits are not finite
   std::vector<double> min_margins;                  // (MoE layers) smallest gap between a chosen and a rejected expert
 };
 
