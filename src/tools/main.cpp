@@ -3,7 +3,9 @@
 #include "tools/commands.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include <malloc.h>
@@ -32,6 +34,27 @@ void keep_heap() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
 }
 
+// What is wrong with a command line that CLI11 refuses; a word that should be a command is its own case, as CLI11
+// speaks of arguments there.
+std::string refusal(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  const CLI::App* at = &app;
+  std::string path = "switchyard";
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
+    if (commands.empty()) break;
+    const std::string word = argv[i];
+    const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
+    if (found == commands.end()) {
+      std::vector<std::string> names;
+      for (const CLI::App* command : commands) names.push_back(command->get_name());
+      return fmt::format("there is no command '{} {}'; there are: {}", path, word, fmt::join(names, ", "));
+    }
+    at = *found;
+    path += " " + word;
+  }
+  return fmt::format("{}; see {} --help", error.what(), path);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -47,8 +70,9 @@ int main(int argc, char** argv) {
   try {
     program.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = program.app.exit(error);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    if (error.get_exit_code() == 0) return program.app.exit(error);  // help or version
+    fmt::print(stderr, "switchyard: {}\n", refusal(program.app, error, argc, argv));
+    return static_cast<int>(ExitCode::usage);
   }
   if (!program.action) {
     fmt::print(stderr, "{}", program.app.help());

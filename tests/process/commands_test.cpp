@@ -13,6 +13,13 @@ class CheckpointCommand : public testing::Test {
   std::string dir_ = scratch_.path("run");
 };
 
+TEST(CommandLine, WordsThatAreNoCommandAreAnsweredWithThoseThatAre) {
+  expect_outcome(run({program(), "trian", "x.yaml"}), 64, {"no command 'switchyard trian'", "train", "generate"});
+  expect_outcome(run({program(), "bench", "roff"}), 64, {"no command 'switchyard bench roff'", "roof, step, dispatch"});
+  expect_outcome(run({program(), "train"}), 64, {"switchyard: ", "see switchyard train --help"});
+  expect_outcome(run({program(), "--help"}), 0, {"train"});
+}
+
 TEST_F(CheckpointCommand, ShowTellsStateSettingsAndTensors) {
   expect_outcome(
       checkpoint({"show", dir_}), 0,

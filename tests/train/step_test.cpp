@@ -99,6 +99,18 @@ TEST(TrainStep, TheSplitIntoMicroBatchesDoesNotMatter) {
     }
 }
 
+TEST(TrainStep, CountsTokensWithoutFiniteRouterLogits) {
+  const ExperimentConfig config = tiny_experiment();
+  auto world = comm::World::self();
+  Session session(config, world);
+  for (nn::Parameter* parameter : session.model.parameters())
+    if (parameter->name == "layers.1.moe.router.weight") parameter->value.data<double>()[0] = std::nan("");
+  const StepResult result = train_step(session, tiny_batches(config, 1, 0, 1), 1, 0.01);
+  EXPECT_FALSE(result.is_finite);
+  EXPECT_EQ(result.bad_rows.back(), 20);
+  EXPECT_EQ(std::accumulate(result.expert_counts.back().begin(), result.expert_counts.back().end(), int64_t{0}), 0);
+}
+
 // A rank whose gradient is not finite: all ranks see it and none changes a weight; the next step goes on.
 TEST(TrainStep, OneRankThatIsNotFiniteStopsTheStepOfAll) {
   for (const int64_t zero : {0, 1})
