@@ -45,15 +45,20 @@ processor_class() {
   esac
 }
 
-# run_ranks N COMMAND...: mpirun as all scripts use it. Binding is left to the threads of a rank; a stop by SIGTERM may
-# take two minutes to save; ranks that share a core give way while they wait.
+# run_ranks N COMMAND...: mpirun as all scripts use it. Binding is left to the threads of a rank; ranks that share a core
+# give way while they wait. SIGTERM, SIGINT and SIGHUP to the script reach the ranks as SIGUSR1, the request to save and
+# stop: mpirun itself would kill them two seconds later, and the time that it can be told to leave
+# (odls_base_sigkill_timeout) passes twice at every end with a code other than 0.
 run_ranks() {
-  local ranks="$1" options=(--bind-to none --mca odls_base_sigkill_timeout 120)
+  local ranks="$1" options=(--bind-to none) job code=0
   shift
   if [ "$ranks" -gt "$cores" ]; then options+=(--oversubscribe --mca mpi_yield_when_idle 1); fi
-  if [ "$(id -u)" -eq 0 ]; then
-    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n "$ranks" "${options[@]}" "$@"
-  else
-    mpirun -n "$ranks" "${options[@]}" "$@"
-  fi
+  if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+  setsid mpirun -n "$ranks" "${options[@]}" "$@" &   # the terminal's Ctrl-C goes to this script alone
+  job=$!
+  trap 'kill -USR1 "$job" 2>/dev/null || true' TERM INT HUP USR1
+  while kill -0 "$job" 2>/dev/null; do wait "$job" || true; done   # a signal ends the wait, not the job
+  wait "$job" || code=$?
+  trap - TERM INT HUP USR1
+  return "$code"
 }
