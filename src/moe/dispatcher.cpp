@@ -1,21 +1,39 @@
-// The list of dispatchers.
+// The list of dispatchers, and the choice among them.
 #include "switchyard/moe/dispatcher.h"
 
 #include "switchyard/ops/permute.h"
 #include "switchyard/ops/shape.h"
 
-namespace switchyard::moe {
+#include <algorithm>
 
+namespace switchyard::moe {
 namespace {
 
-std::unique_ptr<Dispatcher> make_plain(parallel::DispatcherKind kind, const comm::Group& experts, int64_t num_experts) {
-  using parallel::DispatcherKind;
+using parallel::DispatcherKind;
+
+constexpr double kWorthAnotherHop = 0.9;  // of the rows that leave the node without it
+
+// Of N nodes with the same number of E experts, those without one of K choices: E/N experts are among the E - K others.
+double expected_nodes(int64_t E, int64_t N, int64_t K) {
+  double miss = 1;
+  for (int64_t i = 0; i < K; ++i)
+    miss *= std::max(0.0, static_cast<double>(E - E / N - i) / static_cast<double>(E - i));
+  return static_cast<double>(N) * (1 - miss);
+}
+
+std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts) {
+  const comm::Group& experts = mesh.expert();
   check(num_experts % experts.size() == 0, "dispatcher: {} experts cannot be split over {} ranks", num_experts,
         experts.size());
-  if (kind == DispatcherKind::automatic) kind = experts.size() == 1 ? DispatcherKind::local : DispatcherKind::alltoall;
   switch (kind) {
     case DispatcherKind::allgather: return make_allgather_dispatcher(experts, num_experts);
     case DispatcherKind::alltoall: return make_alltoall_dispatcher(experts, num_experts);
+    case DispatcherKind::hierarchical:
+      require(mesh.expert_nodes().has_value(), ExitCode::usage,
+              "parallel.dispatcher: hierarchical is for experts split over several nodes with as many ranks each, one "
+              "after the other; {}",
+              mesh.expert_by_node());
+      return make_hierarchical_dispatcher(*mesh.expert_nodes(), num_experts);
     default: break;
   }
   check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
@@ -24,9 +42,27 @@ std::unique_ptr<Dispatcher> make_plain(parallel::DispatcherKind kind, const comm
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
-                                            int64_t num_experts, const comm::Group& sharers) {
-  auto dispatcher = make_plain(kind, experts, num_experts);
+DispatcherChoice choose_dispatcher(const parallel::Mesh& mesh, int64_t num_experts, int64_t top_k) {
+  const int P = mesh.expert().size();
+  if (P == 1) return {DispatcherKind::local, "every rank holds all experts"};
+  const double K = static_cast<double>(top_k), remote = (P - 1.0) / P;
+  if (const auto& nodes = mesh.expert_nodes()) {
+    const int N = nodes->across.size();
+    const double away = (N - 1.0) / N, rows = expected_nodes(num_experts, N, top_k) * away;
+    if (rows <= kWorthAnotherHop * K * away)
+      return {DispatcherKind::hierarchical,
+              fmt::format("{:.2f} rows a token leave the node, {:.2f} with alltoall", rows, K * away)};
+  }
+  const std::string reason =
+      fmt::format("{:.2f} rows a token leave the rank with alltoall, {} with allgather", K * remote, P - 1);
+  return {K * remote <= P - 1 ? DispatcherKind::alltoall : DispatcherKind::allgather, reason};
+}
+
+std::unique_ptr<Dispatcher> make_dispatcher(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts,
+                                            int64_t top_k) {
+  if (kind == DispatcherKind::automatic) kind = choose_dispatcher(mesh, num_experts, top_k).kind;
+  auto dispatcher = make_plain(kind, mesh, num_experts);
+  const comm::Group& sharers = mesh.expert_tensor();
   return sharers.size() == 1 ? std::move(dispatcher) : make_expert_tensor_dispatcher(std::move(dispatcher), sharers);
 }
 

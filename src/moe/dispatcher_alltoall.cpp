@@ -9,10 +9,11 @@ namespace {
 
 class AllToAllDispatcher final : public Dispatcher {
  public:
-  AllToAllDispatcher(comm::Group group, int64_t num_experts) : group_(std::move(group)), num_experts_(num_experts) {}
+  AllToAllDispatcher(comm::Group group, int64_t num_experts, int64_t first_expert)
+      : group_(std::move(group)), num_experts_(num_experts), first_expert_(first_expert) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
-    const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, num_experts_);
+    const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, first_expert_, num_experts_);
     auto plan = make_plan(order);
     const Tensor rows = ops::gather_rows(x_TD, plan->positions_TK, order.num_rows());
     const Tensor weights = row_weights(routing.probs_TK, plan->positions_TK, order.num_rows());
@@ -53,13 +54,14 @@ class AllToAllDispatcher final : public Dispatcher {
   }
 
   comm::Group group_;
-  int64_t num_experts_;
+  int64_t num_experts_, first_expert_;
 };
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts) {
-  return std::make_unique<AllToAllDispatcher>(experts, num_experts);
+std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                     int64_t first_expert) {
+  return std::make_unique<AllToAllDispatcher>(experts, num_experts, first_expert);
 }
 
 }  // namespace switchyard::moe

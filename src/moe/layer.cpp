@@ -33,7 +33,7 @@ MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& conf
       router_(name + ".router", width, config, init.in),
       experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, init.in,
                init.out),
-      dispatcher_(make_dispatcher(dispatcher, mesh.expert(), config.num_experts, mesh.expert_tensor())),
+      dispatcher_(make_dispatcher(dispatcher, mesh, config.num_experts, config.top_k)),
       data_(mesh.data()),
       tensor_(mesh.tensor()),
       tokens_(mesh.tokens()) {

@@ -3,7 +3,10 @@
 
 #include "switchyard/base/error.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <set>
 
 namespace switchyard::parallel {
 namespace {
@@ -17,6 +20,25 @@ Layout expert_layout(const ParallelConfig& c, int64_t data) {
   return Layout({{"pp", c.pipeline}, {"edp", ranks / experts}, {"ep", c.expert}, {"etp", c.expert_tensor}});
 }
 
+std::optional<Mesh::NodeGroups> groups_by_node(const comm::Group& group, const comm::World& world) {
+  const std::vector<int>& ranks = group.ranks();
+  const auto node = [&](size_t i) { return world.nodes()[static_cast<size_t>(ranks[i])]; };
+  size_t each = 0;  // ranks on the first node
+  while (each < ranks.size() && node(each) == node(0)) ++each;
+  if (each == ranks.size() || ranks.size() % each != 0) return std::nullopt;
+  std::set<int> nodes;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    if (node(i) != node(i / each * each)) return std::nullopt;
+    nodes.insert(node(i));
+  }
+  if (nodes.size() * each != ranks.size()) return std::nullopt;
+  const size_t own = static_cast<size_t>(group.rank()), place = own % each;
+  std::vector<int> inside, across;
+  for (size_t i = own - place; i < own - place + each; ++i) inside.push_back(ranks[i]);
+  for (size_t i = place; i < ranks.size(); i += each) across.push_back(ranks[i]);
+  return Mesh::NodeGroups{world.split(inside), world.split(across)};
+}
+
 }  // namespace
 
 Mesh::Mesh(const ParallelConfig& config, comm::World& world)
@@ -28,7 +50,8 @@ Mesh::Mesh(const ParallelConfig& config, comm::World& world)
       tensor_(world.split(dense_layout_.peers(world.rank(), {"tp"}))),
       tokens_(world.split(dense_layout_.peers(world.rank(), {"dp", "cp", "tp"}))),
       expert_(world.split(expert_layout_.peers(world.rank(), {"ep"}))),
-      expert_tensor_(world.split(expert_layout_.peers(world.rank(), {"etp"}))) {}
+      expert_tensor_(world.split(expert_layout_.peers(world.rank(), {"etp"}))),
+      expert_nodes_(groups_by_node(expert_, world)) {}
 
 Mesh::Part Mesh::part(const nn::Placement& placement, const nn::Shard& shard, int64_t rank) const {
   const Layout& view = layout(placement.view);
@@ -59,6 +82,12 @@ std::string Mesh::describe() const {
                      size(nn::View::dense, "dp"), tensor > 1 ? fmt::format(", tensor {}", tensor) : "",
                      size(nn::View::expert, "ep"), shared_by > 1 ? fmt::format(" x {}", shared_by) : "",
                      size(nn::View::expert, "edp"));
+}
+
+std::string Mesh::expert_by_node() const {
+  std::vector<int> nodes;
+  for (const int rank : expert_.ranks()) nodes.push_back(world_.nodes()[static_cast<size_t>(rank)]);
+  return fmt::format("ranks {} are on nodes {}", fmt::join(expert_.ranks(), " "), fmt::join(nodes, " "));
 }
 
 std::string Mesh::axes() const {

@@ -6,6 +6,7 @@
 #include "switchyard/base/threads.h"
 #include "switchyard/base/units.h"
 #include "switchyard/comm/agree.h"
+#include "switchyard/moe/dispatcher.h"
 
 #include <sched.h>
 #include <unistd.h>
@@ -54,6 +55,11 @@ std::string describe_run(const ExperimentConfig& c, Session& session, int64_t th
       format_count(static_cast<double>(count.active)), c.model.num_layers, name_of(c.train.dtype));
   text += fmt::format("layout     {}; ZeRO {}; {} thread{} per rank\n", session.mesh.describe(), c.parallel.zero,
                       threads, threads == 1 ? "" : "s");
+  if (c.model.moe.layers && c.parallel.expert > 1 && c.parallel.dispatcher == parallel::DispatcherKind::automatic) {
+    const moe::DispatcherChoice choice =
+        moe::choose_dispatcher(session.mesh, c.model.moe.num_experts, c.model.moe.top_k);
+    text += fmt::format("dispatch   {}: {}\n", config::name(choice.kind), choice.reason);
+  }
   text += fmt::format("batch      {} sequences of {} tokens = {} tokens a step, in micro-batches of {}\n",
                       c.train.global_batch_size, c.data.sequence_length,
                       c.train.global_batch_size * c.data.sequence_length, c.train.micro_batch_size);

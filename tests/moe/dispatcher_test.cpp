@@ -8,6 +8,8 @@
 #include "tests/support/compare.h"
 #include "tests/support/ranks.h"
 
+#include <gmock/gmock.h>
+
 #include <mutex>
 #include <numeric>
 
@@ -34,7 +36,18 @@ const std::vector<Row> kRows{
     {{5, 0, 7, 3}, 8, 3, 0, "four ranks"},
     {{2, 2, 2, 2}, 4, 1, 50, "three ranks without rows"},
     {{9, 1, 0, 0}, 4, 2, 0, "two experts, most tokens on one rank"},
+    {{3, 0, 4, 2, 1, 1, 6, 2}, 16, 5, 0, "eight ranks"},
 };
+// Kinds and ranks of a node; 0: one node.
+const std::vector<std::pair<DispatcherKind, int>> kKinds{{DispatcherKind::alltoall, 0},
+                                                         {DispatcherKind::allgather, 0},
+                                                         {DispatcherKind::hierarchical, 1},
+                                                         {DispatcherKind::hierarchical, 2}};
+
+bool fits(const Row& row, int ranks_per_node) {
+  const auto ranks = static_cast<int>(row.tokens.size());
+  return ranks_per_node == 0 || (ranks > ranks_per_node && ranks % ranks_per_node == 0);
+}
 constexpr int64_t kWidth = 6;
 
 struct Tokens {
@@ -59,21 +72,26 @@ Tokens tokens_of(const Row& row, int64_t begin, int64_t end, DType dtype) {
           random_tensor({T, kWidth}, dtype, "dy").slice(0, begin, end), routing};
 }
 
+std::unique_ptr<Dispatcher> test_dispatcher(DispatcherKind kind, comm::World& world, const Row& row) {
+  const parallel::Mesh mesh({.expert = world.size()}, world);
+  return make_dispatcher(kind, mesh, row.E, row.K);
+}
+
 // What the ranks give, in global order.
 struct Outcome {
   std::vector<double> y, dx, dprobs, dw;
 };
 
 // Dispatch, one matrix per expert, a gate by the row's weight, combine; forward and backward.
-void add_outcome(const Row& row, const comm::Group& group, DispatcherKind kind, int64_t first_token, int64_t num_tokens,
+void add_outcome(const Row& row, comm::World& world, DispatcherKind kind, int64_t first_token, int64_t num_tokens,
                  DType dtype, Outcome& sum) {
   Tokens t = tokens_of(row, first_token, first_token + num_tokens, dtype);
-  const int64_t experts = row.E / group.size(), first = group.rank() * experts;
+  const int64_t experts = row.E / world.size(), first = world.rank() * experts;
   Tensor w = random_tensor({row.E, kWidth, kWidth}, dtype, "w").slice(0, first, first + experts).clone();
   Tensor x = t.x_TD.clone();
   const auto dx = autograd::make_leaf(x), dprobs = autograd::make_leaf(t.routing.probs_TK), dw = autograd::make_leaf(w);
 
-  const auto dispatcher = make_dispatcher(kind, group, row.E);
+  const auto dispatcher = test_dispatcher(kind, world, row);
   const Dispatch d = dispatcher->finish_dispatch(dispatcher->start_dispatch(x, t.routing));
   const Tensor h = ops::sigmoid_gate(ops::grouped_linear(d.rows_RD, w, d.plan->offsets), d.weights_R);
   const Tensor y = dispatcher->finish_combine(dispatcher->start_combine(h, *d.plan), *d.plan);
@@ -93,11 +111,12 @@ void add_outcome(const Row& row, const comm::Group& group, DispatcherKind kind, 
   put(sum.dw, dw->grad, first * kWidth * kWidth);
 }
 
-Outcome outcome_of(const Row& row, DispatcherKind kind, DType dtype) {
+Outcome outcome_of(const Row& row, DispatcherKind kind, DType dtype, int ranks_per_node = 0) {
   Outcome sum;
   test::run_ranks(static_cast<int>(row.tokens.size()), [&](comm::World& world) {
+    world.set_ranks_per_node(ranks_per_node);
     const auto own = row.tokens.begin() + world.rank();
-    add_outcome(row, world.all(), kind, std::accumulate(row.tokens.begin(), own, int64_t{0}), *own, dtype, sum);
+    add_outcome(row, world, kind, std::accumulate(row.tokens.begin(), own, int64_t{0}), *own, dtype, sum);
   });
   return sum;
 }
@@ -105,16 +124,18 @@ Outcome outcome_of(const Row& row, DispatcherKind kind, DType dtype) {
 Outcome local_outcome(const Row& row, DType dtype) {
   Outcome sum;
   const int64_t T = std::accumulate(row.tokens.begin(), row.tokens.end(), int64_t{0});
-  add_outcome(row, comm::Group(), DispatcherKind::local, 0, T, dtype, sum);
+  auto world = comm::World::self();
+  add_outcome(row, world, DispatcherKind::local, 0, T, dtype, sum);
   return sum;
 }
 
 TEST(Dispatcher, EveryKindGivesWhatTheLocalOneGives) {
-  for (const DispatcherKind kind : {DispatcherKind::alltoall, DispatcherKind::allgather}) {
+  for (const auto& [kind, ranks_per_node] : kKinds) {
     for (const Row& row : kRows) {
+      if (!fits(row, ranks_per_node)) continue;
       for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-        SCOPED_TRACE(fmt::format("{}, {}, {}", config::name(kind), row.why, name_of(dtype)));
-        const Outcome got = outcome_of(row, kind, dtype), expected = local_outcome(row, dtype);
+        SCOPED_TRACE(fmt::format("{} {}, {}, {}", config::name(kind), ranks_per_node, row.why, name_of(dtype)));
+        const Outcome got = outcome_of(row, kind, dtype, ranks_per_node), expected = local_outcome(row, dtype);
         const double bound = test::tolerance(dtype, 10) * (dtype == DType::bf16 ? 2 : 1);
         EXPECT_LE(max_error(got.y, expected.y), bound);
         EXPECT_LE(max_error(got.dx, expected.dx), bound);
@@ -126,8 +147,9 @@ TEST(Dispatcher, EveryKindGivesWhatTheLocalOneGives) {
 }
 
 TEST(Dispatcher, RunsAreBitIdentical) {
-  for (const DispatcherKind kind : {DispatcherKind::alltoall, DispatcherKind::allgather}) {
-    const Outcome a = outcome_of(kRows[6], kind, DType::f32), b = outcome_of(kRows[6], kind, DType::f32);
+  for (const auto& [kind, ranks_per_node] : kKinds) {
+    const Outcome a = outcome_of(kRows[6], kind, DType::f32, ranks_per_node),
+                  b = outcome_of(kRows[6], kind, DType::f32, ranks_per_node);
     EXPECT_EQ(a.y, b.y);
     EXPECT_EQ(a.dx, b.dx);
     EXPECT_EQ(a.dprobs, b.dprobs);
@@ -157,7 +179,7 @@ TEST(Dispatcher, RowsStandByExpertThenSourceThenToken) {
         const int64_t first_token = std::accumulate(row.tokens.begin(), own, int64_t{0});
         std::vector<float> names(static_cast<size_t>(*own));
         std::iota(names.begin(), names.end(), static_cast<float>(first_token));
-        const auto dispatcher = make_dispatcher(kind, world.all(), row.E);
+        const auto dispatcher = test_dispatcher(kind, world, row);
         const Dispatch d = dispatcher->finish_dispatch(dispatcher->start_dispatch(
             Tensor::of(names, {*own, 1}), tokens_of(row, first_token, first_token + *own, DType::f32).routing));
 
@@ -182,13 +204,16 @@ TEST(Dispatcher, RowsStandByExpertThenSourceThenToken) {
 }
 
 TEST(Dispatcher, CombineUndoesDispatch) {
-  for (const DispatcherKind kind : {DispatcherKind::alltoall, DispatcherKind::allgather}) {
+  for (const auto& entry : kKinds) {
+    const DispatcherKind kind = entry.first;
     for (const Row& row : kRows) {
+      if (!fits(row, entry.second)) continue;
       test::run_ranks(static_cast<int>(row.tokens.size()), [&](comm::World& world) {
+        world.set_ranks_per_node(entry.second);
         const auto own = row.tokens.begin() + world.rank();
         const int64_t begin = std::accumulate(row.tokens.begin(), own, int64_t{0});
         const Tokens t = tokens_of(row, begin, begin + *own, DType::f64);
-        const auto dispatcher = make_dispatcher(kind, world.all(), row.E);
+        const auto dispatcher = test_dispatcher(kind, world, row);
         const Dispatch d = dispatcher->finish_dispatch(dispatcher->start_dispatch(t.x_TD, t.routing));
         const Tensor y = dispatcher->finish_combine(dispatcher->start_combine(d.rows_RD, *d.plan), *d.plan);
         auto expected = t.x_TD.to_vector<double>();
@@ -205,7 +230,7 @@ TEST(Dispatcher, ImpossibleOnesAreRefusedWithBothNumbers) {
          {std::tuple{DispatcherKind::local, 4, "split over 2 ranks"},
           std::tuple{DispatcherKind::alltoall, 5, "5 experts cannot be split over 2"}}) {
       try {
-        make_dispatcher(kind, world.all(), experts);
+        make_dispatcher(kind, parallel::Mesh({.expert = 2}, world), experts, 1);
         ADD_FAILURE() << "accepted " << text;
       } catch (const Error& error) {
         EXPECT_EQ(error.code(), ExitCode::internal);
@@ -213,6 +238,53 @@ TEST(Dispatcher, ImpossibleOnesAreRefusedWithBothNumbers) {
       }
     }
   });
+}
+
+// A token with choices on two nodes: one row crosses, whatever number of experts it has there.
+TEST(Dispatcher, HierarchicalSendsATokenToANodeOnce) {
+  test::run_ranks(4, [&](comm::World& world) {
+    world.set_ranks_per_node(2);
+    const parallel::Mesh mesh({.expert = 4}, world);
+    ASSERT_TRUE(mesh.expert_nodes());
+    const auto dispatcher = make_dispatcher(DispatcherKind::hierarchical, mesh, 8, 4);
+    Routing routing{};
+    // Experts 0 to 3 are on node 0. Three choices there and one on node 1; then four on node 1.
+    routing.ids_TK = Tensor::of(std::vector<int32_t>{0, 1, 3, 6, 4, 5, 6, 7}, {2, 4});
+    routing.probs_TK = Tensor::full({2, 4}, DType::f32, 0.25);
+    auto flight = dispatcher->start_dispatch(random_tensor({2, kWidth}, DType::f32, "x"), routing);
+    EXPECT_EQ(flight.plan->send, (std::vector<int64_t>{1, 2}));
+    EXPECT_EQ(flight.plan->recv,
+              (mesh.expert_nodes()->across.rank() == 0 ? std::vector<int64_t>{1, 1} : std::vector<int64_t>{2, 2}));
+    const Dispatch d = dispatcher->finish_dispatch(std::move(flight));
+    const Tensor y = dispatcher->finish_combine(dispatcher->start_combine(d.rows_RD, *d.plan), *d.plan);
+    EXPECT_EQ(y.shape(), (Shape{2, kWidth}));
+  });
+}
+
+TEST(Dispatcher, AutomaticIsWhatSendsFewestRows) {
+  const auto chosen = [](int ranks, int ranks_per_node, int64_t E, int64_t K) {
+    DispatcherKind kind = DispatcherKind::automatic;
+    test::run_ranks(ranks, [&](comm::World& world) {
+      world.set_ranks_per_node(ranks_per_node);
+      const DispatcherChoice choice = choose_dispatcher(parallel::Mesh({.expert = ranks}, world), E, K);
+      EXPECT_FALSE(choice.reason.empty());
+      if (world.rank() == 0) kind = choice.kind;
+    });
+    return kind;
+  };
+  EXPECT_EQ(chosen(1, 0, 8, 2), DispatcherKind::local);
+  EXPECT_EQ(chosen(2, 0, 8, 2), DispatcherKind::alltoall);   // 1 row leaves, as with allgather
+  EXPECT_EQ(chosen(2, 0, 8, 3), DispatcherKind::allgather);  // 1.5 against 1
+  EXPECT_EQ(chosen(4, 2, 8, 1), DispatcherKind::alltoall);   // nothing to save
+  // Two of eight choices on the same of two nodes: 2 (1 - (4/8)(3/7)) = 11/7 nodes, half of them away, against 1 row.
+  EXPECT_EQ(chosen(4, 2, 8, 2), DispatcherKind::hierarchical);
+}
+
+TEST(Dispatcher, HierarchicalIsRefusedOnOneNode) {
+  const std::string failure = test::first_failure_of_ranks(2, [&](comm::World& world) {
+    make_dispatcher(DispatcherKind::hierarchical, parallel::Mesh({.expert = 2}, world), 4, 2);
+  });
+  EXPECT_THAT(failure, testing::HasSubstr("ranks 0 1 are on nodes 0 0"));
 }
 
 }  // namespace

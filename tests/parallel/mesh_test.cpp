@@ -48,6 +48,27 @@ TEST(Mesh, FoldsExpertsOverDataAndTensorRanks) {
   });
 }
 
+TEST(Mesh, SeesExpertRanksByNode) {
+  run_ranks(8, [](comm::World& world) {
+    const int r = world.rank();
+    world.set_ranks_per_node(4);
+    const Mesh mesh({.expert = 4, .expert_tensor = 2}, world);  // every second rank, two on a node
+    ASSERT_TRUE(mesh.expert_nodes());
+    EXPECT_EQ(mesh.expert_nodes()->inside.ranks(), (Ranks{r / 4 * 4 + r % 2, r / 4 * 4 + r % 2 + 2}));
+    EXPECT_EQ(mesh.expert_nodes()->across.ranks(), (Ranks{r % 4, r % 4 + 4}));
+    EXPECT_FALSE(Mesh({.expert = 4}, world).expert_nodes()) << "each group is on one node";
+    world.set_ranks_per_node(1);
+    EXPECT_EQ(Mesh({.expert = 8}, world).expert_nodes()->across.size(), 8);
+  });
+  run_ranks(6, [](comm::World& world) {
+    world.set_ranks_per_node(2);
+    const Mesh mesh({.expert = 3}, world);
+    EXPECT_FALSE(mesh.expert_nodes()) << "two of the ranks on one node, one on another";
+    EXPECT_EQ(mesh.expert_by_node(),
+              world.rank() < 3 ? "ranks 0 1 2 are on nodes 0 0 1" : "ranks 3 4 5 are on nodes 1 2 2");
+  });
+}
+
 TEST(Mesh, PartsThatSeveralRanksHoldHaveMoreReplicas) {
   run_ranks(4, [](comm::World& world) {
     const Mesh mesh({.tensor = 4}, world);

@@ -150,8 +150,6 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"parallel.expert_tensor=2", "model.moe.intermediate_size=45"},
        {"model.moe.intermediate_size: 45", "parallel.expert_tensor=2"}},
       {{"parallel.zero=2"}, {"parallel.zero: 2", "is not built yet", "0 or 1"}},
-      {{"parallel.dispatcher=hierarchical"},
-       {"'hierarchical' is not built yet", "auto | local | allgather | alltoall"}},
       {{"parallel.pipeline_schedule=zero_bubble"}, {"'zero_bubble' is not built yet", "1f1b"}},
       {{"parallel.virtual_stages=2"}, {"parallel.virtual_stages: 2", "is not built yet"}},
       {{"data.tokenizer=tokenizer.json"}, {"data.tokenizer: tokenizer.json", "is not built yet", "byte"}},

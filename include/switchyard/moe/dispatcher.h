@@ -8,6 +8,7 @@
 #include "switchyard/moe/router.h"
 #include "switchyard/parallel/collectives.h"
 #include "switchyard/parallel/config.h"
+#include "switchyard/parallel/mesh.h"
 
 #include <memory>
 #include <string>
@@ -16,7 +17,7 @@ namespace switchyard::moe {
 
 // Made by dispatch, used by combine. Which members are set is the dispatcher's business.
 struct Plan {
-  Tensor positions_TK;  // i32: row of each choice in the order in which rows leave (or are computed)
+  Tensor positions_TK;  // i32: row of each choice in the order in which rows leave (or are computed); -1: without one
   Tensor regroup_R1;    // i32: place of each received row among rows grouped by local expert; undefined: its own
   std::vector<int64_t> send, recv;    // (P) rows (allgather: tokens) by rank
   std::vector<int64_t> offsets;       // (e + 1) rows of each local expert
@@ -33,6 +34,7 @@ class Dispatcher {
   struct InFlight {
     parallel::Pending rows, weights;
     std::shared_ptr<Plan> plan;
+    parallel::Pending ids = {};  // i32, where a row stands for several choices
   };
   virtual ~Dispatcher() = default;
   virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const = 0;
@@ -42,16 +44,27 @@ class Dispatcher {
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
 };
 
-// `experts`: ranks the experts are split over; `sharers`: ranks that share the same experts. `automatic` is local on
-// one rank and alltoall on several. Callers keep the rules of the config: the number of experts is a multiple of the
-// ranks, and local is for one rank.
-std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const comm::Group& experts,
-                                            int64_t num_experts, const comm::Group& sharers = {});
+// What `automatic` stands for, by the rows that a token sends where its choices are spread evenly: the fewest that
+// leave the rank, and hierarchical where it saves a tenth of those that leave the node.
+struct DispatcherChoice {
+  parallel::DispatcherKind kind;
+  std::string reason;
+};
+DispatcherChoice choose_dispatcher(const parallel::Mesh& mesh, int64_t num_experts, int64_t top_k);
+
+// For the ranks that the mesh splits experts over, and shares them among. Callers keep the rules of the config: the
+// number of experts is a multiple of the ranks, and local is for one rank. Throws Error(usage) for hierarchical without
+// Mesh::expert_nodes.
+std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const parallel::Mesh& mesh,
+                                            int64_t num_experts, int64_t top_k);
 
 // One per file.
 std::unique_ptr<Dispatcher> make_local_dispatcher(int64_t num_experts);
 std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts);
-std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts);
+// Choices of other experts than these are left out.
+std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                     int64_t first_expert = 0);
+std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts);
 std::unique_ptr<Dispatcher> make_expert_tensor_dispatcher(std::unique_ptr<Dispatcher> inner,
                                                           const comm::Group& sharers);
 

@@ -5,9 +5,10 @@
 
 namespace switchyard::parallel {
 
-enum class DispatcherKind { automatic, local, allgather, alltoall };
-constexpr auto names_of(DispatcherKind) { return config::names("auto", "local", "allgather", "alltoall"); }
-constexpr auto unbuilt_names_of(DispatcherKind) { return config::names("hierarchical"); }
+enum class DispatcherKind { automatic, local, allgather, alltoall, hierarchical };
+constexpr auto names_of(DispatcherKind) {
+  return config::names("auto", "local", "allgather", "alltoall", "hierarchical");
+}
 
 enum class PipelineSchedule { one_forward_one_backward };
 constexpr auto names_of(PipelineSchedule) { return config::names("1f1b"); }

@@ -8,6 +8,7 @@
 #include "switchyard/parallel/layout.h"
 
 #include <map>
+#include <optional>
 
 namespace switchyard::parallel {
 
@@ -22,6 +23,12 @@ class Mesh {
   const comm::Group& tokens() const { return tokens_; }  // data x tensor: between layers each holds other tokens
   const comm::Group& expert() const { return expert_; }  // ranks the experts of a layer are split over
   const comm::Group& expert_tensor() const { return expert_tensor_; }  // ranks that share the same experts
+  // The expert group seen by node: its ranks on this rank's node, and those at this rank's place on every node. Only
+  // where it spans several nodes, each with as many of its ranks, one after the other.
+  struct NodeGroups {
+    comm::Group inside, across;
+  };
+  const std::optional<NodeGroups>& expert_nodes() const { return expert_nodes_; }
   // Ranks that hold the same box of a parameter: its gradient is summed over them. The first call with a placement is
   // made by all ranks of the world, in the same order.
   const comm::Group& replicas(const nn::Placement& placement) const;
@@ -38,13 +45,15 @@ class Mesh {
 
   const Layout& layout(nn::View view) const { return view == nn::View::dense ? dense_layout_ : expert_layout_; }
   int64_t coordinate(nn::View view, std::string_view axis) const { return layout(view).coordinate(all_.rank(), axis); }
-  std::string describe() const;  // one line for the log
-  std::string axes() const;      // the ranks and every axis of both views, in one line
+  std::string describe() const;        // one line for the log
+  std::string axes() const;            // the ranks and every axis of both views, in one line
+  std::string expert_by_node() const;  // ranks of the expert group and their nodes, for messages
 
  private:
   Layout dense_layout_, expert_layout_;
   comm::World world_;
   comm::Group all_, data_, tensor_, tokens_, expert_, expert_tensor_;
+  std::optional<NodeGroups> expert_nodes_;
   mutable std::map<std::vector<int>, comm::Group> replicas_;  // by ranks: groups are made when first asked for
 };
 
