@@ -7,8 +7,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <string_view>
 
 namespace switchyard::bench {
@@ -38,6 +42,24 @@ ProcessUsage process_usage() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return {field(status, "VmSize:"), field(status, "VmPeak:"), field(status, "VmHWM:"), usage.ru_minflt};
+}
+
+// Lines "name: received-bytes and 7 more fields, sent-bytes and 7 more" below two lines of titles (proc(5)).
+int64_t bytes_sent_to_network() {
+  std::ifstream file("/proc/self/net/dev");
+  std::string line, name;
+  int64_t sum = 0;
+  for (int skipped = 0; skipped < 2; ++skipped) std::getline(file, line);
+  while (std::getline(file, line)) {
+    std::replace(line.begin(), line.end(), ':', ' ');
+    std::istringstream fields(line);
+    int64_t value = 0;
+    fields >> name;
+    for (int i = 0; i < 9; ++i) fields >> value;
+    check(!fields.fail(), "/proc/self/net/dev has the line '{}'", line);
+    if (name != "lo") sum += value;
+  }
+  return sum;
 }
 
 }  // namespace switchyard::bench

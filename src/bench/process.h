@@ -13,4 +13,7 @@ struct ProcessUsage {
 };
 ProcessUsage process_usage();
 
+// By all interfaces of this process's network but the loopback, since they are up, headers included.
+int64_t bytes_sent_to_network();
+
 }  // namespace switchyard::bench

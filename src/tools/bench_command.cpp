@@ -1,6 +1,7 @@
-// switchyard bench roof | step: what the machine can do, and what a training step reaches of it.
+// switchyard bench roof | step | dispatch: what the machine can do, and what a training step reaches of it.
 #include "switchyard/base/console.h"
 #include "switchyard/base/file.h"
+#include "switchyard/bench/dispatch.h"
 #include "switchyard/bench/step.h"
 #include "switchyard/train/startup.h"
 #include "tools/commands.h"
@@ -15,8 +16,9 @@ struct Options {
   std::vector<std::string> overrides;
   int64_t threads = 0;
   bench::StepOptions step;
+  bench::DispatchOptions dispatch;
   double roof_seconds = 0.2;
-  int64_t roof_divide = 1;
+  int64_t roof_divide = 1, ranks_per_node = 0;
 };
 
 // Rank 0 speaks for all.
@@ -55,6 +57,20 @@ ExitCode bench_step(Program& program, Options options) {
   return ExitCode::finished;
 }
 
+ExitCode bench_dispatch(Program& program, Options options) {
+  comm::World& world = program.world();
+  train::RunConfig run;
+  run.threads = options.threads;
+  train::set_up_threads(run, world);
+  world.set_ranks_per_node(options.ranks_per_node);
+  options.dispatch.dtype = options.dtype == "f32" ? DType::f32 : DType::bf16;
+  train::Watchdog watchdog = program.watchdog();
+  const train::Watchdog::Section section(watchdog, "the exchange");
+  const auto result = bench::measure_dispatch(world, options.dispatch);
+  report(world, bench::table_of(result), bench::json_of(result), options.json);
+  return ExitCode::finished;
+}
+
 void add_roof(Program& program, CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("roof", "Rates of matrix products, memory and exchange on this machine");
@@ -87,6 +103,26 @@ void add_step(Program& program, CLI::App& bench) {
       [&program, options] { program.action = [&program, options] { return bench_step(program, *options); }; });
 }
 
+void add_dispatch(Program& program, CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      bench.add_subcommand("dispatch", "Time the exchange of an MoE layer with every dispatcher, and count its bytes");
+  command->add_option("--tokens", options->dispatch.tokens, "Tokens of each rank")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--width", options->dispatch.width, "Elements of a row")->check(CLI::Range(1, 1 << 16));
+  command->add_option("--experts", options->dispatch.num_experts, "Experts, split over all ranks")
+      ->check(CLI::Range(1, 65536));
+  command->add_option("--top-k", options->dispatch.top_k, "Choices of a token, several values to compare")
+      ->delimiter(',');
+  command->add_option("--dtype", options->dtype, "Of the rows")->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("--repeats", options->dispatch.repeats, "Exchanges that are timed")->check(CLI::PositiveNumber);
+  command->add_option("--ranks-per-node", options->ranks_per_node, "0: from the launcher")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks");
+  command->add_option("--json", options->json, "File for the same numbers as JSON");
+  command->callback(
+      [&program, options] { program.action = [&program, options] { return bench_dispatch(program, *options); }; });
+}
+
 }  // namespace
 
 void add_bench(Program& program) {
@@ -94,6 +130,7 @@ void add_bench(Program& program) {
   bench->require_subcommand(1);
   add_roof(program, *bench);
   add_step(program, *bench);
+  add_dispatch(program, *bench);
 }
 
 }  // namespace switchyard::tools

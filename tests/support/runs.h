@@ -17,14 +17,14 @@ using Json = nlohmann::json;
 inline fs::path build_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
 inline std::string program() { return build_folder() / "switchyard"; }
 
-// A config of configs/tests: below the current folder, or above the build folder.
-inline std::string config_file(const std::string& name) {
-  const fs::path file = fs::path("configs/tests") / (name + ".yaml");
+// A file of the source tree: below the current folder, or above the build folder.
+inline std::string source_file(const fs::path& file) {
   if (fs::exists(file)) return file;
   for (fs::path folder = build_folder(); folder != folder.root_path(); folder = folder.parent_path())
     if (fs::exists(folder / file)) return folder / file;
   fail(ExitCode::io, "{} is neither below the current folder nor above {}", file.string(), build_folder().string());
 }
+inline std::string config_file(const std::string& name) { return source_file("configs/tests/" + name + ".yaml"); }
 
 inline Command operator+(Command a, const Command& b) {
   a.insert(a.end(), b.begin(), b.end());
