@@ -31,6 +31,10 @@ elseif(SWITCHYARD_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -fopenmp-simd)  # vector loops without the library
   add_link_options(-fsanitize=thread)
   target_compile_definitions(switchyard_flags INTERFACE SWITCHYARD_TSAN)
+elseif(SWITCHYARD_SANITIZE STREQUAL "fuzzer")   # clang's libFuzzer; the library is linked to its programs alone
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -Wno-pass-failed)
+  add_link_options(-fsanitize=address,undefined)
 elseif(NOT SWITCHYARD_SANITIZE STREQUAL "")
-  message(FATAL_ERROR "SWITCHYARD_SANITIZE is '${SWITCHYARD_SANITIZE}'; accepted: address, thread, or nothing")
+  message(FATAL_ERROR "SWITCHYARD_SANITIZE is '${SWITCHYARD_SANITIZE}'; accepted: address, thread, fuzzer, or nothing")
 endif()

@@ -44,6 +44,14 @@ function(switchyard_add_tests)
   # Timings: built with the tests of programs so that they keep compiling, run by hand.
   switchyard_add_test_program(op_perf process_tests "${CMAKE_SOURCE_DIR}/tests/perf/op_perf.cpp" "switchyard_bench;benchmark::benchmark;GTest::gtest")
 
+  if(SWITCHYARD_SANITIZE STREQUAL "fuzzer")   # scripts/fuzz.sh
+    foreach(target safetensors index config)
+      switchyard_add_test_program(fuzz_${target} unit_tests "${CMAKE_SOURCE_DIR}/tests/convert/fuzz_main.cpp" "switchyard_convert;GTest::gtest")
+      target_compile_definitions(fuzz_${target} PRIVATE FUZZ_TARGET=fuzz_${target})
+      target_link_options(fuzz_${target} PRIVATE -fsanitize=fuzzer)
+    endforeach()
+  endif()
+
   # The check of the processor, asking for a feature that no processor has (tests/base/cpu_check_test.cpp).
   add_executable(cpu_check_probe EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/src/base/cpu_check.cpp" "${CMAKE_SOURCE_DIR}/tests/base/cpu_check_probe.cpp")
   target_include_directories(cpu_check_probe PRIVATE "${CMAKE_BINARY_DIR}/generated")
