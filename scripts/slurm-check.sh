@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs launch/slurm.sh on a Slurm of one machine, made for this check from Debian's packages in namespaces of its own: a
 # job stops before its time limit, saves, is queued again and finishes; a job without progress is given up. Takes about
-# ten minutes, most of it waiting for Slurm. Usage: slurm-check.sh (as root; installs slurmctld, slurmd, slurm-client, munge).
+# five minutes, most of it waiting for Slurm. Usage: slurm-check.sh (as root; installs slurmctld, slurmd, slurm-client, munge).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(id -u)" -eq 0 ] || die 69 "needs root"
 [ -x "$program" ] || die 69 "$program is not built"
