@@ -43,9 +43,10 @@ int64_t vector_elements(const model::ModelConfig& c) {
   if (a.bias != model::AttentionBias::none) layer += q + 2 * kv;
   if (a.bias == model::AttentionBias::all) layer += c.hidden_size;
   if (a.sinks) layer += a.num_heads;
+  const int64_t dense = c.mlp.bias ? inner_matrices(c.mlp.activation) * c.mlp.intermediate_size + c.hidden_size : 0;
   const int64_t norm = c.hidden_size * (c.norm.kind == nn::NormKind::layer ? 2 : 1);
   const int64_t gates = c.moe.shared.gate == moe::SharedGate::none ? 0 : num_moe_layers(c) * c.hidden_size;
-  return c.num_layers * (layer + 2 * norm) + norm + gates;
+  return c.num_layers * (layer + 2 * norm) + (c.num_layers - num_moe_layers(c)) * dense + norm + gates;
 }
 
 // Elements on this rank, and those whose optimizer state it keeps.

@@ -40,13 +40,14 @@ Block::Block(const std::string& name, const ModelConfig& config, int64_t layer, 
         moe::MoeInit{in, out(config.moe.intermediate_size), out(config.moe.shared.width())}, mesh, dispatcher);
   else
     mlp_ = std::make_unique<nn::Mlp>(name + ".mlp", config.hidden_size, config.mlp.intermediate_size,
-                                     config.mlp.activation, nn::MlpInit{in, out(config.mlp.intermediate_size)});
+                                     config.mlp.activation, nn::MlpInit{in, out(config.mlp.intermediate_size)},
+                                     config.mlp.bias);
 }
 
 Tensor Block::feed_forward(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses) {
   const Tensor h_BsD = ffn_norm_(x_BsD);
   if (moe_) return ops::add(x_BsD, moe_->forward(h_BsD, pass.sequence, losses));
-  return ops::add(x_BsD, pass.sequence.sum((*mlp_)(pass.sequence.gather(h_BsD))));
+  return ops::add(x_BsD, mlp_->add_bias(pass.sequence.sum(mlp_->product(pass.sequence.gather(h_BsD)))));
 }
 
 Tensor Block::whole(const Tensor& x_BsD, const PassContext& pass, moe::Losses& losses, Recompute recompute) {

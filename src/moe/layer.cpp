@@ -59,7 +59,7 @@ Tensor MoeLayer::forward(const Tensor& x_BsD, const parallel::Sequence& sequence
 
 Tensor MoeLayer::shared(const Tensor& x_TD, const parallel::Sequence& sequence, int64_t sequences) const {
   if (!shared_) return {};
-  const Tensor y_TD = sequence.sum_rows((*shared_)(sequence.gather_rows(x_TD, sequences)), sequences);
+  const Tensor y_TD = sequence.sum_rows(shared_->product(sequence.gather_rows(x_TD, sequences)), sequences);
   return shared_gate_ ? ops::sigmoid_gate(y_TD, (*shared_gate_)(x_TD)) : y_TD;
 }
 

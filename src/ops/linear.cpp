@@ -44,7 +44,7 @@ struct AddBias {
 
 struct Linear {
   Saved x_TK{}, w_NK{};
-  bool has_bias = false;
+  Shape b_shape{};  // empty: no bias
 
   Tensor forward(const Tensor& x, const Tensor& w, const Tensor& b);
   Grads backward(const Tensor& dy) const;
@@ -55,11 +55,11 @@ Tensor Linear::forward(const Tensor& x, const Tensor& w, const Tensor& b) {
   check(x.dtype() == w.dtype(), "linear: input {}, weight {}", name_of(x.dtype()), name_of(w.dtype()));
   x_TK = x.contiguous();
   w_NK = w.contiguous();
-  has_bias = b.defined();
+  if (b.defined()) b_shape = b.shape();
   const auto shape = WeightShape::of(w, 1);
   const Tensor y_TN = Tensor::empty(with_last(x.shape(), shape.N), x.dtype());
   multiply(RowProduct::forward, x_TK, w_NK, shape, {0, x.rows()}, y_TN);
-  if (has_bias) {
+  if (b.defined()) {
     const Tensor b_N = b.contiguous();
     const kernels::AddBiasArgs args{.y = y_TN.raw(), .b = b_N.raw(), .R = x.rows(), .N = shape.N, .dtype = x.dtype()};
     on_device(x, [&](auto exec) { kernels::add_bias(exec, args); });
@@ -81,8 +81,8 @@ Grads Linear::backward(const Tensor& dy) const {
     multiply_for_weight(dy_TN, x_TK, shape, offsets, dw.buffer, dw.accumulate);
     grads[1] = dw.result();
   }
-  if (has_bias && autograd::input_needs_grad(2)) {
-    const auto db = autograd::grad_slot(2, {shape.N}, dy_TN.dtype());
+  if (!b_shape.empty() && autograd::input_needs_grad(2)) {
+    const auto db = autograd::grad_slot(2, b_shape, dy_TN.dtype());
     bias_gradient(dy_TN, db);
     grads[2] = db.result();
   }

@@ -58,5 +58,14 @@ TEST(Cost, ExpectsTheWeightsAndStatesOfEveryParameter) {
   EXPECT_EQ(bf16.optimizer, 12 * ((all - experts) / 2 + experts / 2)) << "masters and moments, each share once";
 }
 
+TEST(Cost, CountsTheBiasesOfDenseLayers) {
+  const std::vector<std::string> dense{"model.family=generic", "model.moe.layers=none", "train.dtype=f32",
+                                       "model.mlp.intermediate_size=300"};
+  auto biased = dense;
+  biased.push_back("model.mlp.bias=true");
+  EXPECT_EQ(expected_memory(config_named("quickstart-s", biased), 1).weights,
+            expected_memory(config_named("quickstart-s", dense), 1).weights + 4 * 4 * (2 * 300 + 256));
+}
+
 }  // namespace
 }  // namespace switchyard::bench

@@ -31,6 +31,10 @@ constexpr const char* kGlm4 = R"({"architectures": ["Glm4MoeForCausalLM"], "mode
   "partial_rotary_factor": 0.5, "max_position_embeddings": 64, "num_nextn_predict_layers": 1,
   "eos_token_id": [1, 2]})";
 
+constexpr const char* kLlama = R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 80,
+  "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
+  "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-05, "mlp_bias": false})";
+
 HubJson parsed(const std::string& text) { return parse_hub_config(text, "config.json"); }
 HubJson changed(const char* text, const std::string& key, const HubJson& value) {
   HubJson json = HubJson::parse(text);
@@ -185,6 +189,24 @@ TEST(Family, HeadsOfQwen2MoeShareTheWidth) {
   EXPECT_EQ(first_outside(model, Family::qwen2_moe)->key, "attention.head_dim");
   model.attention.head_dim = 8;
   EXPECT_FALSE(first_outside(model, Family::qwen2_moe));
+}
+
+TEST(HubTensors, BiasesOfGateAndUpAreHalvesOfOne) {
+  HubJson json = changed(kLlama, "mlp_bias", true);
+  const ModelConfig llama = model_config_of(json, "config.json");
+  EXPECT_TRUE(llama.mlp.bias);
+  const std::vector<HubTensor> tensors = hub_tensors(llama, Family::llama);
+  const HubTensor up = find(tensors, "model.layers.1.mlp.up_proj.bias");
+  EXPECT_EQ(up.entry, "model/layers.1.mlp.gate_up_bias");
+  EXPECT_EQ(up.entry_shape, (Shape{2, 40}));
+  EXPECT_EQ(up.shape, (Shape{40}));
+  EXPECT_EQ(up.box, (Box{{1, 0}, {1, 40}}));
+  EXPECT_EQ(find(tensors, "model.layers.0.mlp.down_proj.bias").shape, (Shape{32}));
+  EXPECT_EQ(tensors.size(), hub_tensors(model_of(kLlama), Family::llama).size() + 2 * 3);
+  EXPECT_FALSE(first_outside(llama, Family::llama));
+  ModelConfig other = model_of(kQwen3);
+  other.mlp.bias = true;
+  EXPECT_EQ(first_outside(other, Family::qwen3_moe)->key, "mlp.bias");
 }
 
 TEST(HubTensors, AreBoxesOfOurParameters) {

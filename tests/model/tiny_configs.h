@@ -57,7 +57,7 @@ inline model::ModelConfig plain_model() {
 inline model::ModelConfig dense_model() {
   model::ModelConfig c = busy_model();
   c.attention.bias = model::AttentionBias::qkv;
-  c.mlp.activation = ops::Activation::geglu;
+  c.mlp = {.intermediate_size = 5, .activation = ops::Activation::geglu, .bias = true};
   c.moe.layers = std::nullopt;
   return c;
 }

@@ -54,6 +54,16 @@ TEST(Layers, NameShapeDecayAndInitOfEveryParameter) {
             (Rows{{"x.gate_up", {2, N, D}, true, InitKind::normal}, {"x.down", {D, N}, true, InitKind::normal}}));
   EXPECT_EQ(rows_of(Mlp("x", D, N, ops::Activation::relu, {normal, normal})),
             (Rows{{"x.up", {N, D}, true, InitKind::normal}, {"x.down", {D, N}, true, InitKind::normal}}));
+  EXPECT_EQ(rows_of(Mlp("x", D, N, ops::Activation::swiglu, {normal, normal}, true)),
+            (Rows{{"x.gate_up", {2, N, D}, true, InitKind::normal},
+                  {"x.gate_up_bias", {2, N}, false, InitKind::zeros},
+                  {"x.down", {D, N}, true, InitKind::normal},
+                  {"x.down_bias", {D}, false, InitKind::zeros}}));
+  EXPECT_EQ(rows_of(Mlp("x", D, N, ops::Activation::relu, {normal, normal}, true)),
+            (Rows{{"x.up", {N, D}, true, InitKind::normal},
+                  {"x.up_bias", {N}, false, InitKind::zeros},
+                  {"x.down", {D, N}, true, InitKind::normal},
+                  {"x.down_bias", {D}, false, InitKind::zeros}}));
 }
 
 TEST(Layers, CountElementsAddsGlobalShapes) {
@@ -127,36 +137,49 @@ TEST(Embedding, GivesTheRowsOfItsIds) {
   EXPECT_EQ(embedding.weight().storage(), w.storage());
 }
 
+void add_to_rows(std::vector<double>& rows, const Tensor& bias) {
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] += bias.item(static_cast<int64_t>(i) % bias.numel());
+}
+
 TEST(Mlp, GateAndUpAreHalvesOfOneProduct) {
   constexpr int64_t F = 3;
-  Mlp mlp("x", D, F, ops::Activation::swiglu, {});
-  Parameters parameters;
-  mlp.parameters(parameters);
-  const auto values = fill(parameters);
-  const Tensor x = random_tensor({T, D}, DType::f64, "input");
-  const auto h = product(x.to_vector<double>(), values.at("x.gate_up").to_vector<double>(), T, D);
-  std::vector<double> hidden;
-  for (size_t t = 0; t < T; ++t)
-    for (size_t f = 0; f < F; ++f) {
-      const double gate = h[t * 2 * F + f], up = h[t * 2 * F + F + f];
-      hidden.push_back(gate / (1 + std::exp(-gate)) * up);
-    }
-  EXPECT_LE(max_error(mlp(x), product(hidden, values.at("x.down").to_vector<double>(), T, F)), 1e-14);
+  for (const bool has_bias : {false, true}) {
+    Mlp mlp("x", D, F, ops::Activation::swiglu, {}, has_bias);
+    Parameters parameters;
+    mlp.parameters(parameters);
+    const auto values = fill(parameters);
+    const Tensor x = random_tensor({T, D}, DType::f64, "input");
+    auto h = product(x.to_vector<double>(), values.at("x.gate_up").to_vector<double>(), T, D);
+    if (has_bias) add_to_rows(h, values.at("x.gate_up_bias"));
+    std::vector<double> hidden;
+    for (size_t t = 0; t < T; ++t)
+      for (size_t f = 0; f < F; ++f) {
+        const double gate = h[t * 2 * F + f], up = h[t * 2 * F + F + f];
+        hidden.push_back(gate / (1 + std::exp(-gate)) * up);
+      }
+    auto expected = product(hidden, values.at("x.down").to_vector<double>(), T, F);
+    if (has_bias) add_to_rows(expected, values.at("x.down_bias"));
+    EXPECT_LE(max_error(mlp(x), expected), 1e-14);
+  }
 }
 
 TEST(Mlp, GradientMatchesFiniteDifference) {
-  for (const auto activation : {ops::Activation::swiglu, ops::Activation::geglu, ops::Activation::gelu}) {
-    const auto run = [&](const Tensors& in) {
-      Mlp mlp("x", D, 3, activation, {});
+  for (const auto activation : {ops::Activation::swiglu, ops::Activation::geglu, ops::Activation::gelu})
+    for (const bool has_bias : {false, true}) {
+      const auto run = [&](const Tensors& in) {
+        Mlp mlp("x", D, 3, activation, {}, has_bias);
+        Parameters parameters;
+        mlp.parameters(parameters);
+        for (size_t i = 0; i < parameters.size(); ++i) parameters[i]->value = in[i + 1];
+        return mlp(in[0]);
+      };
+      Mlp shapes("x", D, 3, activation, {}, has_bias);
       Parameters parameters;
-      mlp.parameters(parameters);
-      parameters[0]->value = in[1], parameters[1]->value = in[2];
-      return mlp(in[0]);
-    };
-    const Shape in_shape = ops::is_gated(activation) ? Shape{2, 3, D} : Shape{3, D};
-    test::check_gradients(run, {random_tensor({T, D}, DType::f64, "input"), random_tensor(in_shape, DType::f64, "in"),
-                                random_tensor({D, 3}, DType::f64, "down")});
-  }
+      shapes.parameters(parameters);
+      Tensors inputs{random_tensor({T, D}, DType::f64, "input")};
+      for (const Parameter* p : parameters) inputs.push_back(random_tensor(p->global_shape, DType::f64, p->name));
+      test::check_gradients(run, inputs);
+    }
 }
 
 }  // namespace

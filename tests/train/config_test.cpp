@@ -117,7 +117,6 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"model.attention.rope.scaling.kind=yarn"},
        {"model.attention.rope.scaling.kind: 'yarn' is not built yet", "none"}},
       {{"model.attention.rope.scaling={kind: linear, factor: 2}"}, {"'linear' is not built yet"}},
-      {{"model.mlp.bias=true"}, {"model.mlp.bias", "is not built yet"}},
       {{"model.mtp.depth=1"}, {"model.mtp", "depth: 1", "multi-token prediction is not built yet", "depth: 0"}},
       {{"model.mtp.loss_weight=0.3"}, {"model.mtp", "loss_weight: 0.3", "multi-token prediction is not built yet"}},
       {{"model.moe.dense_residual=true"}, {"model.moe.dense_residual", "is not built yet"}},

@@ -55,7 +55,7 @@ struct MlpConfig {
   void fields(auto& f) {
     f("intermediate_size", intermediate_size, "width of the dense layers' FFN", {.min = 1});
     f("activation", activation, "of the dense layers' FFN");
-    f("bias", bias, "biases in the dense layers' FFN", {.unbuilt = "a bias in the FFN"});
+    f("bias", bias, "biases of both projections of the dense layers' FFN");
   }
   bool operator==(const MlpConfig&) const = default;
 };

@@ -1,7 +1,7 @@
 // Linear layers, y = x w^T.     T tokens (any leading dimensions), R rows, E experts, N outputs, K inputs
 // A weight may have more dimensions than named: its last is K, a leading one E where there are experts, the others make
-// up N. f64, f32 or bf16; sums in f32 (f64). Gradients of weights are f32 (f64 for f64) and go straight to the
-// parameter's buffer. Shapes or dtypes that do not fit are an Error(internal).
+// up N, as do those of a bias. f64, f32 or bf16; sums in f32 (f64). Gradients of weights are f32 (f64 for f64) and go
+// straight to the parameter's buffer. Shapes or dtypes that do not fit are an Error(internal).
 #pragma once
 
 #include "switchyard/tensor/tensor.h"

@@ -70,7 +70,8 @@ TensorRows trunk_rows();  // embedding, norms, attention, head
 TensorRows qkv_bias_rows();
 TensorRows out_bias_rows();
 TensorRows qk_norm_rows();
-TensorRows dense_rows();         // mlp.{gate,up,down}_proj
+TensorRows dense_rows();  // mlp.{gate,up,down}_proj
+TensorRows dense_bias_rows();
 TensorRows expert_rows();        // mlp.gate, mlp.experts.{e}.{gate,up,down}_proj
 TensorRows fused_expert_rows();  // mlp.experts.{gate_up,down}_proj
 

@@ -36,6 +36,12 @@ TensorRows dense_rows() {
           {"model.layers.{i}.mlp.down_proj.weight", "layers.{i}.mlp.down"}};
 }
 
+TensorRows dense_bias_rows() {
+  return {{"model.layers.{i}.mlp.gate_proj.bias", "layers.{i}.mlp.gate_up_bias", 0},
+          {"model.layers.{i}.mlp.up_proj.bias", "layers.{i}.mlp.gate_up_bias", 1},
+          {"model.layers.{i}.mlp.down_proj.bias", "layers.{i}.mlp.down_bias"}};
+}
+
 TensorRows expert_rows() {
   return {{"model.layers.{i}.mlp.gate.weight", "layers.{i}.moe.router.weight"},
           {"model.layers.{i}.mlp.experts.{e}.gate_proj.weight", "layers.{i}.moe.experts.gate_up", 0},

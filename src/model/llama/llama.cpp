@@ -20,10 +20,7 @@ FamilyPage llama() {
                     fixed("pretraining_tp", "1"),
                     always("moe.layers", "none"),
                 },
-      .tensors = trunk_rows() + qkv_bias_rows() + out_bias_rows() + dense_rows() +
-                 TensorRows{{"model.layers.{i}.mlp.gate_proj.bias", "layers.{i}.mlp.gate_up_bias", 0},
-                            {"model.layers.{i}.mlp.up_proj.bias", "layers.{i}.mlp.gate_up_bias", 1},
-                            {"model.layers.{i}.mlp.down_proj.bias", "layers.{i}.mlp.down_bias"}},
+      .tensors = trunk_rows() + qkv_bias_rows() + out_bias_rows() + dense_rows() + dense_bias_rows(),
   };
 }
 
