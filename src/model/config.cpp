@@ -5,10 +5,24 @@
 
 namespace switchyard::model {
 
+void RopeScalingConfig::validate() const {
+  config::expect(kind != RopeScalingKind::llama3 || high_freq_factor > low_freq_factor, "high_freq_factor",
+                 "{} does not exceed low_freq_factor={}", high_freq_factor, low_freq_factor);
+  config::expect(beta_fast >= beta_slow, "beta_fast", "{} is below beta_slow={}", beta_fast, beta_slow);
+}
+
+void RopeConfig::validate() const {
+  config::expect(scaling.kind != RopeScalingKind::yarn || theta > 1, "theta",
+                 "{}; yarn needs frequencies that fall from pair to pair, a theta above 1", theta);
+}
+
 void AttentionConfig::validate() const {
   config::expect(num_heads % num_kv_heads == 0, "num_heads", "{} is not a multiple of num_kv_heads={}", num_heads,
                  num_kv_heads);
   config::expect(head_dim % 2 == 0, "head_dim", "{} is odd; rope turns dims in pairs", head_dim);
+  const int64_t rotary_dim = rope.rotary_dim(head_dim);
+  config::expect(rotary_dim > 0 && rotary_dim % 2 == 0, "rope.fraction",
+                 "{} of head_dim={} are {} dims; rope turns dims in pairs", rope.fraction, head_dim, rotary_dim);
 }
 
 void ModelConfig::validate() const {

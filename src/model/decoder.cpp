@@ -3,6 +3,7 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/model/init.h"
+#include "switchyard/model/rope.h"
 #include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/linear.h"
 #include "switchyard/ops/loss.h"
@@ -23,8 +24,7 @@ Decoder::Decoder(const ModelConfig& config, const parallel::Mesh& mesh, parallel
       tensor_(mesh.tensor()),
       vocabulary_(parallel::vocabulary_part(tensor_, config.vocab_size)),
       dtype_(dtype),
-      rope_(config.attention.rope.theta, config.attention.rope.fraction, config.attention.head_dim, config.max_position,
-            dtype),
+      rope_(rope_table(config.attention, config.max_position, dtype)),
       embedding_("embedding", config.vocab_size, config.hidden_size, config.init.std),
       norm_("norm", config.norm.kind, config.hidden_size, config.norm.eps) {
   for (int64_t i = 0; i < config.num_layers; ++i)

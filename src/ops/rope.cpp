@@ -1,4 +1,5 @@
-// Rotary position embedding. A rotation's gradient is the rotation back, so nothing but the table is kept.
+// Rotary position embedding. A rotation's gradient is the rotation back, times the same factor, so nothing but
+// the table is kept.
 #include "switchyard/ops/rope.h"
 
 #include "kernels/rope.h"
@@ -41,19 +42,18 @@ struct Rope {
 
 }  // namespace
 
-RopeTable::RopeTable(double theta, double fraction, int64_t head_dim_, int64_t max_position, DType dtype)
-    : head_dim(head_dim_), rotary_dim(static_cast<int64_t>(fraction * static_cast<double>(head_dim_))) {
-  check(theta > 0 && fraction > 0 && fraction <= 1, "rope: theta={} fraction={}", theta, fraction);
-  check(rotary_dim > 0 && rotary_dim % 2 == 0, "rope: {} of {} dims cannot turn in pairs", rotary_dim, head_dim);
+RopeTable::RopeTable(const std::vector<double>& radians_J, double factor, int64_t head_dim_, int64_t max_position,
+                     DType dtype)
+    : head_dim(head_dim_), rotary_dim(2 * static_cast<int64_t>(radians_J.size())) {
+  check(rotary_dim > 0 && rotary_dim <= head_dim, "rope: {} of {} dims", rotary_dim, head_dim);
   const int64_t J = rotary_dim / 2;
   std::vector<double> cos, sin;
   cos.reserve(static_cast<size_t>(max_position * J));
   sin.reserve(static_cast<size_t>(max_position * J));
   for (int64_t position = 0; position < max_position; ++position)
-    for (int64_t j = 0; j < J; ++j) {
-      const double frequency = std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(rotary_dim));
-      cos.push_back(std::cos(static_cast<double>(position) * frequency));
-      sin.push_back(std::sin(static_cast<double>(position) * frequency));
+    for (const double radians : radians_J) {
+      cos.push_back(factor * std::cos(static_cast<double>(position) * radians));
+      sin.push_back(factor * std::sin(static_cast<double>(position) * radians));
     }
   cos_PJ = Tensor::of(cos, {max_position, J}).to(accumulate_type(dtype)).clone(Purpose::buffers);
   sin_PJ = Tensor::of(sin, {max_position, J}).to(accumulate_type(dtype)).clone(Purpose::buffers);

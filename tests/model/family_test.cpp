@@ -86,19 +86,56 @@ TEST(HubConfig, BothFormsOfRotationMeanTheSame) {
   EXPECT_FALSE(hub.contains("rope_parameters"));
 }
 
-// The values of scaled rotation stand under the names of the config, whichever kinds are built.
-TEST(HubConfig, ScaledRotationIsTranslated) {
-  HubJson json = changed(kMixtral, "rope_scaling",
-                         {{"type", "llama3"},
-                          {"rope_type", "llama3"},
-                          {"factor", 8.0},
-                          {"low_freq_factor", 1.0},
-                          {"high_freq_factor", 4.0},
-                          {"original_max_position_embeddings", 32}});
-  HubJson hub = parsed(json.dump());
-  const config::Node section = model_section_of(hub, "config.json");
-  EXPECT_EQ(config::to_flow(*section.find("attention")->find("rope")->find("scaling")),
-            "{kind: llama3, factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position: 32}");
+TEST(HubConfig, ScaledRotationComesInBothFormsAndLeavesInTheOld) {
+  struct Row {
+    HubJson scaling;
+    RopeScalingConfig ours;
+    HubJson written;  // beside type and rope_type
+  };
+  using Kind = RopeScalingKind;
+  for (const Row& row : {
+           Row{{{"rope_type", "linear"}, {"factor", 4}}, {.kind = Kind::linear, .factor = 4}, {{"factor", 4.0}}},
+           Row{{{"rope_type", "llama3"},
+                {"factor", 8.0},
+                {"low_freq_factor", 1.0},
+                {"high_freq_factor", 4.0},
+                {"original_max_position_embeddings", 32}},
+               {.kind = Kind::llama3,
+               .factor = 8,
+               .original_max_position = 32,
+               .low_freq_factor = 1,
+               .high_freq_factor = 4},
+               {{"factor", 8.0},
+                {"low_freq_factor", 1.0},
+                {"high_freq_factor", 4.0},
+                {"original_max_position_embeddings", 32}}},
+           Row{{{"rope_type", "yarn"}, {"factor", 2.5}, {"attention_factor", nullptr}, {"beta_fast", 16}},
+               {.kind = Kind::yarn, .factor = 2.5, .original_max_position = 64, .beta_fast = 16},
+               {{"factor", 2.5},
+                {"original_max_position_embeddings", 64},
+                {"beta_fast", 16.0},
+                {"beta_slow", 1.0},
+                {"truncate", true}}},
+       }) {
+    SCOPED_TRACE(row.scaling.dump());
+    HubJson older = row.scaling, newer = row.scaling;
+    older["type"] = older["rope_type"];
+    older.erase("rope_type");
+    newer["rope_theta"] = 1e6;
+    HubJson first = parsed(changed(kMixtral, "rope_scaling", older).dump());
+    HubJson second = changed(kMixtral, "rope_parameters", newer);
+    second.erase("rope_theta");
+    second = parsed(second.dump());
+    const ModelConfig model = model_config_of(first, "config.json");
+    EXPECT_EQ(model.attention.rope.scaling, row.ours);
+    EXPECT_EQ(model_config_of(second, "config.json"), model);
+    EXPECT_EQ(hub_config_of(model, model.family, &first), first);  // its own keys
+    const HubJson fresh = hub_config_of(model, model.family);
+    HubJson expected = row.written;
+    expected["type"] = expected["rope_type"] = row.scaling["rope_type"];
+    EXPECT_EQ(nlohmann::json(fresh["rope_scaling"]), nlohmann::json(expected));
+    EXPECT_EQ(fresh["rope_theta"], 1e6);
+  }
 }
 
 TEST(HubConfig, ComesBackWithItsOwnKeys) {
@@ -144,6 +181,11 @@ TEST(HubConfig, RefusesWhatItDoesNotUnderstand) {
            Row{"num_experts_per_tok", 9, "model.moe.top_k"},
            Row{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}, "dynamic"},
            Row{"rope_scaling", {{"type", "yarn"}, {"wobble", 2.0}}, "rope_scaling.wobble"},
+           Row{"rope_scaling", {{"type", "linear"}}, "scaling.factor: is required"},
+           Row{"rope_parameters",
+               {{"full_attention", {{"rope_type", "default"}}}},
+               "full_attention: is not understood"},
+           Row{"rope_parameters", {{"rope_theta", 10000.0}}, "rope_theta: 1000000.0, but rope_parameters says 10000.0"},
            Row{"partial_rotary_factor", 0.5, "partial_rotary_factor: 0.5"},
        }) {
     SCOPED_TRACE(row.key);

@@ -2,6 +2,7 @@
 // two implementations of f32 arithmetic; they hold for f64 too, since the expected values are f32.
 #include "tests/model/reference.h"
 
+#include "switchyard/model/rope.h"
 #include "switchyard/ops/elementwise.h"
 
 #include <algorithm>
@@ -61,8 +62,7 @@ TEST_P(ReferenceModel, LossAndGradients) {
 // Each router on the reference's own residual stream, so that an error in one layer does not hide in the next.
 TEST_P(ReferenceModel, Routing) {
   const model::ModelConfig& config = model.decoder.config();
-  const ops::RopeTable rope(config.attention.rope.theta, config.attention.rope.fraction, config.attention.head_dim,
-                            config.max_position, GetParam().dtype);
+  const ops::RopeTable rope = model::rope_table(config.attention, config.max_position, GetParam().dtype);
   size_t next = 0;
   for (int64_t i = 0; i < config.num_layers; ++i) {
     if (!config.is_moe(i)) continue;

@@ -15,21 +15,21 @@ const auto& kRows = kRopeRows;
 
 std::vector<double> reference(const Row& row, const std::vector<double>& x) {
   std::vector<double> y = x;
-  const auto R = static_cast<int64_t>(row.fraction * static_cast<double>(row.d));
+  const int64_t R = row.rotary_dim();
   for (int64_t i = 0; i < row.B * row.S * row.H; ++i) {
     const double position = static_cast<double>(row.first_position + i / row.H % row.S);
     for (int64_t j = 0; j < R / 2; ++j) {
       const double angle = position * std::pow(row.theta, -2.0 * static_cast<double>(j) / static_cast<double>(R));
       const auto a = static_cast<size_t>(i * row.d + j), b = a + static_cast<size_t>(R / 2);
-      y[a] = x[a] * std::cos(angle) - x[b] * std::sin(angle);
-      y[b] = x[b] * std::cos(angle) + x[a] * std::sin(angle);
+      y[a] = row.factor * (x[a] * std::cos(angle) - x[b] * std::sin(angle));
+      y[b] = row.factor * (x[b] * std::cos(angle) + x[a] * std::sin(angle));
     }
   }
   return y;
 }
 
 Tensor input(const Row& row, DType dtype) { return random_tensor({row.B, row.S, row.H, row.d}, dtype, "x"); }
-ops::RopeTable table(const Row& row, DType dtype) { return ops::RopeTable(row.theta, row.fraction, row.d, 100, dtype); }
+ops::RopeTable table(const Row& row, DType dtype) { return {row.radians(), row.factor, row.d, 100, dtype}; }
 
 OpRows rows() {
   OpRows all;
@@ -57,7 +57,7 @@ TEST(Rope, TakesOtherOrdersOfDims) {
 
 TEST(Rope, ScoresDependOnDistanceAlone) {
   const Tensor q = random_tensor({1, 1, 1, 16}, DType::f64, "q"), k = random_tensor({1, 1, 1, 16}, DType::f64, "k");
-  const ops::RopeTable turns(10000, 1.0, 16, 100, DType::f64);
+  const ops::RopeTable turns({1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4}, 1.0, 16, 100, DType::f64);
   auto score = [&](int64_t q_position, int64_t k_position) {
     const auto a = ops::rope(q, turns, q_position).to_vector<double>();
     const auto b = ops::rope(k, turns, k_position).to_vector<double>();
@@ -70,11 +70,12 @@ TEST(Rope, ScoresDependOnDistanceAlone) {
 }
 
 TEST(Rope, RefusesWhatTheTableDoesNotHold) {
-  const ops::RopeTable turns(10000, 1.0, 8, 4, DType::f32);
+  const ops::RopeTable turns({1.0, 0.1, 0.01, 1e-3}, 1.0, 8, 4, DType::f32);
   EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 8}, DType::f32, "x"), turns, 3), Error);
   EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 6}, DType::f32, "x"), turns), Error);
   EXPECT_THROW(ops::rope(random_tensor({1, 2, 1, 8}, DType::f64, "x"), turns), Error);
-  EXPECT_THROW(ops::RopeTable(10000, 0.5, 6, 4, DType::f32), Error);
+  EXPECT_THROW(ops::RopeTable({1.0, 0.1, 0.01, 1e-3}, 1.0, 6, 4, DType::f32), Error);
+  EXPECT_THROW(ops::RopeTable({}, 1.0, 6, 4, DType::f32), Error);
 }
 
 }  // namespace

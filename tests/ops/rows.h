@@ -129,6 +129,15 @@ struct RopeRow {
   double fraction, theta;
   int64_t first_position;
   const char* why;
+  double factor = 1.0;
+
+  int64_t rotary_dim() const { return static_cast<int64_t>(fraction * static_cast<double>(d)); }
+  std::vector<double> radians() const {
+    std::vector<double> radians_J;
+    for (int64_t j = 0; j < rotary_dim() / 2; ++j)
+      radians_J.push_back(std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(rotary_dim())));
+    return radians_J;
+  }
 };
 inline const std::vector<RopeRow> kRopeRows = {{1, 1, 1, 2, 1.0, 10000, 0, "smallest"},
                                                {2, 7, 3, 64, 1.0, 10000, 0, "usual head"},
@@ -136,6 +145,7 @@ inline const std::vector<RopeRow> kRopeRows = {{1, 1, 1, 2, 1.0, 10000, 0, "smal
                                                {1, 5, 2, 22, 1.0, 500, 0, "odd number of pairs"},
                                                {2, 3, 1, 40, 0.25, 500, 0, "odd pairs and a rest"},
                                                {1, 1, 4, 64, 1.0, 10000, 37, "decoding"},
+                                               {2, 7, 2, 16, 0.5, 10000, 3, "longer q and k", 1.25},
                                                {1, 70, 8, 64, 1.0, 10000, 30, "several threads"},
                                                {0, 4, 2, 8, 1.0, 10000, 0, "no sequences"}};
 

@@ -197,7 +197,7 @@ void add_attention() {
 void add_rope() {
   const auto rows = with<RopeRow>(kRopeRows, {{8, 512, 8, 64, 1.0, 10000, 0, "mixtral-s"}});
   for_each("Rope", rows, [](const RopeRow& row, DType dtype, const std::string& name) {
-    const ops::RopeTable table(row.theta, row.fraction, row.d, row.first_position + row.S, dtype);
+    const ops::RopeTable table(row.radians(), row.factor, row.d, row.first_position + row.S, dtype);
     add({name, dtype,
          [=] {
            return Tensors{random_tensor({row.B, row.S, row.H, row.d}, dtype, "x")};

@@ -21,20 +21,29 @@ const FamilyPage& page_of(Family family) {
 
 namespace {
 
+// A key in its place of the old form, which may be there already, with the same value.
+void move_to(HubJson& hub, const std::string& path, const char* key, const HubJson& value) {
+  const HubJson old = hub.value(key, HubJson());
+  require(old.is_null() || old == value, ExitCode::input, "{}: {}: {}, but rope_parameters says {}", path, key,
+          old.dump(), value.dump());
+  hub[key] = value;
+}
+
 // transformers 5 writes one object rope_parameters, and `dtype`.
-void to_old_form(HubJson& hub) {
+void to_old_form(HubJson& hub, const std::string& path) {
   if (hub.contains("dtype") && !hub.contains("torch_dtype")) hub["torch_dtype"] = hub["dtype"];
   hub.erase("dtype");
   if (!hub.contains("rope_parameters") || !hub["rope_parameters"].is_object()) return;
   HubJson scaling = hub["rope_parameters"];
   hub.erase("rope_parameters");
   for (const char* key : {"rope_theta", "partial_rotary_factor"}) {
-    if (scaling.contains(key)) hub[key] = scaling[key];
+    if (scaling.contains(key)) move_to(hub, path, key, scaling[key]);
     scaling.erase(key);
   }
   const HubJson kind = scaling.value("rope_type", scaling.value("type", HubJson("default")));
-  hub["rope_scaling"] = kind == "default" ? HubJson() : scaling;
-  if (kind != "default") hub["rope_scaling"]["type"] = hub["rope_scaling"]["rope_type"] = kind;
+  scaling["type"] = scaling["rope_type"] = kind;
+  const bool is_plain = kind == "default" && scaling.size() == 2;
+  move_to(hub, path, "rope_scaling", is_plain ? HubJson() : scaling);
 }
 
 }  // namespace
@@ -42,7 +51,7 @@ void to_old_form(HubJson& hub) {
 HubJson parse_hub_config(const std::string& text, const std::string& path) {
   auto hub = files::parse_object<HubJson>(text, path, 32);
   family_of(hub, path);
-  to_old_form(hub);
+  to_old_form(hub, path);
   return hub;
 }
 

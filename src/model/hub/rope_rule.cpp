@@ -28,7 +28,6 @@ void read_scaling(const Reading& r) {
   if (!scaling->is_object())
     return r.problems.push_back(fmt::format("rope_scaling: {}; accepted: null or an object", scaling->dump()));
   const HubJson kind = scaling->value("rope_type", scaling->value("type", HubJson("default")));
-  if (kind == "default") return;
   Node node{.kind = Node::Kind::map};
   const auto add = [&](std::string_view key, Node value) {
     value.key = key;
@@ -43,9 +42,9 @@ void read_scaling(const Reading& r) {
     else
       add(known->ours, node_of(value));
   }
-  if (kind == "yarn" && !scaling->contains("original_max_position_embeddings"))
+  if (kind == "yarn" && scaling->value("original_max_position_embeddings", HubJson()).is_null())
     add("original_max_position", node_of(r.integer("max_position_embeddings", 0)));
-  r.set("attention.rope.scaling", node, "rope_scaling");
+  if (kind != "default") r.set("attention.rope.scaling", node, "rope_scaling");
 }
 
 HubJson written_scaling(const Writing& w) {
