@@ -4,6 +4,7 @@
 
 #include "switchyard/model/rope.h"
 #include "switchyard/ops/elementwise.h"
+#include "tests/support/goldens.h"
 
 #include <algorithm>
 
@@ -118,9 +119,7 @@ TEST_P(ReferenceModel, GreedyContinuationThroughTheCache) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* name :
-       {"olmoe/base", "olmoe/clip_gqa", "qwen2_moe/base", "qwen2_moe/sparse_step", "qwen3_moe/base",
-        "qwen3_moe/dense_layer_bf16", "mixtral/base", "mixtral/window_tied", "glm4_moe/base", "glm4_moe/plain"})
+  for (const char* name : test::kGoldens)
     for (const DType dtype : {DType::f32, DType::f64}) all.push_back({name, dtype});
   return all;
 }
