@@ -119,7 +119,7 @@ void add_files(const checkpoint::Found& found, const model::ModelConfig& config,
   const bool writes_tokenizer = files.empty() && options.has_byte_tokenizer && config.vocab_size > kEndOfDocument;
   if (writes_tokenizer) {
     hub["bos_token_id"] = hub["eos_token_id"] = kEndOfDocument;
-    plan.files.emplace_back("tokenizer.json", byte_tokenizer_json());
+    plan.files.emplace_back(kTokenizerFile, byte_tokenizer_json());
     plan.files.emplace_back("tokenizer_config.json", byte_tokenizer_config());
   }
   if (!source) hub["use_cache"] = true;

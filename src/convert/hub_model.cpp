@@ -18,7 +18,7 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;  // read at once
 // Files of a folder that come with the weights; passed through as they are.
 constexpr const char* kSideFiles[] = {kConfigFile,
                                       "generation_config.json",
-                                      "tokenizer.json",
+                                      kTokenizerFile,
                                       "tokenizer_config.json",
                                       "special_tokens_map.json",
                                       "added_tokens.json",

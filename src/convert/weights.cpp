@@ -4,6 +4,8 @@
 #include "switchyard/comm/agree.h"
 #include "switchyard/config/write.h"
 
+#include "convert/byte_tokenizer.h"
+
 #include <algorithm>
 
 namespace switchyard::convert {
@@ -40,13 +42,9 @@ WeightSource WeightSource::find(const std::filesystem::path& where, const comm::
   return source;
 }
 
-WeightSource WeightSource::of(const checkpoint::Found& found) {
-  WeightSource source;
-  source.found_ = found;
-  return source;
-}
-
 std::string WeightSource::name() const { return hub_ ? hub_->folder().path().string() : found_->folder.string(); }
+
+int64_t WeightSource::step() const { return hub_ ? 0 : found_->manifest.meta.step; }
 
 std::string WeightSource::config_text() const {
   return hub_ ? model_section_text(hub_->config()) : found_->manifest.meta.config;
@@ -63,6 +61,17 @@ void WeightSource::load(const comm::Group& all, std::span<const checkpoint::Targ
 
 checkpoint::SideFiles WeightSource::side_files() const {
   return hub_ ? hub_->side_files() : checkpoint::read_side_files(*found_);
+}
+
+// What was trained here speaks the tokens of its own config, whatever its weights came with.
+bool WeightSource::has_foreign_tokenizer() const {
+  if (step() > 0) return false;
+  bool came_from_elsewhere = false, has_byte_tokenizer = false;
+  for (const auto& [name, bytes] : side_files()) {
+    came_from_elsewhere |= name == kConfigFile;
+    has_byte_tokenizer |= name == kTokenizerFile && bytes == byte_tokenizer_json();
+  }
+  return came_from_elsewhere && !has_byte_tokenizer;
 }
 
 }  // namespace switchyard::convert

@@ -5,6 +5,7 @@
 #include "switchyard/base/error.h"
 #include "switchyard/checkpoint/load.h"
 #include "switchyard/comm/agree.h"
+#include "switchyard/convert/weights.h"
 #include "switchyard/train/experiment.h"
 #include "switchyard/train/watchdog.h"
 
@@ -37,9 +38,18 @@ struct Program {
 train::Experiment read_experiment(Program& program, const std::string& path, const std::vector<std::string>& overrides,
                                   const config::ParseOptions& options = {});
 
+// Weights and the experiment that they belong to, in a layout that fits the ranks: all that are left are data ranks,
+// unless the overrides say otherwise. `where` is a checkpoint, a run, or a Hugging Face folder. Takes the program's
+// patience from the config.
+struct Weights {
+  convert::WeightSource source;
+  train::ExperimentConfig config;
+};
+Weights open_weights(Program& program, const std::string& where, const std::vector<std::string>& overrides);
+
 // A checkpoint that must be there, and the experiment that made it.
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world);
-train::ExperimentConfig checkpoint_config(const checkpoint::Found& found, const std::vector<std::string>& overrides);
+train::ExperimentConfig checkpoint_config(const checkpoint::Found& found);
 
 void add_train(Program& program);
 void add_eval(Program& program);
@@ -51,11 +61,5 @@ void add_bench(Program& program);
 void add_convert(Program& program);
 void add_forward(Program& program);
 void add_compare(Program& program);
-
-// Overrides that make the layout of a stored config fit any number of ranks; the user's own come behind them.
-inline std::vector<std::string> any_layout() {
-  return {"parallel.data=0", "parallel.tensor=1", "parallel.expert=1", "parallel.expert_tensor=1",
-          "parallel.dispatcher=auto"};
-}
 
 }  // namespace switchyard::tools

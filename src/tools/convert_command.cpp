@@ -56,7 +56,7 @@ ExitCode to_hf(Program& program, const Options& options) {
   convert::ToHfOptions how{.unused = options.unused, .check = options.check};
   train::ExperimentConfig config;
   comm::together(world.all(), [&] {
-    config = checkpoint_config(found, {});
+    config = checkpoint_config(found);
     if (!options.dtype.empty()) how.dtype = dtype_from_name(options.dtype);
     if (!options.family.empty()) how.family = family_named(options.family);
     how.shard_bytes = bytes_of(options.shard_size);

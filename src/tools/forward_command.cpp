@@ -18,19 +18,9 @@ struct Options {
 ExitCode run_forward(Program& program, Options options) {
   comm::World& world = program.world();
   options.forward.dtype = dtype_from_name(options.dtype);
-  const auto source = convert::WeightSource::find(options.weights, world.all(),
-                                                  [](const std::string& text) { log()->warn("{}", text); });
-  train::ExperimentConfig config;
+  const auto [source, config] = open_weights(program, options.weights, options.overrides);
   std::optional<files::SafetensorsFile> inputs;
-  comm::together(world.all(), [&] {
-    std::vector<std::string> overrides = any_layout();
-    overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
-    config = train::parse_experiment(config::Sources::of_text(source.name(), source.config_text()), overrides,
-                                     train::without_run_and_data())
-                 .config;
-    parallel::check_world(config.parallel, world.size());
-    inputs.emplace(File::open(options.inputs));
-  });
+  comm::together(world.all(), [&] { inputs.emplace(File::open(options.inputs)); });
   train::set_up_threads(config.run, world);
   const auto results = train::forward(config, world, source, *inputs, options.forward);
   comm::on_rank_zero(world.all(), [&] {

@@ -18,6 +18,8 @@ int64_t patience_on_command_line(const std::vector<std::string>& words, int64_t 
   return otherwise;
 }
 
+void warn(const std::string& text) { log()->warn("{}", text); }
+
 }  // namespace
 
 comm::World& Program::world() {
@@ -70,14 +72,31 @@ train::Experiment read_experiment(Program& program, const std::string& path, con
 }
 
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world) {
-  auto found = checkpoint::find(where, world.all(), [](const std::string& text) { log()->warn("{}", text); });
+  auto found = checkpoint::find(where, world.all(), warn);
   if (!found) throw SharedError(ExitCode::input, where + ": no checkpoint there");
   return std::move(*found);
 }
 
-train::ExperimentConfig checkpoint_config(const checkpoint::Found& found, const std::vector<std::string>& overrides) {
+train::ExperimentConfig checkpoint_config(const checkpoint::Found& found) {
   const auto sources = config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config);
-  return train::parse_experiment(sources, overrides, train::without_run_and_data()).config;
+  return train::parse_experiment(sources, {}, train::without_run_and_data()).config;
+}
+
+Weights open_weights(Program& program, const std::string& where, const std::vector<std::string>& overrides) {
+  const comm::World& world = program.world();
+  train::Watchdog watchdog = program.watchdog();
+  const train::Watchdog::Section section(watchdog, "finding the weights");
+  Weights weights{convert::WeightSource::find(where, world.all(), warn), {}};
+  std::vector<std::string> all_overrides{"parallel.data=0", "parallel.tensor=1", "parallel.expert=1",
+                                         "parallel.expert_tensor=1", "parallel.dispatcher=auto"};
+  all_overrides.insert(all_overrides.end(), overrides.begin(), overrides.end());
+  comm::together(world.all(), [&] {
+    const auto sources = config::Sources::of_text(weights.source.name(), weights.source.config_text());
+    weights.config = train::parse_experiment(sources, all_overrides, train::without_run_and_data()).config;
+    parallel::check_world(weights.config.parallel, world.size());
+  });
+  program.patience = weights.config.run.watchdog;
+  return weights;
 }
 
 }  // namespace switchyard::tools

@@ -34,7 +34,7 @@ int64_t sample_token(const std::vector<float>& logits_V, const SamplingOptions& 
   return order[count - 1];
 }
 
-void generate(model::Decoder& model, const data::Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
+void generate(model::Decoder& model, std::optional<int32_t> end, const std::vector<int32_t>& prompt,
               const SamplingOptions& options, const std::function<void(int32_t)>& emit) {
   const autograd::NoGrad no_grad;
   const auto length = static_cast<int64_t>(prompt.size()) + options.max_tokens;
@@ -50,7 +50,7 @@ void generate(model::Decoder& model, const data::Tokenizer& tokenizer, const std
     const Tensor logits_V = model.next_logits(tokens_BS, caches);
     const auto token = static_cast<int32_t>(
         sample_token(logits_V.to_vector<float>(), options, random.uniform(static_cast<uint64_t>(i))));
-    if (token == tokenizer.end_of_document()) return;
+    if (token == end) return;
     emit(token);
     next = {token};
   }

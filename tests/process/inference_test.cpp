@@ -95,7 +95,7 @@ TEST_F(Inference, ACheckpointThatCannotBeReadInTimeEndsAllByTheWatchdog) {
   const std::string folder = fs::canonical(checkpoint_of(dir_, 30));
   const Command held_up{"strace", "-o", "/dev/null", "-P", folder, "-e", "inject=openat:delay_enter=8000000"};
   const Command eval{program(), "eval", dir_, "run.watchdog=2"}, generate{program(), "generate", dir_, eval[3]};
-  const std::string words = "switchyard: finding the checkpoint took longer than run.watchdog=2 seconds";
+  const std::string words = "switchyard: finding the weights took longer than run.watchdog=2 seconds";
   expect_outcome(run(held_up + generate), 76, {words});
   expect_outcome(run(as_ranks({eval, held_up + eval})), 76, {"[rank 0] " + words});
 }

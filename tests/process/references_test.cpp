@@ -61,6 +61,33 @@ TEST_P(Reference, IsComputedByTheCheckpointAndByTheFolder) {
   expect_outcome(run({program(), "compare", a, b}), 0);
 }
 
+// By token ids, as no tokenizer comes with it; of the folder and of the checkpoint.
+TEST_P(Reference, IsEvaluatedAndContinuedByIds) {
+  const files::SafetensorsFile expected(File::open(golden() + "/expected.safetensors"));
+  const std::string batch = scratch_.path("batch.safetensors"), json = scratch_.path("eval.json");
+  const auto of_one_step = [&](const char* name) {
+    const Tensor rows_BS = expected.load(name);
+    return rows_BS.view({1, rows_BS.dim(0), rows_BS.dim(1)});
+  };
+  files::write_safetensors(batch, {{"input_ids", of_one_step("input_ids")}, {"labels", of_one_step("labels")}});
+  const std::string length = fmt::format("data.sequence_length={}", expected.at("input_ids").shape[1]);
+  std::vector<int64_t> ids = expected.load("prompt_ids").to_vector<int64_t>();
+  const std::string prompt = fmt::format("{}", fmt::join(ids, ","));
+  const auto generated = expected.load("generated_ids").to_vector<int64_t>();
+  ids.insert(ids.end(), generated.begin(), generated.end());
+  const std::string count = std::to_string(generated.size());
+  for (const std::string& weights : {golden(), from_hf()}) {
+    SCOPED_TRACE(weights);
+    expect_outcome(run({program(), "eval", weights, "--data", batch, length, "--dtype", "f32", "--json", json}), 0);
+    const double loss = test::Json::parse(test::read_text(json)).at("loss"), mean = expected.load("loss_mean").item();
+    EXPECT_NEAR(loss, mean, 1e-6 * mean);
+    const auto outcome = run({program(), "generate", weights, "--ids", prompt, "--max-tokens", count, "--temperature",
+                              "0", "--dtype", "f32"});
+    expect_outcome(outcome, 0);
+    EXPECT_EQ(outcome.out, fmt::format("{}\n", fmt::join(ids, " ")));
+  }
+}
+
 TEST_P(Reference, ComesOutAsItCameIn) {
   const std::string out = scratch_.path("out");
   expect_outcome(run({program(), "convert", "to-hf", from_hf(), out, "--check", "--shard-size", "50KB"}), 0);
@@ -227,6 +254,17 @@ TEST_F(Conversion, WhatDoesNotFitIsNamed) {
   expect_outcome(run({program(), "convert", "to-hf", out, scratch_.path("other"), "--family", "olmoe"}), 64,
                  {"model.attention.qk_norm: none, but full in family olmoe"});
   EXPECT_FALSE(std::filesystem::exists(scratch_.path("other")));
+}
+
+TEST_F(Conversion, TextOfAnUnknownTokenizerIsRefused) {
+  const std::string start = scratch_.path("start"), text = test::corpus().valid;
+  expect_outcome(run({program(), "convert", "from-hf", golden_, start}), 0);
+  for (const std::string& weights : {golden_, start}) {
+    expect_outcome(run({program(), "generate", weights, "--prompt", "a"}), 64, {weights, "tokenizer", "give --ids"});
+    expect_outcome(run({program(), "eval", weights, "--data", text}), 64, {weights, "tokenizer", "FILE.safetensors"});
+    expect_outcome(run({program(), "eval", weights}), 64, {"give --data"});
+    expect_outcome(run({program(), "generate", weights, "--ids", "5,80", "--max-tokens", "1"}), 65, {"80"});
+  }
 }
 
 // Before anything is made for each of them.

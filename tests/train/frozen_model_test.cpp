@@ -16,13 +16,13 @@ TEST(FrozenModel, HoldsTheStoredWeightsAndNoGradients) {
   for (nn::Parameter* p : session.model.parameters()) trained.push_back(p->value.detach());
   checkpoint::Meta meta;
   ASSERT_TRUE(checkpoint::save(scratch.path("run"), world.all(), session.entries(), meta, 1).saved);
-  const auto found = checkpoint::find(scratch.path("run"), world.all());
+  const auto source = convert::WeightSource::find(scratch.path("run"), world.all(), {});
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Allocator& allocator = *Allocator::current();
     const auto live = [&](Purpose purpose) { return allocator.stats(purpose).live_bytes; };
     const int64_t gradients = live(Purpose::gradients), weights = live(Purpose::weights),
                   all = allocator.total().live_bytes;
-    FrozenModel frozen(config, world, dtype, convert::WeightSource::of(*found));
+    FrozenModel frozen(config, world, dtype, source);
     EXPECT_EQ(live(Purpose::gradients), gradients);
     EXPECT_GT(live(Purpose::weights), weights);
     EXPECT_LE(allocator.total().live_bytes - all, 2 * (live(Purpose::weights) - weights)) << "weights and little else";

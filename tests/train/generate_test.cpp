@@ -62,22 +62,12 @@ TEST(SampleToken, AnImpossibleTokenIsNeverDrawn) {
   for (const double u : {0.0, 0.5, 0.9999999999999999}) EXPECT_EQ(sample_token({-INFINITY, 1, -INFINITY}, {}, u), 1);
 }
 
-// A tokenizer whose end token is given.
-class Ids : public data::ByteTokenizer {
- public:
-  explicit Ids(int32_t end) : end_(end) {}
-  int32_t end_of_document() const override { return end_; }
-
- private:
-  int32_t end_;
-};
-
 class Generate : public testing::Test {
  protected:
-  std::vector<int32_t> run(const SamplingOptions& options, int32_t end = -1,
+  std::vector<int32_t> run(const SamplingOptions& options, std::optional<int32_t> end = std::nullopt,
                            const std::vector<int32_t>& prompt = {3, 1, 4}) {
     std::vector<int32_t> ids;
-    generate(decoder, Ids(end), prompt, options, [&](int32_t id) { ids.push_back(id); });
+    generate(decoder, end, prompt, options, [&](int32_t id) { ids.push_back(id); });
     return ids;
   }
 
@@ -117,7 +107,7 @@ TEST_F(Generate, StopsAtTheEndTokenAndDoesNotEmitIt) {
 }
 
 TEST_F(Generate, RefusesAnEmptyPromptAndATextBeyondTheLastPosition) {
-  test::expect_error(ExitCode::usage, {"prompt is empty"}, [&] { run({}, -1, {}); });
+  test::expect_error(ExitCode::usage, {"prompt is empty"}, [&] { run({}, std::nullopt, {}); });
   test::expect_error(ExitCode::usage, {"3 prompt tokens", "14 new", "model.max_position=16"},
                      [&] { run({.max_tokens = 14}); });
 }

@@ -7,7 +7,7 @@
 
 namespace switchyard::convert {
 
-inline constexpr const char* kConfigFile = "config.json";
+inline constexpr const char *kConfigFile = "config.json", *kTokenizerFile = "tokenizer.json";
 
 // A tensor of the files, and the part of an entry of our checkpoints that it is.
 struct Source {

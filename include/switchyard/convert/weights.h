@@ -13,12 +13,12 @@ class WeightSource {
   // Collective. Error(input) if there is neither.
   static WeightSource find(const std::filesystem::path& where, const comm::Group& all, const checkpoint::Warn& warn);
 
-  static WeightSource of(const checkpoint::Found& found);
-
   std::string name() const;         // the folder
+  int64_t step() const;             // of the run; 0 for weights that came from elsewhere
   std::string config_text() const;  // YAML: of the experiment, or the model section alone
   void load(const comm::Group& all, std::span<const checkpoint::Target> targets) const;  // collective, converts dtypes
   checkpoint::SideFiles side_files() const;
+  bool has_foreign_tokenizer() const;  // came from elsewhere, without the byte tokenizer
 
  private:
   std::optional<checkpoint::Found> found_;

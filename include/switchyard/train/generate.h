@@ -1,10 +1,10 @@
 // Sampling text from a model, one token at a time with a KV cache.
 #pragma once
 
-#include "switchyard/data/tokenizer.h"
 #include "switchyard/model/decoder.h"
 
 #include <functional>
+#include <optional>
 
 namespace switchyard::train {
 
@@ -18,9 +18,9 @@ struct SamplingOptions {
 // Index of the token drawn from logits (V) by the uniform number u in [0, 1).
 int64_t sample_token(const std::vector<float>& logits_V, const SamplingOptions& options, double u);
 
-// Continues `prompt` (token ids, at least one) until the end token or max_tokens; calls `emit` with each new id. The
-// prompt and the new tokens together must fit model.max_position. Same seed, same text.
-void generate(model::Decoder& model, const data::Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
+// Continues `prompt` (token ids, at least one) until the token `end`, if there is one, or max_tokens; calls `emit` with
+// each new id. The prompt and the new tokens together must fit model.max_position. Same seed, same text.
+void generate(model::Decoder& model, std::optional<int32_t> end, const std::vector<int32_t>& prompt,
               const SamplingOptions& options, const std::function<void(int32_t)>& emit);
 
 }  // namespace switchyard::train
