@@ -11,17 +11,30 @@ namespace switchyard::kernels {
 
 enum class Score : uint8_t { softmax, sigmoid };
 
-// Largest K of: z without a bias, score(z) + bias with one. Equal values: the smaller index wins.
+enum class GroupScore : uint8_t { max, top2_sum };  // of a group: its best expert, or the sum of exactly its two best
+enum class GroupMask : uint8_t { neg_inf, zero };   // what experts of groups that are not kept count as
+
+// A token chooses from the `keep` best of `count` groups of consecutive experts. Equal groups: the smaller index wins.
+struct ExpertGroups {
+  int64_t count = 1, keep = 1;
+  GroupScore score = GroupScore::max;
+  GroupMask mask = GroupMask::neg_inf;
+  bool is_limit() const { return keep < count; }
+};
+
+// Largest K of: score(z) + bias, experts and groups alike; z itself where only its order matters, that is without a
+// bias and without groups (or with max and neg_inf). Equal values: the smaller index wins.
 struct SelectExpertsArgs {
   const void* logits;  // (T, E) dtype
   const float* bias;   // (E), or null
   int32_t* ids;        // (T, K) ascending; 0..K-1 for a row with a NaN or an infinity
   int64_t* counts;     // (E) tokens per expert; such rows are not counted
-  double* margin;      // (1) smallest last chosen - first rejected; +inf where nothing is rejected
+  double* margin;      // (1) smallest last chosen - first rejected, expert or group; +inf where nothing is rejected
   int64_t* bad_rows;   // (1) rows with a NaN or an infinity
   void* scratch;       // select_experts_scratch_bytes
   int64_t T, E, K;
   Score score;
+  ExpertGroups groups;
   DType dtype;
 };
 int64_t select_experts_scratch_bytes(const SelectExpertsArgs&);

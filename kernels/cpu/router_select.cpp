@@ -1,7 +1,8 @@
 // Top-k selection. A row is scanned in blocks; a block without a value above the worst kept one is skipped, so that
 // most of the work is a vectorised maximum. Kept values are sorted, larger first; an equal later value never moves an
-// earlier one, which is the tie rule. One value more than K is kept: the best rejected one gives the margin. Traffic:
-// logits read once (twice with a softmax bias), ids written.
+// earlier one, which is the tie rule. One value more than K is kept: the best rejected one gives the margin. Groups are
+// chosen in the same way first, from the values of the whole row. Traffic: logits read once (twice where softmax scores
+// are compared), ids written.
 #include "kernels/cpu/router_math.h"
 #include "kernels/router.h"
 #include "switchyard/base/threads.h"
@@ -42,7 +43,19 @@ int64_t counts_bytes(const SelectExpertsArgs& a) {
 int64_t best_bytes(const SelectExpertsArgs& a) {
   return aligned((a.K + 1) * (size_of(a.dtype) + int64_t{sizeof(int32_t)}));
 }
-int64_t thread_bytes(const SelectExpertsArgs& a) { return counts_bytes(a) + best_bytes(a); }
+// The values of a row, and the groups that are kept.
+int64_t values_bytes(const SelectExpertsArgs& a) { return a.groups.is_limit() ? aligned(a.E * size_of(a.dtype)) : 0; }
+int64_t groups_bytes(const SelectExpertsArgs& a) {
+  return a.groups.is_limit() ? aligned((a.groups.keep + 1) * (size_of(a.dtype) + int64_t{sizeof(int32_t)})) : 0;
+}
+int64_t thread_bytes(const SelectExpertsArgs& a) {
+  return counts_bytes(a) + best_bytes(a) + values_bytes(a) + groups_bytes(a);
+}
+
+bool compares_logits(const SelectExpertsArgs& a) {
+  return !a.bias &&
+         (!a.groups.is_limit() || (a.groups.score == GroupScore::max && a.groups.mask == GroupMask::neg_inf));
+}
 
 // values[j] = what is compared for expert begin + j
 template <class A>
@@ -52,20 +65,26 @@ struct Criterion {
   A largest = 0, inverse_sum = 1;
 
   Criterion(const SelectExpertsArgs& a, const A* row) : args(a), z(row) {
-    if (!a.bias || a.score != Score::softmax) return;
+    if (compares_logits(a) || a.score != Score::softmax) return;
     largest = row_max(z, a.E);
     inverse_sum = 1 / row_sum_exp(z, largest, a.E);
   }
   void fill(A* values, int64_t begin, int64_t n) const {
-    if (!args.bias) {
+    if (compares_logits(args))
       std::copy(z + begin, z + begin + n, values);
-    } else if (args.score == Score::softmax) {
+    else if (args.bias)
+      add_scores(values, begin, n, [bias = args.bias](int64_t e) { return A(bias[e]); });
+    else
+      add_scores(values, begin, n, [](int64_t) { return A(0); });
+  }
+  template <class Bias>
+  void add_scores(A* values, int64_t begin, int64_t n, Bias bias) const {
+    if (args.score == Score::softmax) {
 #pragma omp simd
-      for (int64_t j = 0; j < n; ++j)
-        values[j] = vec_exp(z[begin + j] - largest) * inverse_sum + A(args.bias[begin + j]);
+      for (int64_t j = 0; j < n; ++j) values[j] = vec_exp(z[begin + j] - largest) * inverse_sum + bias(begin + j);
     } else {
 #pragma omp simd
-      for (int64_t j = 0; j < n; ++j) values[j] = vec_sigmoid(z[begin + j]) + A(args.bias[begin + j]);
+      for (int64_t j = 0; j < n; ++j) values[j] = vec_sigmoid(z[begin + j]) + bias(begin + j);
     }
   }
 };
@@ -83,6 +102,34 @@ void choose(const SelectExpertsArgs& a, const A* z, Best<A>& best) {
 }
 
 template <class A>
+A group_score(GroupScore rule, const A* values, int64_t n) {
+  A first = -std::numeric_limits<A>::infinity(), second = first;
+  for (int64_t j = 0; j < n; ++j) {
+    second = std::max(second, std::min(first, values[j]));
+    first = std::max(first, values[j]);
+  }
+  return rule == GroupScore::max ? first : first + second;
+}
+
+// The same from the best groups; returns the gap between the last group that is kept and the first that is not.
+template <class A>
+A choose_in_groups(const SelectExpertsArgs& a, const A* z, A* values, Best<A>& groups, Best<A>& best) {
+  const int64_t size = a.E / a.groups.count, keep = a.groups.keep;
+  Criterion<A>(a, z).fill(values, 0, a.E);
+  groups.size = 0;
+  for (int64_t g = 0; g < a.groups.count; ++g)
+    groups.offer(group_score(a.groups.score, values + g * size, size), static_cast<int32_t>(g));
+  std::sort(groups.ids, groups.ids + keep);  // experts are offered in ascending order
+  for (int64_t g = 0, next = 0; g < a.groups.count; ++g) {
+    const bool is_kept = next < keep && groups.ids[next] == g;
+    next += is_kept;
+    if (!is_kept && a.groups.mask == GroupMask::neg_inf) continue;
+    for (int64_t e = g * size; e < (g + 1) * size; ++e) best.offer(is_kept ? values[e] : A(0), static_cast<int32_t>(e));
+  }
+  return groups.values[keep - 1] - groups.values[keep];
+}
+
+template <class A>
 void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::byte* scratch) {
   auto* counts = reinterpret_cast<int64_t*>(scratch);
   auto* partial = reinterpret_cast<Partial*>(counts + a.E);
@@ -90,6 +137,10 @@ void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::by
   *partial = {};
   Best<A> best{reinterpret_cast<A*>(scratch + counts_bytes(a)), nullptr, std::min(a.K + 1, a.E)};
   best.ids = reinterpret_cast<int32_t*>(best.values + a.K + 1);
+  A* values = reinterpret_cast<A*>(scratch + counts_bytes(a) + best_bytes(a));
+  Best<A> groups{reinterpret_cast<A*>(scratch + counts_bytes(a) + best_bytes(a) + values_bytes(a)), nullptr,
+                 a.groups.keep + 1};
+  groups.ids = reinterpret_cast<int32_t*>(groups.values + groups.capacity);
   for (int64_t t = begin; t < end; ++t) {
     const A* z = static_cast<const A*>(a.logits) + t * a.E;
     int32_t* ids = a.ids + t * a.K;
@@ -99,9 +150,13 @@ void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::by
       continue;
     }
     best.size = 0;
-    choose(a, z, best);
-    if (a.K < a.E)
-      partial->margin = std::min(partial->margin, static_cast<double>(best.values[a.K - 1] - best.values[a.K]));
+    A margin = std::numeric_limits<A>::infinity();
+    if (a.groups.is_limit())
+      margin = choose_in_groups(a, z, values, groups, best);
+    else
+      choose(a, z, best);
+    if (best.size > a.K) margin = std::min(margin, best.values[a.K - 1] - best.values[a.K]);
+    partial->margin = std::min(partial->margin, static_cast<double>(margin));
     std::copy(best.ids, best.ids + a.K, ids);
     std::sort(ids, ids + a.K);
     for (int64_t i = 0; i < a.K; ++i) ++counts[ids[i]];

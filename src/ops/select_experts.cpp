@@ -3,11 +3,15 @@
 
 namespace switchyard::ops {
 
-Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Score score) {
+Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Score score, const ExpertGroups& groups) {
   check(logits.rank() == 2 && (logits.dtype() == DType::f32 || logits.dtype() == DType::f64),
         "select_experts: logits {} {}", to_string(logits.shape()), name_of(logits.dtype()));
   const int64_t T = logits.dim(0), E = logits.dim(1);
   check(1 <= k && k <= E, "select_experts: {} of {} experts", k, E);
+  check(1 <= groups.keep && groups.keep <= groups.count && E % groups.count == 0 &&
+            k <= groups.keep * (E / groups.count) &&
+            (!groups.is_limit() || groups.score == kernels::GroupScore::max || E / groups.count >= 2),
+        "select_experts: {} of {} experts in {} of {} groups", k, E, groups.keep, groups.count);
   check(!bias.defined() || (bias.numel() == E && bias.dtype() == DType::f32),
         "select_experts: bias {} {} for {} experts", to_string(bias.shape()), name_of(bias.dtype()), E);
   const Tensor logits_TE = logits.detach().contiguous(), bias_E = bias.defined() ? bias.contiguous() : Tensor{};
@@ -23,6 +27,7 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
                                   .E = E,
                                   .K = k,
                                   .score = score,
+                                  .groups = groups,
                                   .dtype = logits.dtype()};
   const Tensor scratch = Tensor::empty({kernels::select_experts_scratch_bytes(args)}, DType::u8, Purpose::buffers);
   args.scratch = scratch.raw();

@@ -8,18 +8,23 @@
 
 namespace switchyard::ops {
 
+using kernels::ExpertGroups;
 using kernels::Score;
 
 struct Selection {
-  Tensor ids_TK;      // i32, ascending in each row
-  Tensor counts_E;    // i64, tokens per expert
-  double min_margin;  // smallest gap between the last chosen and the first rejected; +inf when nothing is rejected
-  int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
+  Tensor ids_TK;    // i32, ascending in each row
+  Tensor counts_E;  // i64, tokens per expert
+  double
+      min_margin;    // smallest gap between the last chosen and the first rejected expert or group; +inf: none rejected
+  int64_t bad_rows;  // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
 };
 
 // The k experts of each token: by logit, or with a finite bias (f32) by score(logit) + bias, which weights do not see
-// (Wang et al. 2024, Auxiliary-Loss-Free Load Balancing). Equal values: smaller index first.
-Selection select_experts(const Tensor& logits_TE, int64_t k, const Tensor& bias_E = {}, Score score = Score::softmax);
+// (Wang et al. 2024, Auxiliary-Loss-Free Load Balancing). Equal values: smaller index first. With groups, only among
+// the experts of the best ones: by the best expert of each (DeepSeek-AI 2024, DeepSeek-V2, device-limited routing) or
+// by the sum of its two best (DeepSeek-AI 2024, DeepSeek-V3, node-limited routing).
+Selection select_experts(const Tensor& logits_TE, int64_t k, const Tensor& bias_E = {}, Score score = Score::softmax,
+                         const ExpertGroups& groups = {});
 
 // counts[g, e] (i64): tokens of group g that chose e; a group is `rows` consecutive tokens.
 Tensor count_experts(const Tensor& ids_TK, int64_t num_experts, int64_t rows);
