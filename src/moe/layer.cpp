@@ -3,6 +3,7 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/moe/balance.h"
+#include "switchyard/moe/tied_groups.h"
 #include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/router.h"
 #include "switchyard/ops/shape.h"
@@ -29,8 +30,8 @@ Tensor shares(const Tensor& counts_GE, DType dtype) {
 
 MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const MoeInit& init,
                    const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher)
-    : config_(config),
-      router_(name + ".router", width, config, init.in),
+    : config_(tie_groups(config, mesh.layout(nn::View::expert), mesh.nodes())),
+      router_(name + ".router", width, config_, init.in),
       experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, init.in,
                init.out),
       dispatcher_(make_dispatcher(dispatcher, mesh, config.num_experts, config.top_k)),

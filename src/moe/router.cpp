@@ -17,7 +17,8 @@ Router::Router(const std::string& name, int64_t width, const MoeConfig& config, 
 
 Routing Router::forward(const Tensor& x_TD) const {
   const Tensor logits_TE = ops::linear_f32(x_TD, weight_.value);
-  const ops::Selection chosen = ops::select_experts(logits_TE, top_k_, bias_E_, config_.score);
+  const ops::Selection chosen =
+      ops::select_experts(logits_TE, top_k_, bias_E_, config_.score, config_.groups.of_experts());
   // A softmax after the selection is one over all experts divided by the sum of the chosen.
   const bool normalize = config_.normalize || config_.score_order == ScoreOrder::after;
   const Tensor probs_TK = ops::router_weights(logits_TE, chosen.ids_TK,

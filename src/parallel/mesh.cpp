@@ -15,11 +15,6 @@ Layout dense_layout(const ParallelConfig& c, int64_t data) {
   return Layout({{"pp", c.pipeline}, {"dp", data}, {"cp", c.context}, {"tp", c.tensor}});
 }
 
-Layout expert_layout(const ParallelConfig& c, int64_t data) {
-  const int64_t ranks = data * c.context * c.tensor, experts = c.expert * c.expert_tensor;
-  return Layout({{"pp", c.pipeline}, {"edp", ranks / experts}, {"ep", c.expert}, {"etp", c.expert_tensor}});
-}
-
 std::optional<Mesh::NodeGroups> groups_by_node(const comm::Group& group, const comm::World& world) {
   const std::vector<int>& ranks = group.ranks();
   const auto node = [&](size_t i) { return world.nodes()[static_cast<size_t>(ranks[i])]; };
@@ -41,9 +36,14 @@ std::optional<Mesh::NodeGroups> groups_by_node(const comm::Group& group, const c
 
 }  // namespace
 
+Layout expert_layout(const ParallelConfig& c, int64_t world_size) {
+  const int64_t ranks = check_world(c, world_size) * c.context * c.tensor, experts = c.expert * c.expert_tensor;
+  return Layout({{"pp", c.pipeline}, {"edp", ranks / experts}, {"ep", c.expert}, {"etp", c.expert_tensor}});
+}
+
 Mesh::Mesh(const ParallelConfig& config, comm::World& world)
     : dense_layout_(dense_layout(config, check_world(config, world.size()))),
-      expert_layout_(expert_layout(config, dense_layout_.axis_size("dp"))),
+      expert_layout_(expert_layout(config, world.size())),
       world_(world),
       all_(world.all()),
       data_(world.split(dense_layout_.peers(world.rank(), {"dp", "cp"}))),

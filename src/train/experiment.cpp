@@ -2,6 +2,8 @@
 #include "switchyard/train/experiment.h"
 
 #include "switchyard/model/family.h"
+#include "switchyard/moe/tied_groups.h"
+#include "switchyard/parallel/mesh.h"
 
 #include <algorithm>
 
@@ -79,6 +81,17 @@ Experiment parse_experiment(const config::Sources& sources, const std::vector<st
         fmt::format("{} tokens of {}, rounded up", tokens, parsed.value.data.tokenizer);
   }
   return {std::move(parsed.value), std::move(parsed.origins)};
+}
+
+void fit_to_world(Experiment& experiment, const comm::World& world) {
+  ExperimentConfig& config = experiment.config;
+  check_world(config, world.size());
+  if (!config.model.moe.layers) return;
+  const int64_t count = config.model.moe.router.groups.count;
+  config.model.moe =
+      moe::tie_groups(config.model.moe, parallel::expert_layout(config.parallel, world.size()), world.nodes());
+  if (count != config.model.moe.router.groups.count)
+    experiment.origins["model.moe.router.groups.count"] = "the map of the machine";
 }
 
 std::string config_docs() { return std::string(kPreface) + config::to_markdown(config::describe<ExperimentConfig>()); }

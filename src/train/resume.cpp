@@ -26,7 +26,8 @@ struct Change {
 
 // Settings of the model that leave all shapes as they are.
 std::vector<Change> changes_of_model(model::ModelConfig before, const model::ModelConfig& now) {
-  before.vocab_size = now.vocab_size;  // has a flag of its own
+  before.vocab_size = now.vocab_size;                              // has a flag of its own
+  before.moe.router.groups.tie_to = now.moe.router.groups.tie_to;  // of the layout
   const auto difference = config::first_difference(config::to_node(before), config::to_node(now), "model");
   if (!difference) return {};
   return {{"model", difference->key, difference->a, difference->b}};

@@ -282,12 +282,13 @@ ExitCode Trainer::run() {
 
 }  // namespace
 
-ExitCode run_training(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed) {
+ExitCode run_training(const Experiment& given, comm::World& world, const std::vector<std::string>& allowed) {
+  Experiment experiment = given;
   const ExperimentConfig& config = experiment.config;
   const std::string& dir = config.run.dir;
   comm::together(world.all(), [&] {
     world.set_ranks_per_node(config.parallel.ranks_per_node);
-    check_world(config, world.size());
+    fit_to_world(experiment, world);
   });
   std::unique_ptr<checkpoint::RunLock> lock;
   RunState state;

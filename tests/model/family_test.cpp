@@ -153,6 +153,27 @@ TEST(HubConfig, ComesBackWithItsOwnKeys) {
   }
 }
 
+// The class sums the two best of a group and masks the others for good.
+TEST(HubConfig, GroupsOfExpertsAreTranslatedBothWays) {
+  HubJson json = changed(kGlm4, "n_group", 4);
+  json["topk_group"] = 2;
+  HubJson hub = parsed(json.dump());
+  ModelConfig model = model_config_of(hub, "config.json");
+  EXPECT_EQ(model.moe.router.groups, (moe::GroupsConfig{.count = 4, .keep = 2, .score = moe::GroupScore::top2_sum}));
+  EXPECT_EQ(hub_config_of(model, Family::glm4_moe, &hub), hub);
+  model.moe.router.groups.tie_to = moe::TieTo::node;  // of the machine it was trained on
+  EXPECT_EQ(hub_config_of(model, Family::glm4_moe, &hub), hub);
+  EXPECT_FALSE(first_outside(model, Family::glm4_moe));
+  EXPECT_EQ(first_outside(model, Family::qwen2_moe)->key, "attention.head_dim");
+  model.moe.router.groups.score = moe::GroupScore::max;
+  EXPECT_EQ(first_outside(model, Family::glm4_moe)->key, "moe.router.groups.score");
+  json["topk_group"] = 1;  // one group of two experts cannot hold three choices
+  expect_error(ExitCode::input, {"config.json", "moe.top_k: 3 exceeds the 2 experts of router.groups.keep=1"}, [&] {
+    HubJson narrow = parsed(json.dump());
+    model_config_of(narrow, "config.json");
+  });
+}
+
 TEST(HubConfig, WritesStepAndListOrEveryDenseLayer) {
   ModelConfig model = model_of(kQwen3);
   EXPECT_EQ(hub_config_of(model, Family::qwen3_moe)["mlp_only_layers"], HubJson({3}));

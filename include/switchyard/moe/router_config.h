@@ -7,21 +7,19 @@
 namespace switchyard::kernels {
 
 constexpr auto names_of(Score) { return config::names("softmax", "sigmoid"); }
+constexpr auto names_of(GroupScore) { return config::names("max", "top2_sum"); }
+constexpr auto names_of(GroupMask) { return config::names("neg_inf", "zero"); }
 
 }  // namespace switchyard::kernels
 
 namespace switchyard::moe {
 
-enum class GroupScore { max };
-constexpr auto names_of(GroupScore) { return config::names("max"); }
-constexpr auto unbuilt_names_of(GroupScore) { return config::names("top2_sum"); }
-enum class GroupMask { neg_inf };
-constexpr auto names_of(GroupMask) { return config::names("neg_inf"); }
-constexpr auto unbuilt_names_of(GroupMask) { return config::names("zero"); }
-enum class TieTo { none };
-constexpr auto names_of(TieTo) { return config::names("none"); }
-constexpr auto unbuilt_names_of(TieTo) { return config::names("rank", "node"); }
+using kernels::GroupMask;
+using kernels::GroupScore;
+enum class TieTo { none, rank, node };
+constexpr auto names_of(TieTo) { return config::names("none", "rank", "node"); }
 
+// A token chooses from the best groups only. Rules against the experts: MoeConfig::validate.
 struct GroupsConfig {
   int64_t count = 1;
   int64_t keep = 1;
@@ -30,13 +28,13 @@ struct GroupsConfig {
   TieTo tie_to = TieTo::none;
 
   void fields(auto& f) {
-    f("count", count, "groups of consecutive experts; 0: taken from the map",
-      {.min = 0, .unbuilt = "group-limited routing"});
-    f("keep", keep, "groups a token may choose experts from", {.min = 1, .unbuilt = "group-limited routing"});
+    f("count", count, "groups of consecutive experts; 0: taken from the map", {.min = 0});
+    f("keep", keep, "groups a token may choose experts from", {.min = 1});
     f("score", score, "score of a group, on score + bias: its best expert, or the sum of exactly two best");
     f("mask", mask, "what experts of other groups score");
     f("tie_to", tie_to, "rank, node: the groups must be those of the real map");
   }
+  kernels::ExpertGroups of_experts() const { return {count, keep, score, mask}; }
   bool operator==(const GroupsConfig&) const = default;
 };
 

@@ -12,6 +12,9 @@
 
 namespace switchyard::parallel {
 
+// The ranks as experts see them. Throws Error(usage), with both numbers, if the sizes do not fit the world.
+Layout expert_layout(const ParallelConfig& config, int64_t world_size);
+
 class Mesh {
  public:
   // Throws Error(usage), with both numbers, if the sizes do not fit the world. Every rank of the world calls it.
@@ -44,6 +47,7 @@ class Mesh {
   }
 
   const Layout& layout(nn::View view) const { return view == nn::View::dense ? dense_layout_ : expert_layout_; }
+  const std::vector<int>& nodes() const { return world_.nodes(); }  // of every rank of the world
   int64_t coordinate(nn::View view, std::string_view axis) const { return layout(view).coordinate(all_.rank(), axis); }
   std::string describe() const;        // one line for the log
   std::string axes() const;            // the ranks and every axis of both views, in one line

@@ -1,6 +1,7 @@
 // An experiment as a user gives it: files and overrides in, a checked ExperimentConfig and its documentation out.
 #pragma once
 
+#include "switchyard/comm/group.h"
 #include "switchyard/config/parse.h"
 #include "switchyard/train/config.h"
 
@@ -19,6 +20,10 @@ config::Sources read_experiment_sources(const std::string& path, const std::vect
 // all parse the same packed bytes. Throws Error(usage) that lists every problem.
 Experiment parse_experiment(const config::Sources& sources, const std::vector<std::string>& overrides = {},
                             const config::ParseOptions& options = {});
+
+// Refuses mesh, batch and tied groups that do not fit the ranks, and fills in the number of groups that is left to the
+// machine. Throws Error(usage); every rank comes to the same.
+void fit_to_world(Experiment& experiment, const comm::World& world);
 
 // For commands that neither train nor write a run's folder, for example bench.
 inline config::ParseOptions without_run_and_data() { return {.may_be_absent = {"run.dir", "data.train"}}; }
