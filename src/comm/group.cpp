@@ -71,6 +71,7 @@ Work Group::all_gather_v(const void* send, int64_t send_count, void* recv, std::
   const auto bytes = in_bytes(counts, dtype, size());
   check(send_count == counts[static_cast<size_t>(rank())], "all_gather: rank {} sends {} elements, counts say {}",
         rank(), send_count, counts[static_cast<size_t>(rank())]);
+  meter(std::vector<int64_t>(bytes.size(), bytes[static_cast<size_t>(rank())]), dtype);
   return channel_->all_gather(send, recv, bytes);
 }
 
@@ -81,7 +82,7 @@ Work Group::reduce_scatter(const void* send, void* recv, int64_t count_per_rank,
 
 Work Group::reduce_scatter_v(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
                              Reduce how) const {
-  in_bytes(counts, dtype, size());  // checks them
+  meter(in_bytes(counts, dtype, size()), dtype);
   return channel_->reduce_scatter(send, recv, counts, dtype, how);
 }
 
@@ -91,6 +92,7 @@ Work Group::all_to_all_v(const void* send, std::span<const int64_t> send_counts,
   const auto me = static_cast<size_t>(rank());
   check(send_bytes[me] == recv_bytes[me], "all_to_all: rank {} sends itself {} elements and receives {}", rank(),
         send_counts[me], recv_counts[me]);
+  meter(send_bytes, dtype);
   return channel_->all_to_all(send, send_bytes, recv, recv_bytes);
 }
 
@@ -102,6 +104,18 @@ Work Group::broadcast(void* data, int64_t bytes, int root) const {
 void Group::barrier() const {
   int32_t token = 0;
   all_reduce(&token, 1, DType::i32).wait();
+}
+
+Group Group::metered(std::shared_ptr<Traffic> traffic) const {
+  Group group = *this;
+  group.traffic_ = std::move(traffic);
+  return group;
+}
+
+void Group::meter(std::span<const int64_t> bytes, DType dtype) const {
+  if (!traffic_ || !is_floating(dtype)) return;
+  for (size_t peer = 0; peer < bytes.size(); ++peer)
+    traffic_->add(ranks()[static_cast<size_t>(rank())], ranks()[peer], bytes[peer]);
 }
 
 std::string Group::last_started() const { return channel_->last_started(); }

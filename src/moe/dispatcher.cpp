@@ -21,8 +21,9 @@ double expected_nodes(int64_t E, int64_t N, int64_t K) {
   return static_cast<double>(N) * (1 - miss);
 }
 
-std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts) {
-  const comm::Group& experts = mesh.expert();
+std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts,
+                                       const std::shared_ptr<comm::Traffic>& traffic) {
+  const comm::Group experts = mesh.expert().metered(traffic);
   check(num_experts % experts.size() == 0, "dispatcher: {} experts cannot be split over {} ranks", num_experts,
         experts.size());
   switch (kind) {
@@ -33,11 +34,12 @@ std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh
               "parallel.dispatcher: hierarchical is for experts split over several nodes with as many ranks each, one "
               "after the other; {}",
               mesh.expert_by_node());
-      return make_hierarchical_dispatcher(*mesh.expert_nodes(), num_experts);
+      return make_hierarchical_dispatcher(
+          {mesh.expert_nodes()->inside.metered(traffic), mesh.expert_nodes()->across.metered(traffic)}, num_experts);
     default: break;
   }
   check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
-  return make_local_dispatcher(num_experts);
+  return make_local_dispatcher(experts, num_experts);
 }
 
 }  // namespace
@@ -59,10 +61,10 @@ DispatcherChoice choose_dispatcher(const parallel::Mesh& mesh, int64_t num_exper
 }
 
 std::unique_ptr<Dispatcher> make_dispatcher(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts,
-                                            int64_t top_k) {
+                                            int64_t top_k, const std::shared_ptr<comm::Traffic>& traffic) {
   if (kind == DispatcherKind::automatic) kind = choose_dispatcher(mesh, num_experts, top_k).kind;
-  auto dispatcher = make_plain(kind, mesh, num_experts);
-  const comm::Group& sharers = mesh.expert_tensor();
+  auto dispatcher = make_plain(kind, mesh, num_experts, traffic);
+  const comm::Group sharers = mesh.expert_tensor().metered(traffic);
   return sharers.size() == 1 ? std::move(dispatcher) : make_expert_tensor_dispatcher(std::move(dispatcher), sharers);
 }
 

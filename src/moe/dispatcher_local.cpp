@@ -1,4 +1,4 @@
-// All experts are here: rows are sorted by expert and nothing travels. The reference for all other dispatchers.
+// All experts are here: rows are sorted by expert and nothing leaves the rank. The reference for all other dispatchers.
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class LocalDispatcher final : public Dispatcher {
  public:
-  explicit LocalDispatcher(int64_t num_experts) : num_experts_(num_experts) {}
+  LocalDispatcher(const comm::Group& group, int64_t num_experts) : group_(group), num_experts_(num_experts) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
     ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, num_experts_);
@@ -15,26 +15,36 @@ class LocalDispatcher final : public Dispatcher {
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
     plan->offsets = std::move(order.offsets);
-    return {{ops::gather_rows(x_TD, plan->positions_TK, rows), nullptr},
-            {row_weights(routing.probs_TK, plan->positions_TK, rows), nullptr},
-            plan};
+    const Tensor rows_RD = ops::gather_rows(x_TD, plan->positions_TK, rows);
+    const Tensor weights_R = row_weights(routing.probs_TK, plan->positions_TK, rows);
+    meter(rows_RD.bytes() + weights_R.bytes());
+    return {{rows_RD, nullptr}, {weights_R, nullptr}, plan};
   }
   Dispatch finish_dispatch(InFlight flight) const override {
     return {flight.rows.rows, flight.weights.rows, flight.plan};
   }
-  parallel::Pending start_combine(const Tensor& h_RD, const Plan&) const override { return {h_RD, nullptr}; }
+  parallel::Pending start_combine(const Tensor& h_RD, const Plan&) const override {
+    meter(h_RD.bytes());
+    return {h_RD, nullptr};
+  }
   Tensor finish_combine(const parallel::Pending& pending, const Plan& plan) const override {
     return ops::combine_rows(pending.rows, plan.positions_TK);
   }
 
  private:
+  // Moved forward, and as much backward: there is no collective that would report.
+  void meter(int64_t bytes) const {
+    if (group_.traffic()) group_.traffic()->add(group_.ranks()[0], group_.ranks()[0], 2 * bytes);
+  }
+
+  comm::Group group_;
   int64_t num_experts_;
 };
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_local_dispatcher(int64_t num_experts) {
-  return std::make_unique<LocalDispatcher>(num_experts);
+std::unique_ptr<Dispatcher> make_local_dispatcher(const comm::Group& experts, int64_t num_experts) {
+  return std::make_unique<LocalDispatcher>(experts, num_experts);
 }
 
 }  // namespace switchyard::moe

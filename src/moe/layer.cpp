@@ -34,7 +34,9 @@ MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& conf
       router_(name + ".router", width, config_, init.in),
       experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, init.in,
                init.out),
-      dispatcher_(make_dispatcher(dispatcher, mesh, config.num_experts, config.top_k)),
+      places_(mesh.layout(nn::View::expert), mesh.nodes(), mesh.all().rank(), config.num_experts),
+      traffic_(std::make_shared<comm::Traffic>(comm::Traffic{.nodes = mesh.nodes()})),
+      dispatcher_(make_dispatcher(dispatcher, mesh, config.num_experts, config.top_k, traffic_)),
       data_(mesh.data()),
       tensor_(mesh.tensor()),
       tokens_(mesh.tokens()) {
@@ -45,6 +47,8 @@ MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& conf
 }
 
 Tensor MoeLayer::forward(const Tensor& x_BsD, const parallel::Sequence& sequence, Losses& losses) {
+  // What runs again was counted the first time; its backward runs once.
+  const Scoped<bool> metering(traffic_->is_counting, is_training_ && !autograd::is_recomputing());
   const Tensor x_TD = ops::reshape(x_BsD, {x_BsD.dim(0) * x_BsD.dim(1), x_BsD.dim(2)});
   const Routing routing = router_.forward(x_TD);
   count(routing);
@@ -68,16 +72,23 @@ void MoeLayer::begin_step(const StepSizes& sizes) {
   sizes_ = sizes;
   is_training_ = true;
   stats_ = {std::vector<int64_t>(static_cast<size_t>(config_.num_experts), 0), 0,
-            std::numeric_limits<double>::infinity()};
+            std::numeric_limits<double>::infinity(), places_.nothing()};
+  *traffic_ = {.nodes = traffic_->nodes, .is_counting = true};
   step_frequencies_1E_ = {};
 }
 
+void MoeLayer::end_step() {
+  is_training_ = false;
+  traffic_->is_counting = false;
+}
+
 void MoeLayer::count(const Routing& routing) {
-  if (!is_training_ || autograd::is_recomputing()) return;  // a region that runs again was counted the first time
+  if (!is_training_ || autograd::is_recomputing()) return;
   const auto counts = routing.counts_E.to_vector<int64_t>();
   for (size_t e = 0; e < counts.size(); ++e) stats_.counts_E[e] += counts[e];
   stats_.bad_rows += routing.bad_rows;
   stats_.min_margin = std::min(stats_.min_margin, routing.min_margin);
+  places_.add(routing.ids_TK, stats_.fan_out);
 }
 
 void MoeLayer::begin_count() { is_counting_ = true; }

@@ -18,15 +18,30 @@ double tokens_per_second(const StepFacts& facts) {
   return static_cast<double>(facts.result.routed_tokens) / facts.seconds;
 }
 
-void add_layer(metrics::Record& record, int64_t layer, const std::vector<int64_t>& counts_E, double min_margin,
-               moe::Router& router, int64_t expert_ranks, int digits) {
+void add_routing(metrics::Record& record, int64_t layer, const LayerTraffic& traffic, double min_margin, int digits) {
+  const std::string name = fmt::format("routing/{}/", layer);
+  record.add(name + "nodes_per_token_mean", traffic.nodes_per_token_mean);
+  record.add(name + "nodes_per_token_max", traffic.nodes_per_token_max);
+  record.add(name + "ranks_per_token_mean", traffic.ranks_per_token_mean);
+  record.add(name + "ranks_per_token_max", traffic.ranks_per_token_max);
+  record.add(name + "bytes_rank", traffic.bytes_rank);
+  record.add(name + "bytes_node", traffic.bytes_node);
+  record.add(name + "bytes_network", traffic.bytes_network);
+  record.add(name + "min_margin", min_margin, digits);
+}
+
+// The `index`-th MoE layer.
+void add_layer(metrics::Record& record, int64_t layer, const StepResult& result, size_t index, moe::Router& router,
+               int64_t expert_ranks, int digits) {
+  const std::vector<int64_t>& counts_E = result.expert_counts[index];
   const moe::Load load = moe::load_of(counts_E);
   const std::string name = fmt::format("load/{}/", layer);
   record.add(name + "counts", counts_E);
   record.add(name + "max_over_mean", load.max_over_mean);
   record.add(name + "entropy", load.normalized_entropy);
   record.add(name + "max_over_mean_rank", moe::load_of(moe::sum_parts(counts_E, expert_ranks)).max_over_mean);
-  record.add(fmt::format("routing/{}/min_margin", layer), min_margin, digits);
+  record.add(name + "max_over_mean_node", moe::load_of(result.traffic[index].rows_N).max_over_mean);
+  add_routing(record, layer, result.traffic[index], result.min_margins[index], digits);
   if (!router.bias_E().defined()) return;
   const auto bias = router.bias_E().to_vector<double>();
   record.add(fmt::format("bias/{}/min", layer), *std::min_element(bias.begin(), bias.end()));
@@ -55,8 +70,7 @@ metrics::Record record_of(const StepFacts& facts, Session& session) {
     size_t next = 0;
     for (int64_t layer = 0; layer < session.config.model.num_layers; ++layer) {
       if (!session.config.model.is_moe(layer)) continue;
-      add_layer(record, layer, result.expert_counts[next], result.min_margins[next], layers[next]->router(),
-                session.mesh.expert().size(), digits);
+      add_layer(record, layer, result, next, layers[next]->router(), session.mesh.expert().size(), digits);
       ++next;
     }
   }

@@ -49,33 +49,56 @@ double count_step(Session& session, const std::vector<data::Batch>& batches) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// Sums `result` and the experts' counts over ranks, in one reduction of f64: counts are exact below 2^53.
+// What a layer adds to the sums of a step, and to the minima.
+void append_sums(const moe::MoeLayer& layer, std::vector<double>& values) {
+  const moe::RoutingStats& stats = layer.stats();
+  const comm::Traffic& traffic = layer.traffic();
+  values.insert(values.end(), stats.counts_E.begin(), stats.counts_E.end());
+  values.insert(values.end(), stats.fan_out.rows_N.begin(), stats.fan_out.rows_N.end());
+  for (const int64_t value : {stats.bad_rows, stats.fan_out.sum_ranks, stats.fan_out.sum_nodes, traffic.rank_bytes,
+                              traffic.node_bytes, traffic.network_bytes})
+    values.push_back(static_cast<double>(value));
+}
+void append_minima(const moe::MoeLayer& layer, std::vector<double>& values) {
+  const moe::FanOut& fan_out = layer.stats().fan_out;
+  values.insert(values.end(), {layer.stats().min_margin, -static_cast<double>(fan_out.max_ranks),
+                               -static_cast<double>(fan_out.max_nodes)});
+}
+
+// The same layer's values over all ranks; `sum` and `minimum` stand at its first ones, and move behind its last.
+using Place = std::vector<double>::const_iterator;
+void read_layer(const moe::MoeLayer& layer, Place& sum, Place& minimum, StepResult& result) {
+  auto& counts = result.expert_counts.emplace_back();
+  LayerTraffic& traffic = result.traffic.emplace_back();
+  const auto tokens = static_cast<double>(result.routed_tokens);
+  for (size_t e = 0; e < layer.stats().counts_E.size(); ++e) counts.push_back(std::llround(*sum++));
+  for (size_t n = 0; n < layer.stats().fan_out.rows_N.size(); ++n) traffic.rows_N.push_back(std::llround(*sum++));
+  result.bad_rows.push_back(std::llround(*sum++));
+  traffic.ranks_per_token_mean = *sum++ / tokens;
+  traffic.nodes_per_token_mean = *sum++ / tokens;
+  for (int64_t* bytes : {&traffic.bytes_rank, &traffic.bytes_node, &traffic.bytes_network})
+    *bytes = std::llround(*sum++);
+  result.min_margins.push_back(*minimum++);
+  traffic.ranks_per_token_max = std::llround(-*minimum++);
+  traffic.nodes_per_token_max = std::llround(-*minimum++);
+}
+
+// Sums `result` and what layers counted over ranks, in one reduction of f64: counts are exact below 2^53.
 void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   std::vector<double> values{sums.total, sums.lm};
   for (const auto& [name, value] : sums.aux) values.push_back(value);
+  std::vector<double> minima;
   const auto layers = session.model.moe_layers();
-  for (const moe::MoeLayer* layer : layers) {
-    values.insert(values.end(), layer->stats().counts_E.begin(), layer->stats().counts_E.end());
-    values.push_back(static_cast<double>(layer->stats().bad_rows));
-  }
-  session.mesh.tokens().all_reduce(values.data(), static_cast<int64_t>(values.size()), DType::f64).wait();
+  for (const moe::MoeLayer* layer : layers) append_sums(*layer, values), append_minima(*layer, minima);
+  const comm::Group& tokens = session.mesh.tokens();
+  tokens.all_reduce(values.data(), std::ssize(values), DType::f64).wait();
+  if (!minima.empty()) tokens.all_reduce(minima.data(), std::ssize(minima), DType::f64, comm::Reduce::min).wait();
 
-  auto next = values.begin();
+  Place next = values.begin(), minimum = minima.begin();
   result.loss = *next++;
   result.lm_loss = *next++;
   for (const auto& [name, value] : sums.aux) result.aux[name] = *next++;
-  std::vector<double> margins;
-  for (const moe::MoeLayer* layer : layers) {
-    auto& counts = result.expert_counts.emplace_back();
-    for (size_t e = 0; e < layer->stats().counts_E.size(); ++e) counts.push_back(std::llround(*next++));
-    result.bad_rows.push_back(std::llround(*next++));
-    margins.push_back(layer->stats().min_margin);
-  }
-  if (!margins.empty())
-    session.mesh.tokens()
-        .all_reduce(margins.data(), static_cast<int64_t>(margins.size()), DType::f64, comm::Reduce::min)
-        .wait();
-  result.min_margins = margins;
+  for (const moe::MoeLayer* layer : layers) read_layer(*layer, next, minimum, result);
 }
 
 // A fault enters with backward: buckets are sent before backward ends, so later it could miss the reduction.

@@ -24,6 +24,15 @@ StepFacts facts() {
   f.result.routed_tokens = 20;
   f.result.expert_counts = {{10, 10, 10, 10}, {40, 0, 0, 0}};
   f.result.min_margins = {0.125, 0.25};
+  f.result.traffic = {{.ranks_per_token_mean = 1, .nodes_per_token_mean = 1, .rows_N = {40}},
+                      {.ranks_per_token_mean = 1.5,
+                       .nodes_per_token_mean = 1.25,
+                       .ranks_per_token_max = 4,
+                       .nodes_per_token_max = 2,
+                       .bytes_rank = 7,
+                       .bytes_node = 123456789012,
+                       .bytes_network = 9,
+                       .rows_N = {30, 10}}};
   return f;
 }
 
@@ -62,6 +71,14 @@ TEST(Logbook, KeysAreThoseOfTheDocumentedPage) {
                                                                   "load/1/max_over_mean",
                                                                   "load/1/entropy",
                                                                   "load/1/max_over_mean_rank",
+                                                                  "load/1/max_over_mean_node",
+                                                                  "routing/1/nodes_per_token_mean",
+                                                                  "routing/1/nodes_per_token_max",
+                                                                  "routing/1/ranks_per_token_mean",
+                                                                  "routing/1/ranks_per_token_max",
+                                                                  "routing/1/bytes_rank",
+                                                                  "routing/1/bytes_node",
+                                                                  "routing/1/bytes_network",
                                                                   "routing/1/min_margin",
                                                                   "bias/1/min",
                                                                   "bias/1/max",
@@ -69,6 +86,14 @@ TEST(Logbook, KeysAreThoseOfTheDocumentedPage) {
                                                                   "load/2/max_over_mean",
                                                                   "load/2/entropy",
                                                                   "load/2/max_over_mean_rank",
+                                                                  "load/2/max_over_mean_node",
+                                                                  "routing/2/nodes_per_token_mean",
+                                                                  "routing/2/nodes_per_token_max",
+                                                                  "routing/2/ranks_per_token_mean",
+                                                                  "routing/2/ranks_per_token_max",
+                                                                  "routing/2/bytes_rank",
+                                                                  "routing/2/bytes_node",
+                                                                  "routing/2/bytes_network",
                                                                   "routing/2/min_margin",
                                                                   "bias/2/min",
                                                                   "bias/2/max",
@@ -92,6 +117,14 @@ TEST(Logbook, ValuesAreThoseOfTheStep) {
   EXPECT_EQ(json["load/2/max_over_mean"], 4);
   EXPECT_EQ(json["load/2/entropy"], 0);
   EXPECT_EQ(json["load/2/max_over_mean_rank"], 1);  // one rank holds them all
+  EXPECT_EQ(json["load/2/max_over_mean_node"], 1.5);
+  EXPECT_EQ(json["routing/2/ranks_per_token_mean"], 1.5);
+  EXPECT_EQ(json["routing/2/ranks_per_token_max"], 4);
+  EXPECT_EQ(json["routing/2/nodes_per_token_mean"], 1.25);
+  EXPECT_EQ(json["routing/2/nodes_per_token_max"], 2);
+  EXPECT_EQ(json["routing/2/bytes_rank"], 7);
+  EXPECT_EQ(json["routing/2/bytes_node"], 123456789012);
+  EXPECT_EQ(json["routing/2/bytes_network"], 9);
   EXPECT_EQ(json["routing/2/min_margin"], 0.25);
   EXPECT_FALSE(json.contains("bias/1/min"));
   EXPECT_FALSE(json.contains("eval/loss"));

@@ -5,6 +5,7 @@
 
 #include "switchyard/base/dtype.h"
 #include "switchyard/base/error.h"
+#include "switchyard/comm/traffic.h"
 
 #include <memory>
 #include <span>
@@ -62,12 +63,20 @@ class Group {
   Work broadcast(void* data, int64_t bytes, int root) const;
   void barrier() const;
 
+  // The same group, which adds what this rank sends in gathers, scatters and all-to-alls of floating values to
+  // `traffic`, backward too: rows and weights, not the counts and ids beside them.
+  Group metered(std::shared_ptr<Traffic> traffic) const;
+  const std::shared_ptr<Traffic>& traffic() const { return traffic_; }  // null: not metered
+
   // The collective that this rank has started last, in any group: name, and number from the start of the job, the same
   // on ranks that are equally far. Any thread may ask.
   std::string last_started() const;
 
  private:
+  void meter(std::span<const int64_t> bytes, DType dtype) const;  // bytes to each member
+
   std::shared_ptr<Channel> channel_;
+  std::shared_ptr<Traffic> traffic_;
 };
 
 // All ranks of the job and the transport between them.

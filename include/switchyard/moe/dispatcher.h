@@ -54,12 +54,13 @@ DispatcherChoice choose_dispatcher(const parallel::Mesh& mesh, int64_t num_exper
 
 // For the ranks that the mesh splits experts over, and shares them among. Callers keep the rules of the config: the
 // number of experts is a multiple of the ranks, and local is for one rank. Throws Error(usage) for hierarchical without
-// Mesh::expert_nodes.
+// Mesh::expert_nodes. What is sent is added to `traffic`, if there is one.
 std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const parallel::Mesh& mesh,
-                                            int64_t num_experts, int64_t top_k);
+                                            int64_t num_experts, int64_t top_k,
+                                            const std::shared_ptr<comm::Traffic>& traffic = nullptr);
 
 // One per file.
-std::unique_ptr<Dispatcher> make_local_dispatcher(int64_t num_experts);
+std::unique_ptr<Dispatcher> make_local_dispatcher(const comm::Group& experts, int64_t num_experts);
 std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts);
 // Choices of other experts than these are left out.
 std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,

@@ -4,6 +4,7 @@
 
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/moe/experts.h"
+#include "switchyard/moe/fan_out.h"
 #include "switchyard/moe/losses.h"
 #include "switchyard/nn/layers.h"
 #include "switchyard/nn/mlp.h"
@@ -22,11 +23,12 @@ struct StepSizes {
   int64_t routed_tokens() const { return sequence_rows * num_sequences; }
 };
 
-// What a layer counts during a step, on this rank.
+// What a layer counts during a step, on this rank. A region that is recomputed counts once.
 struct RoutingStats {
   std::vector<int64_t> counts_E;  // tokens per expert
   int64_t bad_rows = 0;           // tokens whose logits are not finite: no expert counts them
-  double min_margin = 0;          // smallest gap between a chosen and a rejected expert; +inf before any
+  double min_margin = 0;          // smallest gap between a chosen and a rejected expert or group; +inf before any
+  FanOut fan_out;
 };
 
 struct MoeInit {
@@ -45,8 +47,9 @@ class MoeLayer {
   // Between begin_step and end_step the layer counts and adds its balance losses; otherwise (evaluation, generation) it
   // does neither.
   void begin_step(const StepSizes& sizes);
-  void end_step() { is_training_ = false; }
-  const RoutingStats& stats() const { return stats_; }  // of the step so far
+  void end_step();
+  const RoutingStats& stats() const { return stats_; }        // of the step so far
+  const comm::Traffic& traffic() const { return *traffic_; }  // of rows, forward and backward, of the step so far
 
   // Scope global_batch with several micro-batches per rank: a pass without gradients over all of them, between
   // begin_count and end_count, fixes the frequencies of the step. Collective over all ranks with other tokens.
@@ -73,6 +76,8 @@ class MoeLayer {
   Experts experts_;
   std::optional<nn::Mlp> shared_;
   std::optional<nn::Linear> shared_gate_;
+  ExpertPlaces places_;
+  std::shared_ptr<comm::Traffic> traffic_;
   std::unique_ptr<Dispatcher> dispatcher_;
   comm::Group data_, tensor_, tokens_;
   bool is_training_ = false, is_counting_ = false;

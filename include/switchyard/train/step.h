@@ -9,6 +9,15 @@
 
 namespace switchyard::train {
 
+// Where the tokens of a layer went: distinct expert ranks and nodes of each token's experts, and bytes of rows that all
+// ranks moved inside themselves, inside their node and between nodes, forward and backward.
+struct LayerTraffic {
+  double ranks_per_token_mean = 0, nodes_per_token_mean = 0;
+  int64_t ranks_per_token_max = 0, nodes_per_token_max = 0;
+  int64_t bytes_rank = 0, bytes_node = 0, bytes_network = 0;
+  std::vector<int64_t> rows_N;  // choices whose expert is on each node
+};
+
 // What a step reports, the same on every rank: sums over the global batch.
 struct StepResult {
   double loss = 0;                    // what is optimised: lm_loss + coefficient x value of every balance loss
@@ -20,7 +29,8 @@ struct StepResult {
   int64_t loss_tokens = 0, routed_tokens = 0;
   std::vector<std::vector<int64_t>> expert_counts;  // (MoE layers, E)
   std::vector<int64_t> bad_rows;                    // (MoE layers) tokens whose router logits are not finite
-  std::vector<double> min_margins;                  // (MoE layers) smallest gap between a chosen and a rejected expert
+  std::vector<double> min_margins;    // (MoE layers) smallest gap between a chosen and a rejected expert or group
+  std::vector<LayerTraffic> traffic;  // (MoE layers)
 };
 
 // `batches`: this rank's micro-batches. `t` counts steps from 1.
