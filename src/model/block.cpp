@@ -10,18 +10,17 @@ namespace {
 // Runs body(x, losses) as a recompute region. Balance losses made inside leave it as outputs of the region.
 template <class Body>
 Tensor recomputed(const Tensor& x, moe::Losses& losses, Body body) {
-  auto names = std::make_shared<moe::Losses>();  // names and coefficients; the values are the region's outputs
+  auto names = std::make_shared<moe::Losses>();  // all but the tensors, which are the region's outputs
   const Tensors out = autograd::recompute(
       [body, names](const Tensors& in) {
         moe::Losses inside;
         Tensors results{body(in.at(0), inside)};
-        for (const moe::Losses::Term& term : inside.terms()) results.push_back(term.value);
-        *names = inside.without_values();
+        for (const Tensor& tensor : inside.tensors()) results.push_back(tensor);
+        *names = inside.without_tensors();
         return results;
       },
       {x});
-  for (size_t i = 0; i < names->terms().size(); ++i)
-    losses.add(names->terms()[i].name, out[i + 1], names->terms()[i].coefficient);
+  losses.append(names->with({out.begin() + 1, out.end()}));
   return out[0];
 }
 

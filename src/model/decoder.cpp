@@ -70,6 +70,7 @@ LossTerms Decoder::loss(const Tensor& tokens_BS, const Tensor& targets_BS, const
                         double token_share, Recompute recompute) {
   LossTerms terms;
   const Tensor x_BsD = hidden(tokens_BS, document_BS, terms.balance, recompute);
+  terms.balance.pool();
   const Tensor x_TD = flatten(parallel::Sequence(tensor_, tokens_BS.dim(1)).gather(x_BsD));
   terms.lm = ops::linear_cross_entropy(x_TD, head(), targets_BS.flat(), token_share, vocabulary_);
   Tensors scalars{terms.lm};

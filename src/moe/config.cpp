@@ -20,6 +20,12 @@ std::string MoeConfig::loss_name(const BalanceConfig& entry) const {
   return fmt::format("{}.{}", kind, config::name(entry.scope));
 }
 
+void BalanceConfig::validate() const {
+  config::expect(kind != BalanceKind::hf_pooled || scope == BalanceScope::micro_batch, "scope",
+                 "'{}': the function that hf_pooled is sees one pass of all layers; accepted: micro_batch",
+                 config::name(scope));
+}
+
 void RouterConfig::validate() const {
   config::expect(score == RouterScore::softmax || score_order == ScoreOrder::before, "score_order",
                  "'after' is a property of softmax scores; with score: sigmoid only 'before' is accepted");

@@ -102,14 +102,23 @@ void MoeLayer::end_count() {
   step_frequencies_1E_ = counts_1E;
 }
 
+// What the router would choose without bias and groups (DeepSeek-AI 2024, DeepSeek-V3: by the score itself).
+Tensor MoeLayer::unlimited_ids(const Routing& routing) {
+  if (!router_.bias_E().defined() && !config_.router.groups.of_experts().is_limit()) return routing.ids_TK;
+  return ops::select_experts(routing.logits_TE, config_.top_k).ids_TK;
+}
+
+// (G, E) i64 of the groups that have `group_rows` tokens each on this rank, over all ranks that share their sequences.
+Tensor MoeLayer::group_counts(const Tensor& ids_TK, int64_t group_rows) const {
+  Tensor counts_GE = ops::count_experts(ids_TK, config_.num_experts, group_rows);
+  tensor_.all_reduce(counts_GE.raw(), counts_GE.numel(), DType::i64).wait();
+  return counts_GE;
+}
+
 // Frequencies of the groups that a loss of this scope is taken over; `group_rows` tokens of each are on this rank.
 Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope, int64_t group_rows) {
   const DType dtype = routing.logits_TE.dtype();
-  if (scope != BalanceScope::global_batch) {
-    const Tensor counts_GE = ops::count_experts(routing.ids_TK, config_.num_experts, group_rows);
-    tensor_.all_reduce(counts_GE.raw(), counts_GE.numel(), DType::i64).wait();
-    return shares(counts_GE, dtype);
-  }
+  if (scope != BalanceScope::global_batch) return shares(group_counts(routing.ids_TK, group_rows), dtype);
   if (!step_frequencies_1E_.defined()) {  // one micro-batch per rank: this pass sees the whole step
     check(sizes_.num_micro_batches <= data_.size(), "balance: {} micro-batches on {} ranks need a counting pass first",
           sizes_.num_micro_batches, data_.size());
@@ -130,17 +139,32 @@ void MoeLayer::add_losses(const Routing& routing, const parallel::Sequence& sequ
   const ops::Score score = config_.router.score;
   for (const BalanceConfig& balance : config_.balance) {
     const std::string name = config_.loss_name(balance);
-    if (balance.kind == BalanceKind::z_loss) {
-      losses.add(name, ops::z_loss(routing.logits_TE, routed), balance.coefficient);
-    } else if (balance.kind == BalanceKind::switch_loss) {
-      const int64_t rows = balance.scope == BalanceScope::sequence ? of_sequence : here;
-      // Blocks are averaged whatever their number of tokens; here they all have the same.
-      const double divisor = balance.scope == BalanceScope::micro_batch
-                                 ? static_cast<double>(of_block * sizes_.num_micro_batches)
-                                 : routed;
-      losses.add(name,
-                 ops::balance_loss(routing.logits_TE, frequencies(routing, balance.scope, rows), rows, divisor, score),
-                 balance.coefficient);
+    const auto add_balance = [&](const Tensor& f_GE, int64_t rows, double divisor) {
+      losses.add(name, ops::balance_loss(routing.logits_TE, f_GE, rows, divisor, score), balance.coefficient);
+    };
+    switch (balance.kind) {
+      case BalanceKind::switch_loss: {
+        const int64_t rows = balance.scope == BalanceScope::sequence ? of_sequence : here;
+        // Blocks are averaged whatever their number of tokens; here they all have the same.
+        const bool is_of_block = balance.scope == BalanceScope::micro_batch;
+        add_balance(frequencies(routing, balance.scope, rows), rows,
+                    is_of_block ? static_cast<double>(of_block * sizes_.num_micro_batches) : routed);
+        break;
+      }
+      case BalanceKind::sequence:
+        add_balance(shares(group_counts(unlimited_ids(routing), of_sequence), routing.logits_TE.dtype()), of_sequence,
+                    routed);
+        break;
+      case BalanceKind::hf_pooled:
+        losses.add({.name = name,
+                    .logits_TE = routing.logits_TE,
+                    .counts_1E = group_counts(unlimited_ids(routing), here),
+                    .tokens = of_block,
+                    .num_blocks = sizes_.num_micro_batches,
+                    .coefficient = balance.coefficient});
+        break;
+      case BalanceKind::z_loss: losses.add(name, ops::z_loss(routing.logits_TE, routed), balance.coefficient); break;
+      case BalanceKind::bias: break;  // no loss
     }
   }
 }

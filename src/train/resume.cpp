@@ -14,7 +14,7 @@ namespace {
 
 bool has_loss_of_micro_batches(const moe::MoeConfig& moe) {
   return std::any_of(moe.balance.begin(), moe.balance.end(), [](const moe::BalanceConfig& balance) {
-    return balance.kind == moe::BalanceKind::switch_loss && balance.scope == moe::BalanceScope::micro_batch;
+    return balance.has_scope() && balance.scope == moe::BalanceScope::micro_batch;
   });
 }
 

@@ -8,7 +8,7 @@ namespace switchyard::test {
 constexpr int64_t kVocabulary = 11;
 
 // A dense layer, then two MoE layers with a gated shared expert; full qk norm, all biases, tied embeddings, sinks, a
-// window, a soft cap, rotation of half a head.
+// window, a soft cap, rotation of half a head, groups of experts.
 inline model::ModelConfig busy_model() {
   model::ModelConfig c;
   c.vocab_size = kVocabulary;
@@ -32,6 +32,7 @@ inline model::ModelConfig busy_model() {
   c.moe.intermediate_size = 3;
   c.moe.shared = {.num_experts = 2, .intermediate_size = 2, .gate = moe::SharedGate::sigmoid};
   c.moe.router.scale = 1.5;
+  c.moe.router.groups = {.count = 2, .keep = 1, .score = moe::GroupScore::top2_sum};
   return c;
 }
 
@@ -48,9 +49,12 @@ inline model::ModelConfig plain_model() {
   c.moe.shared = {.num_experts = 1, .intermediate_size = 3};
   c.moe.router.score = moe::RouterScore::sigmoid;
   c.moe.router.normalize = false;
+  c.moe.router.groups = {};
   c.moe.balance = {{.scope = moe::BalanceScope::micro_batch, .coefficient = 0.5},
                    {.scope = moe::BalanceScope::sequence, .coefficient = 0.25},
-                   {.kind = moe::BalanceKind::z_loss, .coefficient = 0.125}};
+                   {.kind = moe::BalanceKind::z_loss, .coefficient = 0.125},
+                   {.kind = moe::BalanceKind::sequence, .coefficient = 0.375},
+                   {.kind = moe::BalanceKind::hf_pooled, .coefficient = 0.625}};
   return c;
 }
 

@@ -33,7 +33,9 @@ inline moe::MoeConfig busy_config() {
   config.balance = {{.scope = BalanceScope::micro_batch, .coefficient = 0.5},
                     {.scope = BalanceScope::sequence, .coefficient = 0.25},
                     {.scope = BalanceScope::global_batch, .coefficient = 0.75},
-                    {.kind = BalanceKind::z_loss, .coefficient = 0.125}};
+                    {.kind = BalanceKind::z_loss, .coefficient = 0.125},
+                    {.kind = BalanceKind::sequence, .coefficient = 0.375},
+                    {.kind = BalanceKind::hf_pooled, .coefficient = 0.625}};
   return config;
 }
 
@@ -92,13 +94,12 @@ inline Tensor run_layer(const LayerCase& c, TrainedLayer& trained, const Tensor&
       [&trained, &c, names](const Tensors& in) {
         moe::Losses inside;
         Tensors results{trained.forward(in.at(0), inside, c.sequence_rows)};
-        for (const auto& term : inside.terms()) results.push_back(term.value);
-        *names = inside.without_values();
+        for (const Tensor& tensor : inside.tensors()) results.push_back(tensor);
+        *names = inside.without_tensors();
         return results;
       },
       {x_TD});
-  for (size_t i = 0; i < names->terms().size(); ++i)
-    losses.add(names->terms()[i].name, out[i + 1], names->terms()[i].coefficient);
+  losses.append(names->with({out.begin() + 1, out.end()}));
   return out[0];
 }
 
@@ -127,6 +128,7 @@ inline void add_step(const LayerCase& c, comm::World& world, const parallel::Par
     const auto leaf = autograd::make_leaf(x_TD);
     moe::Losses losses;
     Tensors roots{run_layer(c, trained, x_TD, losses)}, douts{dy.slice(0, j * rows, (j + 1) * rows)};
+    losses.pool();
     const auto y = roots[0].to_vector<double>();
     std::vector<double> values;
     for (const auto& term : losses.terms()) {

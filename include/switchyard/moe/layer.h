@@ -69,6 +69,8 @@ class MoeLayer {
   Tensor shared(const Tensor& x_TD, const parallel::Sequence& sequence, int64_t sequences) const;  // undefined: none
   void count(const Routing& routing);
   void add_losses(const Routing& routing, const parallel::Sequence& sequence, int64_t sequences, Losses& losses);
+  Tensor unlimited_ids(const Routing& routing);
+  Tensor group_counts(const Tensor& ids_TK, int64_t group_rows) const;
   Tensor frequencies(const Routing& routing, BalanceScope scope, int64_t group_rows);
 
   MoeConfig config_;
