@@ -13,6 +13,12 @@ TEST(Load, GivesThePublishedNumbers) {
   EXPECT_NEAR(load.max_over_mean, 1.25, 1e-15);
 }
 
+// Golden G6: each micro-batch over its two ranks, by itself.
+TEST(Load, OfMicroBatchesGivesThePublishedNumbers) {
+  EXPECT_NEAR(load_of({5 + 1, 1 + 2, 1 + 3, 1 + 2}).max_over_mean - 1, 0.5, 1e-15);
+  EXPECT_NEAR(load_of({4 + 0, 2 + 3, 1 + 3, 1 + 2}).max_over_mean - 1, 0.25, 1e-15);
+}
+
 TEST(Load, IsOneAtBalanceAndEWhenOneExpertTakesAll) {
   const Load even = load_of({3, 3, 3});
   EXPECT_DOUBLE_EQ(even.max_over_mean, 1);
