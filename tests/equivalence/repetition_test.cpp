@@ -29,6 +29,17 @@ TEST_P(Repetition, WithRecomputeGivesTheSameBits) {
   }
 }
 
+// What layers hand to a loss over all of them leaves the region that is recomputed.
+TEST_P(Repetition, OfEveryBalanceLossWithRecomputeGivesTheSameBits) {
+  const char* balance =
+      "model.moe.balance=[{kind: hf_pooled, coefficient: 0.1}, {kind: sequence, coefficient: 0.1}, {kind: bias}]";
+  const char* router = "model.moe.router={score: sigmoid, groups: {count: 4, keep: 2, score: top2_sum}}";
+  for (const char* recompute : {"train.recompute=moe", "train.recompute=full"}) {
+    SCOPED_TRACE(recompute);
+    expect_same({kSteps, kSave, balance, router}, {kSteps, kSave, balance, router, recompute});
+  }
+}
+
 TEST_P(Repetition, WithoutZeroGivesTheSameBits) { expect_same({kSteps, kSave}, {kSteps, kSave, "parallel.zero=0"}); }
 
 std::vector<LayoutRow> some_layouts() {

@@ -105,13 +105,53 @@ TEST_P(Layouts, MoveTheLossFreeBiasLikeOneRank) {
 
 // Frequencies of a scope are those of the layout's whole batch, block or sequence, wherever its tokens are.
 TEST_P(Layouts, TakeBalanceLossesOfEveryScopeLikeOneRank) {
-  for (const char* scope : {"global_batch", "sequence"}) {
-    const std::string entry = fmt::format("{{kind: switch, scope: {}, coefficient: 0.1}}", scope);
-    SCOPED_TRACE(entry);
-    ASSERT_NO_FATAL_FAILURE(train({"train.dtype=f64", "train.steps=4", fmt::format("model.moe.balance=[{}]", entry)}));
+  for (const char* kind :
+       {"kind: switch, scope: global_batch", "kind: switch, scope: sequence", "kind: sequence", "kind: hf_pooled"}) {
+    SCOPED_TRACE(kind);
+    ASSERT_NO_FATAL_FAILURE(
+        train({"train.dtype=f64", "train.steps=4", fmt::format("model.moe.balance=[{{{}, coefficient: 0.1}}]", kind)}));
     EXPECT_LE(largest_difference(run_, one_rank_, "loss"), kBoundF64);
     EXPECT_LE(largest_difference(run_, one_rank_, "grad_norm"), kBoundF64);
   }
+}
+
+// Groups of experts belong to the model: any layout chooses alike, and comes as near to a tie.
+TEST_P(Layouts, LimitTokensToGroupsLikeOneRank) {
+  for (const char* rule : {"{score: sigmoid, selection_bias: true, groups: {count: 4, keep: 2, score: top2_sum}}",
+                           "{groups: {count: 4, keep: 2, score: max}}"}) {
+    SCOPED_TRACE(rule);
+    ASSERT_NO_FATAL_FAILURE(train({"train.dtype=f64", "train.steps=4", fmt::format("model.moe.router={}", rule)}));
+    EXPECT_LE(largest_difference(run_, one_rank_, "loss"), kBoundF64);
+    EXPECT_EQ(first_flipped_choice(run_, one_rank_).step, 0);
+    for (const char* key : {"routing/1/min_margin", "routing/2/min_margin"})
+      EXPECT_LE(largest_difference(run_, one_rank_, key), 1e-7) << key;
+  }
+}
+
+int64_t bytes_of(const Json& record, const std::string& layer) {
+  int64_t sum = 0;
+  for (const char* key : {"/bytes_rank", "/bytes_node", "/bytes_network"})
+    sum += record.at("routing/" + layer + key).get<int64_t>();
+  return sum;
+}
+
+// A row per choice moves in every layout, unless every token goes to all ranks, by way of a rank, or ranks share
+// experts.
+TEST_P(Layouts, MoveTheRowsOfOneRank) {
+  ASSERT_NO_FATAL_FAILURE(train({"train.dtype=f64"}));
+  const std::string words = fmt::format("{}", fmt::join(GetParam().overrides, " "));
+  const auto has = [&](const char* word) { return words.find(word) != std::string::npos; };
+  const bool moves_more = has("allgather") || has("hierarchical") || has("expert_tensor");
+  for (const char* layer : {"1", "2"})
+    for (size_t i = 0; i < run_.size(); ++i) {
+      const int64_t bytes = bytes_of(run_[i], layer), of_one_rank = bytes_of(one_rank_[i], layer);
+      EXPECT_EQ(of_one_rank, one_rank_[i].at(fmt::format("routing/{}/bytes_rank", layer)));
+      EXPECT_EQ(one_rank_[i].at(fmt::format("routing/{}/ranks_per_token_max", layer)), 1);
+      if (moves_more)
+        EXPECT_GT(bytes, of_one_rank);
+      else
+        EXPECT_EQ(bytes, of_one_rank);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Equivalence, Layouts, testing::ValuesIn(other_layouts()), ByName{});
