@@ -8,8 +8,8 @@ namespace {
 Train two_nodes(const std::string& groups) {
   return {"tiny",
           2,
-          {"parallel.expert=2", "parallel.ranks_per_node=1", "train.steps=4", "checkpoint.every=4",
-           "model.moe.router.groups=" + groups}};
+          {"parallel.expert=2", "parallel.dispatcher=alltoall", "parallel.ranks_per_node=1", "train.steps=4",
+           "checkpoint.every=4", "model.moe.router.groups=" + groups}};
 }
 constexpr const char* kOneNode = "{count: 0, keep: 1, score: top2_sum, tie_to: node}";
 
