@@ -35,8 +35,6 @@ Mlp::Mlp(const std::string& name, int64_t width, int64_t intermediate, ops::Acti
   down_bias_ = bias_of(down_, {width});
 }
 
-Tensor Mlp::operator()(const Tensor& x) const { return add_bias(product(x)); }
-
 Tensor Mlp::product(const Tensor& x) const {
   const Tensor h = ops::linear(x, in_.value, in_bias_ ? in_bias_->value : Tensor{});
   return ops::linear(ops::activate(h, activation_), down_.value);

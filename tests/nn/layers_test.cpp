@@ -159,7 +159,7 @@ TEST(Mlp, GateAndUpAreHalvesOfOneProduct) {
       }
     auto expected = product(hidden, values.at("x.down").to_vector<double>(), T, F);
     if (has_bias) add_to_rows(expected, values.at("x.down_bias"));
-    EXPECT_LE(max_error(mlp(x), expected), 1e-14);
+    EXPECT_LE(max_error(mlp.add_bias(mlp.product(x)), expected), 1e-14);
   }
 }
 
@@ -171,7 +171,7 @@ TEST(Mlp, GradientMatchesFiniteDifference) {
         Parameters parameters;
         mlp.parameters(parameters);
         for (size_t i = 0; i < parameters.size(); ++i) parameters[i]->value = in[i + 1];
-        return mlp(in[0]);
+        return mlp.add_bias(mlp.product(in[0]));
       };
       Mlp shapes("x", D, 3, activation, {}, has_bias);
       Parameters parameters;

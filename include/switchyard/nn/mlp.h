@@ -22,8 +22,8 @@ class Mlp {
  public:
   Mlp(const std::string& name, int64_t width, int64_t intermediate, ops::Activation activation, const MlpInit& init,
       bool has_bias = false);
-  Tensor operator()(const Tensor& x) const;  // (..., D) -> (..., D)
-  // The same in two steps: on tensor ranks the product is a part of the sum, and the bias is added to the whole.
+  // (..., D) -> (..., D), in two steps: on tensor ranks the product is a part of the sum, and the bias is added to the
+  // whole.
   Tensor product(const Tensor& x) const;
   Tensor add_bias(const Tensor& y) const;
   void parameters(std::vector<Parameter*>& out);
