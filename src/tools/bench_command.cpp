@@ -44,8 +44,9 @@ ExitCode bench_step(Program& program, Options options) {
   comm::World& world = program.world();
   if (!options.dtype.empty()) options.overrides.push_back("train.dtype=" + options.dtype);
   if (options.threads > 0) options.overrides.push_back(fmt::format("run.threads={}", options.threads));
-  const train::Experiment experiment =
+  train::Experiment experiment =
       read_experiment(program, options.config, options.overrides, train::without_run_and_data());
+  comm::together(world.all(), [&] { train::fit_to_world(experiment, world); });
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "building the model");
   options.step.begins = [&](const std::string& part) { section.emplace(watchdog, part); };

@@ -83,7 +83,7 @@ train::ExperimentConfig checkpoint_config(const checkpoint::Found& found) {
 }
 
 Weights open_weights(Program& program, const std::string& where, const std::vector<std::string>& overrides) {
-  const comm::World& world = program.world();
+  comm::World& world = program.world();
   train::Watchdog watchdog = program.watchdog();
   const train::Watchdog::Section section(watchdog, "finding the weights");
   Weights weights{convert::WeightSource::find(where, world.all(), warn), {}};
@@ -94,6 +94,7 @@ Weights open_weights(Program& program, const std::string& where, const std::vect
   comm::together(world.all(), [&] {
     const auto sources = config::Sources::of_text(weights.source.name(), weights.source.config_text());
     weights.config = train::parse_experiment(sources, all_overrides, train::without_run_and_data()).config;
+    world.set_ranks_per_node(weights.config.parallel.ranks_per_node);
     parallel::check_world(weights.config.parallel, world.size());
   });
   program.patience = weights.config.run.watchdog;

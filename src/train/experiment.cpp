@@ -83,8 +83,9 @@ Experiment parse_experiment(const config::Sources& sources, const std::vector<st
   return {std::move(parsed.value), std::move(parsed.origins)};
 }
 
-void fit_to_world(Experiment& experiment, const comm::World& world) {
+void fit_to_world(Experiment& experiment, comm::World& world) {
   ExperimentConfig& config = experiment.config;
+  world.set_ranks_per_node(config.parallel.ranks_per_node);
   check_world(config, world.size());
   if (!config.model.moe.layers) return;
   const int64_t count = config.model.moe.router.groups.count;

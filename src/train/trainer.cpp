@@ -166,8 +166,7 @@ void Trainer::note_bad_step(const StepFacts& facts) {
   const int64_t end = position_.consumed_samples;
   log()->log(is_first_rank() ? spdlog::level::err : spdlog::level::info,  // on the console once
              "step {}: loss {} and gradient norm {} are not both finite{}; no rank changed a weight (samples {} to {}, "
-             "{} of {} "
-             "in a row)",
+             "{} of {} in a row)",
              facts.step, facts.result.loss, facts.result.grad_norm, bad_routing(facts.result, config_.model),
              end - config_.train.global_batch_size, end - 1, bad_steps_, config_.train.max_bad_steps);
 }
@@ -255,10 +254,11 @@ ExitCode Trainer::end_on_request() {
 ExitCode Trainer::run() {
   const int64_t steps = config_.train.steps, max_failures = config_.checkpoint.max_failures;
   if (is_first_rank()) progress_ = std::make_unique<Progress>("train", steps, Unit::steps, 0, position_.step);
-  if (position_.step >= steps)
+  if (position_.step >= steps) {
     say(fmt::format("at step {} of {}: nothing is left to train; raise train.steps, or choose another run.dir",
                     position_.step, steps));
-  if (position_.step >= steps) save_and_plan_next();  // what another run has trained is kept here
+    save_and_plan_next();  // what another run has trained is kept here
+  }
   for (int64_t t = position_.step + 1; t <= steps; ++t) {
     StepFacts facts = step(t);
     note_bad_step(facts);
@@ -286,10 +286,7 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
   Experiment experiment = given;
   const ExperimentConfig& config = experiment.config;
   const std::string& dir = config.run.dir;
-  comm::together(world.all(), [&] {
-    world.set_ranks_per_node(config.parallel.ranks_per_node);
-    fit_to_world(experiment, world);
-  });
+  comm::together(world.all(), [&] { fit_to_world(experiment, world); });
   std::unique_ptr<checkpoint::RunLock> lock;
   RunState state;
   state.committed = std::stoll(comm::on_rank_zero(world.all(), [&] {

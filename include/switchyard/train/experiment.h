@@ -21,9 +21,9 @@ config::Sources read_experiment_sources(const std::string& path, const std::vect
 Experiment parse_experiment(const config::Sources& sources, const std::vector<std::string>& overrides = {},
                             const config::ParseOptions& options = {});
 
-// Refuses mesh, batch and tied groups that do not fit the ranks, and fills in the number of groups that is left to the
-// machine. Throws Error(usage); every rank comes to the same.
-void fit_to_world(Experiment& experiment, const comm::World& world);
+// Makes the nodes of the world those of the config, refuses mesh, batch and tied groups that do not fit the ranks, and
+// fills in the number of groups that is left to the machine. Throws Error(usage); every rank comes to the same.
+void fit_to_world(Experiment& experiment, comm::World& world);
 
 // For commands that neither train nor write a run's folder, for example bench.
 inline config::ParseOptions without_run_and_data() { return {.may_be_absent = {"run.dir", "data.train"}}; }
