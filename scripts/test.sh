@@ -3,7 +3,10 @@
 # those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree.
 # The last line is `N passed, N failed`, with `, N skipped` where some are. Usage: test.sh [FILTER], a GoogleTest filter.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-export GTEST_FILTER="${1:-*}"
+case "$#:${1:-}" in
+  0: | 1:[!-]* | 1:-[!-]*) export GTEST_FILTER="${1:-*}" ;;   # a filter may begin with -, an option with --
+  *) die 64 "usage: test.sh [FILTER], a GoogleTest filter" ;;
+esac
 export GTEST_COLOR=no
 export LSAN_OPTIONS="suppressions=$root/scripts/leaks-of-openmpi.txt:print_suppressions=0"
 export OMP_WAIT_POLICY=passive   # tests share cores; a thread that spins at a barrier takes one from another rank
