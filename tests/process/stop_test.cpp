@@ -72,6 +72,21 @@ TEST_F(Stop, Usr1ToOneRankStopsAllAfterTheSameStep) {
   expect_stopped(run, process.wait());
 }
 
+// The scripts turn what interrupts them into the request to save; mpirun's code is the ranks'.
+TEST_F(Stop, SignalsToTheScriptReachTheRanksAsARequest) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    SCOPED_TRACE(strsignal(signal));
+    fs::remove_all(dir_);
+    fs::remove_all(scratch_.path("straight"));
+    const Command own = endless().command(dir_);
+    Process process(Command{source_file("launch/local.sh"), "2"} + Command(own.begin() + 2, own.end()),
+                    {{"SWITCHYARD", program()}});
+    ASSERT_TRUE(reaches_step(dir_, process, 3)) << process.wait(0).text();
+    process.send(signal);
+    expect_stopped(endless(2), process.wait());
+  }
+}
+
 // mpirun hands SIGTERM on after the time that it leaves for ending, and ends with 1 itself: the verdict is the truth.
 TEST_F(Stop, TermToMpirunIsTakenWhereThereIsTime) {
   const Train run = endless(2);
