@@ -13,7 +13,8 @@ using parallel::DispatcherKind;
 
 constexpr double kWorthAnotherHop = 0.9;  // of the rows that leave the node without it
 
-// Of N nodes with the same number of E experts, those without one of K choices: E/N experts are among the E - K others.
+// Distinct nodes of K different experts drawn evenly from E on N nodes: a node is missed with probability
+// C(E - E/N, K) / C(E, K).
 double expected_nodes(int64_t E, int64_t N, int64_t K) {
   double miss = 1;
   for (int64_t i = 0; i < K; ++i)

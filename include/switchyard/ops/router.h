@@ -12,11 +12,10 @@ using kernels::ExpertGroups;
 using kernels::Score;
 
 struct Selection {
-  Tensor ids_TK;    // i32, ascending in each row
-  Tensor counts_E;  // i64, tokens per expert
-  double
-      min_margin;    // smallest gap between the last chosen and the first rejected expert or group; +inf: none rejected
-  int64_t bad_rows;  // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
+  Tensor ids_TK;      // i32, ascending in each row
+  Tensor counts_E;    // i64, tokens per expert
+  double min_margin;  // smallest gap between the last chosen and the first rejected expert or group; +inf: none
+  int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
 };
 
 // The k experts of each token: by logit, or with a finite bias (f32) by score(logit) + bias, which weights do not see
