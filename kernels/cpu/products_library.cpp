@@ -74,10 +74,14 @@ dnnl::matmul::primitive_desc describe(const Problem& p, int64_t rows, const memo
                   {{rows, p.out}, out_type, Tag::ab}, false);
 }
 
-std::vector<int64_t> row_counts(Kind kind) {
+std::vector<int64_t> row_counts(const Problem& p) {
   std::vector<int64_t> counts;
-  const int64_t most = is_sum(kind) ? kMaxSummedRows : kMaxRows;
-  for (int64_t rows = 1; rows <= most; rows = counts.back() + 1) counts.push_back(padded_rows(kind, rows));
+  if (!is_sum(p.kind) && !p.runs_on_tiles()) counts.push_back(1);
+  const int64_t most = is_sum(p.kind) ? kMaxSummedRows : kMaxRows;
+  for (int64_t rows = p.row_step(); rows <= most;) {
+    counts.push_back(rows);
+    rows += is_sum(p.kind) && rows >= 8 * kRowStep ? 2 * kRowStep : p.row_step();
+  }
   return counts;
 }
 
@@ -85,11 +89,7 @@ memory at(const memory::desc& layout, const void* data) { return {layout, engine
 
 }  // namespace
 
-int64_t padded_rows(Kind kind, int64_t rows) {
-  if (!is_sum(kind) && rows == 1) return 1;
-  const int64_t step = is_sum(kind) && rows > 8 * kRowStep ? 2 * kRowStep : kRowStep;
-  return (rows + step - 1) / step * step;
-}
+bool Problem::runs_on_tiles() const { return !is_sum(kind) && dtype == DType::bf16 && has_bf16_tiles(); }
 
 Kernel::Kernel(const Problem& problem, int64_t rows, const memory::desc* weights) : rows_(rows) {
   const OneThread one_thread;
@@ -119,7 +119,7 @@ void Kernel::run(const void* a, const void* b, void* out, void* scratch) const {
 }
 
 KernelSet::KernelSet(const Problem& problem) {
-  const std::vector<int64_t> counts = row_counts(problem.kind);
+  const std::vector<int64_t> counts = row_counts(problem);
   // The layout of packed weights is that of the most rows, results stored as the operands are.
   Problem canonical = problem;
   canonical.out_dtype = problem.dtype;
@@ -133,10 +133,10 @@ KernelSet::KernelSet(const Problem& problem) {
   for (const Kernel& kernel : kernels_) scratch_bytes_ = std::max(scratch_bytes_, kernel.scratch_bytes());
 }
 
-const Kernel& KernelSet::with_rows(int64_t rows) const {
+const Kernel& KernelSet::at_least(int64_t rows) const {
   const auto found = std::lower_bound(kernels_.begin(), kernels_.end(), rows,
                                       [](const Kernel& kernel, int64_t wanted) { return kernel.rows() < wanted; });
-  check(found != kernels_.end() && found->rows() == rows, "products: no kernel of {} rows", rows);
+  check(found != kernels_.end(), "products: no kernel of {} rows", rows);
   return *found;
 }
 

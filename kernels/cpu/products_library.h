@@ -1,8 +1,8 @@
 // oneDNN behind the matrix products. A library kernel is compiled for one row count, so each problem gets a fixed set
 // of kernels at its first use, and row blocks are cut or padded to these sizes: token counts that change every step
 // compile nothing. Kernels are single-threaded, work is spread over threads outside of them. With the library's AVX-512
-// kernels a row's result then has the same bits wherever the row lies and on any number of threads; its kernels for
-// older processors add up in an order that depends on the row count.
+// and AMX kernels a row's result then has the same bits wherever the row lies and on any number of threads; its kernels
+// for older processors add up in an order that depends on the row count.
 #pragma once
 
 #include "kernels/products.h"
@@ -18,20 +18,22 @@ namespace switchyard::kernels::library {
 // Rows times weights that are packed, plain (in, out), or plain (out, in); and sums over rows, assigned or added.
 enum class Kind : uint8_t { packed, plain, transposed, assign_sum, add_sum };
 
+// Row counts that have a kernel: 1 and multiples of 16 up to kMaxRows for row products; multiples of 16, from 128 on of
+// 32, up to kMaxSummedRows for sums over rows. bf16 row products on tiles (AMX) have multiples of 32 only: the library
+// multiplies single rows, and the odd one of an odd number of tiles, in another order.
+constexpr int64_t kRowStep = 16;
+constexpr int64_t kMaxRows = 256;
+constexpr int64_t kMaxSummedRows = 512;
+
 // A product without its row count. `dtype` is what the library multiplies, f32 or bf16.
 struct Problem {
   Kind kind;
   DType dtype, out_dtype;
   int64_t in, out;  // widths of the rows read and written; of x and dy where their products are summed
+  bool runs_on_tiles() const;
+  int64_t row_step() const { return runs_on_tiles() ? 2 * kRowStep : kRowStep; }
   auto operator<=>(const Problem&) const = default;
 };
-
-// Row counts that have a kernel: 1 and multiples of 16 up to kMaxRows for row products; multiples of 16, from 128 on of
-// 32, up to kMaxSummedRows for sums over rows.
-constexpr int64_t kRowStep = 16;
-constexpr int64_t kMaxRows = 256;
-constexpr int64_t kMaxSummedRows = 512;
-int64_t padded_rows(Kind kind, int64_t rows);  // the least of these counts that is enough
 
 class Kernel {
  public:
@@ -53,7 +55,7 @@ class Kernel {
 class KernelSet {
  public:
   explicit KernelSet(const Problem& problem);
-  const Kernel& with_rows(int64_t rows) const;  // rows has been padded
+  const Kernel& at_least(int64_t rows) const;  // of the least row count that is enough
   const dnnl::memory::desc& weight_layout() const { return kernels_.back().weight_layout(); }
   int64_t scratch_bytes() const { return scratch_bytes_; }
 

@@ -1,8 +1,9 @@
 // Forward product and input gradient. The rows of a group are cut into blocks, each multiplied by one thread, in place:
-// what is left over a multiple of 16 rows is covered by 16 rows that overlap their predecessors, whose results come out
-// the same (with the library's AVX-512 kernels; with its older ones the last bits may differ). Only a group of fewer
-// than 16 rows, and operands that must be converted, go through scratch memory.
-// Traffic: rows read and results written once; the group's weights read once for each block of rows.
+// what is left over a multiple of 16 rows (32 on tiles) is covered by as many rows that overlap their predecessors,
+// whose results come out the same (with the library's AVX-512 and AMX kernels; with its older ones the last bits may
+// differ). Only a group of fewer rows, and operands that must be converted, go through scratch memory. So do plain
+// weights that meet tiles: the library multiplies them in another order than packed ones. Traffic: rows read and
+// results written once; the group's weights read once for each block of rows.
 #include "kernels/cpu/products_rows.h"
 
 #include "kernels/cpu/products_blocks.h"
@@ -11,7 +12,8 @@
 namespace switchyard::kernels::library {
 namespace {
 
-constexpr int64_t kStagedRows = 64;      // converted at a time
+constexpr int64_t kStagedRows = 64;  // converted at a time
+constexpr int64_t kMinBlockRows = 32;
 constexpr int64_t kBlocksPerThread = 4;  // wanted, so that threads end together
 
 struct RowBlock {
@@ -23,7 +25,7 @@ struct RowPlan {
   int64_t in, out;  // widths of the rows read and written
   DType dtype;      // of the operands when multiplied
   DType product_dtype;
-  int64_t block_rows, num_blocks;
+  int64_t row_step, block_rows, num_blocks;
   int64_t staged_rows;
   int64_t group_bytes;  // from one group's weights to the next
   int64_t blocks_bytes, rows_bytes, results_bytes, weights_bytes, library_bytes;
@@ -31,14 +33,16 @@ struct RowPlan {
   int64_t thread_bytes() const { return rows_bytes + results_bytes + weights_bytes + library_bytes; }
 };
 
-int64_t num_blocks(int64_t rows, int64_t block_rows) {
+int64_t rows_of(const RowProductArgs& a, int64_t group) { return a.offsets[group + 1] - a.offsets[group]; }
+
+int64_t num_blocks(int64_t rows, int64_t block_rows, int64_t row_step) {
   const int64_t whole = rows / block_rows;
-  return whole + (rows % block_rows >= kRowStep || (whole == 0 && rows > 0) ? 1 : 0);
+  return whole + (rows % block_rows >= row_step || (whole == 0 && rows > 0) ? 1 : 0);
 }
 
-int64_t num_blocks(const RowProductArgs& a, int64_t block_rows) {
+int64_t num_blocks(const RowProductArgs& a, int64_t block_rows, int64_t row_step) {
   int64_t count = 0;
-  for (int64_t g = 0; g < a.G; ++g) count += num_blocks(a.offsets[g + 1] - a.offsets[g], block_rows);
+  for (int64_t g = 0; g < a.G; ++g) count += num_blocks(rows_of(a, g), block_rows, row_step);
   return count;
 }
 
@@ -65,11 +69,12 @@ RowPlan plan_of(const RowProductArgs& a) {
   p.out = problem.out;
   p.dtype = problem.dtype;
   p.product_dtype = problem.out_dtype;
+  p.row_step = problem.row_step();
   p.block_rows = kMaxRows;
-  while (p.block_rows > 2 * kRowStep && num_blocks(a, p.block_rows) < kBlocksPerThread * num_threads())
+  while (p.block_rows > kMinBlockRows && num_blocks(a, p.block_rows, p.row_step) < kBlocksPerThread * num_threads())
     p.block_rows /= 2;
-  p.num_blocks = num_blocks(a, p.block_rows);
-  p.staged_rows = converts ? kStagedRows : kRowStep;
+  p.num_blocks = num_blocks(a, p.block_rows, p.row_step);
+  p.staged_rows = converts ? kStagedRows : p.row_step;
   p.group_bytes =
       a.is_packed ? aligned(static_cast<int64_t>(p.kernels->weight_layout().get_size())) : a.N * a.K * size_of(a.dtype);
   p.blocks_bytes = aligned(p.num_blocks * static_cast<int64_t>(sizeof(RowBlock)));
@@ -80,11 +85,12 @@ RowPlan plan_of(const RowProductArgs& a) {
   return p;
 }
 
-void cut_into_blocks(const RowProductArgs& a, int64_t block_rows, RowBlock* blocks) {
+void cut_into_blocks(const RowProductArgs& a, const RowPlan& p, RowBlock* blocks) {
   for (int64_t g = 0; g < a.G; ++g) {
-    const int64_t begin = a.offsets[g], end = a.offsets[g + 1], count = num_blocks(end - begin, block_rows);
+    const int64_t begin = a.offsets[g], end = a.offsets[g + 1];
+    const int64_t count = num_blocks(end - begin, p.block_rows, p.row_step);
     for (int64_t i = 0; i < count; ++i)
-      *blocks++ = {g, begin + i * block_rows, i + 1 == count ? end : begin + (i + 1) * block_rows};
+      *blocks++ = {g, begin + i * p.block_rows, i + 1 == count ? end : begin + (i + 1) * p.block_rows};
   }
 }
 
@@ -101,33 +107,35 @@ class BlockProduct {
   }
 
   void run(const RowBlock& block) const {
-    if (p_.converts() || block.end - block.begin < kRowStep) {
+    const int64_t step = p_.row_step;
+    if (p_.converts() || block.end - block.begin < step) {
       for (int64_t r = block.begin; r < block.end; r += p_.staged_rows)
         run_staged(r, std::min(p_.staged_rows, block.end - r));
       return;
     }
-    const int64_t rows = std::min((block.end - block.begin) / kRowStep * kRowStep, kMaxRows);
+    const int64_t rows = std::min((block.end - block.begin) / step * step, kMaxRows);
     run_in_place(block.begin, rows);
-    if (block.begin + rows < block.end) run_in_place(block.end - kRowStep, kRowStep);
+    if (block.begin + rows < block.end) run_in_place(block.end - step, step);
   }
 
  private:
   void run_in_place(int64_t begin, int64_t rows) const {
-    multiply(bytes_at(a_.rows, begin * p_.in, a_.dtype), bytes_at(a_.out, begin * p_.out, a_.out_dtype), rows);
+    multiply(p_.kernels->at_least(rows), bytes_at(a_.rows, begin * p_.in, a_.dtype),
+             bytes_at(a_.out, begin * p_.out, a_.out_dtype));
   }
 
   void run_staged(int64_t begin, int64_t rows) const {
     std::byte *staged = scratch_, *results = scratch_ + p_.rows_bytes;
-    const int64_t padded = padded_rows(Kind::plain, rows);
+    const Kernel& kernel = p_.kernels->at_least(rows);
     convert(bytes_at(a_.rows, begin * p_.in, a_.dtype), a_.dtype, staged, p_.dtype, rows * p_.in);
     std::memset(bytes_at(staged, rows * p_.in, p_.dtype), 0,
-                static_cast<size_t>((padded - rows) * p_.in * size_of(p_.dtype)));
-    multiply(staged, results, padded);
+                static_cast<size_t>((kernel.rows() - rows) * p_.in * size_of(p_.dtype)));
+    multiply(kernel, staged, results);
     convert(results, p_.product_dtype, bytes_at(a_.out, begin * p_.out, a_.out_dtype), a_.out_dtype, rows * p_.out);
   }
 
-  void multiply(const void* rows, void* out, int64_t count) const {
-    p_.kernels->with_rows(count).run(rows, w_, out, scratch_ + p_.thread_bytes() - p_.library_bytes);
+  void multiply(const Kernel& kernel, const void* rows, void* out) const {
+    kernel.run(rows, w_, out, scratch_ + p_.thread_bytes() - p_.library_bytes);
   }
 
   const RowProductArgs& a_;
@@ -142,11 +150,15 @@ int64_t packed_group_bytes(const PackArgs& a) {
   return aligned(static_cast<int64_t>(kernels_for(problem_of(a)).weight_layout().get_size()));
 }
 
-void pack_weights(const PackArgs& a) {
+namespace {
+
+// is_wanted(g): whether group g has to be packed.
+template <class IsWanted>
+void pack_groups(const PackArgs& a, IsWanted&& is_wanted) {
   const Packing& packing = packing_for(problem_of(a), plain_kind(a.product), a.dtype);
   const int64_t bytes = packed_group_bytes(a);
   auto pack = [&](int64_t g) {
-    packing.run(bytes_at(a.w, g * a.N * a.K, a.dtype), static_cast<std::byte*>(a.packed) + g * bytes);
+    if (is_wanted(g)) packing.run(bytes_at(a.w, g * a.N * a.K, a.dtype), static_cast<std::byte*>(a.packed) + g * bytes);
   };
   if (a.G == 1)
     pack(0);  // the library's threads
@@ -154,16 +166,47 @@ void pack_weights(const PackArgs& a) {
     parallel_items(a.G, pack);
 }
 
+bool must_pack(const RowProductArgs& a) {
+  return !a.is_packed && problem_of(a.product, a.N, a.K, a.dtype, a.out_dtype, true).runs_on_tiles();
+}
+
+PackArgs packing_of(const RowProductArgs& a) { return {a.product, a.w, a.scratch, a.G, a.N, a.K, a.dtype}; }
+
+// The same product of weights that are packed at the front of the scratch memory.
+RowProductArgs with_packed_weights(const RowProductArgs& a) {
+  RowProductArgs packed = a;
+  packed.is_packed = true;
+  packed.w = a.scratch;
+  packed.scratch = static_cast<std::byte*>(a.scratch) + a.G * packed_group_bytes(packing_of(a));
+  return packed;
+}
+
+}  // namespace
+
+void pack_weights(const PackArgs& a) {
+  pack_groups(a, [](int64_t) { return true; });
+}
+
 int64_t row_product_scratch_bytes(const RowProductArgs& a) {
+  if (must_pack(a)) {
+    RowProductArgs packed = a;
+    packed.is_packed = true;
+    return a.G * packed_group_bytes(packing_of(a)) + row_product_scratch_bytes(packed);
+  }
   const RowPlan plan = plan_of(a);
   return plan.blocks_bytes + num_threads() * plan.thread_bytes();
 }
 
 void row_product(const RowProductArgs& a) {
+  if (must_pack(a)) {
+    pack_groups(packing_of(a), [&](int64_t g) { return rows_of(a, g) > 0; });
+    row_product(with_packed_weights(a));
+    return;
+  }
   const RowPlan plan = plan_of(a);
   auto* blocks = static_cast<RowBlock*>(a.scratch);
   std::byte* scratch = static_cast<std::byte*>(a.scratch) + plan.blocks_bytes;
-  cut_into_blocks(a, plan.block_rows, blocks);
+  cut_into_blocks(a, plan, blocks);
   hand_out(plan.num_blocks, a.offsets[a.G] * a.N * a.K, [&](int64_t i, int thread) {
     BlockProduct(a, plan, blocks[i], scratch + thread * plan.thread_bytes()).run(blocks[i]);
   });

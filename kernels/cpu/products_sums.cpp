@@ -87,7 +87,9 @@ void sum_piece(const WeightGradientArgs& a, const SumPlan& p, const Piece& piece
   std::byte *dy_copy = scratch, *x_copy = scratch + p.dy_bytes, *library = scratch + p.dy_bytes + p.x_bytes;
   if (first == last && !a.accumulate) std::memset(dw, 0, static_cast<size_t>(columns * a.K) * sizeof(float));
   for (int64_t r = first; r < last; r += kMaxSummedRows) {
-    const int64_t rows = std::min(kMaxSummedRows, last - r), padded = padded_rows(Kind::add_sum, rows);
+    const int64_t rows = std::min(kMaxSummedRows, last - r);
+    const Kernel& kernel = (a.accumulate || r > first ? kernels.add : kernels.assign)->at_least(rows);
+    const int64_t padded = kernel.rows();
     const bool must_copy = padded != rows || p.dtype != a.dtype;
     const std::byte* dy = bytes_at(a.dy, r * a.N, a.dtype);
     const std::byte* x = bytes_at(a.x, r * a.K, a.dtype);
@@ -99,8 +101,7 @@ void sum_piece(const WeightGradientArgs& a, const SumPlan& p, const Piece& piece
       copy_padded(x, a.dtype, a.K, 0, a.K, x_copy, p.dtype, rows, padded);
       x = x_copy;
     }
-    const bool adds = a.accumulate || r > first;
-    (adds ? kernels.add : kernels.assign)->with_rows(padded).run(dy, x, dw, library);
+    kernel.run(dy, x, dw, library);
   }
 }
 

@@ -249,7 +249,7 @@ void expect_same_row_anywhere(int64_t N, int64_t K, RowProduct which, const Form
   const Case whole({.N = N, .K = K, .rows = {300}, .why = ""}, format.dtype);
   const Buffer expected = product(whole, which, format.out_dtype, true);
   const int64_t out = which == RowProduct::forward ? N : K;
-  for (const int64_t rows : {1, 7, 16, 20, 33, 64, 255, 256, 270})
+  for (const int64_t rows : {1, 7, 16, 20, 33, 48, 64, 80, 255, 256, 270})
     for (const int64_t begin : {0, 5, 29}) {
       Case part({.N = N, .K = K, .rows = {rows}, .why = ""}, format.dtype);
       std::memcpy(part.x.raw(), whole.x.at(begin * K), static_cast<size_t>(part.x.bytes()));
@@ -266,7 +266,8 @@ TEST(Products, ARowHasTheSameBitsWhereverItLies) {
   for (const Format& format : kFormats)
     for (const RowProduct which : {RowProduct::forward, RowProduct::input_gradient}) {
       expect_same_row_anywhere(72, 88, which, format);
-      expect_same_row_anywhere(2056, 1032, which, format);  // sums as long as those of a layer
+      if (format.dtype != DType::f64)                         // whose loops know nothing of blocks
+        expect_same_row_anywhere(2056, 1032, which, format);  // sums as long as those of a layer
     }
 }
 
