@@ -29,7 +29,8 @@ struct SelectExpertsArgs {
   const float* bias;   // (E), or null
   int32_t* ids;        // (T, K) ascending; 0..K-1 for a row with a NaN or an infinity
   int64_t* counts;     // (E) tokens per expert; such rows are not counted
-  double* margin;      // (1) smallest last chosen - first rejected, expert or group; +inf where nothing is rejected
+  double* margins;     // (T) last chosen - first rejected, expert or group; +inf where nothing is rejected, and in rows
+                       // with a NaN or an infinity
   int64_t* bad_rows;   // (1) rows with a NaN or an infinity
   void* scratch;       // select_experts_scratch_bytes
   int64_t T, E, K;

@@ -30,9 +30,8 @@ struct Best {
   }
 };
 
-// What a thread gathers. Minima and integer sums do not depend on how rows are split.
+// What a thread gathers. Integer sums do not depend on how rows are split.
 struct Partial {
-  double margin = std::numeric_limits<double>::infinity();
   int64_t bad_rows = 0;
 };
 
@@ -144,6 +143,7 @@ void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::by
   for (int64_t t = begin; t < end; ++t) {
     const A* z = static_cast<const A*>(a.logits) + t * a.E;
     int32_t* ids = a.ids + t * a.K;
+    a.margins[t] = std::numeric_limits<double>::infinity();
     if (!is_finite_row(z, a.E)) {
       ++partial->bad_rows;
       for (int64_t i = 0; i < a.K; ++i) ids[i] = static_cast<int32_t>(i);
@@ -156,7 +156,7 @@ void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::by
     else
       choose(a, z, best);
     if (best.size > a.K) margin = std::min(margin, best.values[a.K - 1] - best.values[a.K]);
-    partial->margin = std::min(partial->margin, static_cast<double>(margin));
+    a.margins[t] = static_cast<double>(margin);
     std::copy(best.ids, best.ids + a.K, ids);
     std::sort(ids, ids + a.K);
     for (int64_t i = 0; i < a.K; ++i) ++counts[ids[i]];
@@ -182,10 +182,8 @@ void select_experts(exec::Cpu, const SelectExpertsArgs& a) {
     const auto& partial = *reinterpret_cast<const Partial*>(counts + a.E);
     if (partial.bad_rows < 0) continue;
     for (int64_t e = 0; e < a.E; ++e) a.counts[e] += counts[e];
-    total.margin = std::min(total.margin, partial.margin);
     total.bad_rows += partial.bad_rows;
   }
-  *a.margin = total.margin;
   *a.bad_rows = total.bad_rows;
 }
 

@@ -53,7 +53,7 @@ Tensor MoeLayer::forward(const Tensor& x_BsD, const parallel::Sequence& sequence
   const Routing routing = router_.forward(x_TD);
   count(routing);
   add_losses(routing, sequence, x_BsD.dim(0), losses);
-  if (watched_) watched_->push_back(routing);
+  if (watched_ && !is_counting_ && !autograd::is_recomputing()) watched_->push_back(routing);
   Dispatcher::InFlight travelling = dispatcher_->start_dispatch(x_TD, routing);
   const Tensor shared_TD = shared(x_TD, sequence, x_BsD.dim(0));
   const Dispatch d = dispatcher_->finish_dispatch(std::move(travelling));

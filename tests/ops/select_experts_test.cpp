@@ -80,7 +80,9 @@ TEST(SelectExperts, TiesGoToTheSmallerIndex) {
 }
 
 TEST(SelectExperts, MarginIsTheSmallestGapOfAnyToken) {
-  EXPECT_NEAR(select_experts(tensor_of({3, 1, 0, 2, 5, 4.75, 4, 0}, 4), 2).min_margin, 0.75, 1e-15);
+  const Selection s = select_experts(tensor_of({3, 1, 0, 2, 5, 4.75, 4, 0, 1, 2, HUGE_VAL, 0}, 4), 2);
+  EXPECT_EQ(s.margins_T.to_vector<double>(), (std::vector<double>{1, 0.75, HUGE_VAL}));
+  EXPECT_EQ(s.min_margin, 0.75);
   EXPECT_EQ(select_experts(tensor_of({3, 1}, 2), 2).min_margin, HUGE_VAL);
 }
 
@@ -111,7 +113,7 @@ TEST(SelectExperts, DoesNotDependOnThreads) {
   for (const Tensor& b : {Tensor{}, bias})
     expect_same_for_any_threads([&] {
       const Selection s = select_experts(z, 3, b);
-      return Tensors{s.ids_TK, s.counts_E, Tensor::of(std::vector<double>{s.min_margin}, {1})};
+      return Tensors{s.ids_TK, s.counts_E, s.margins_T};
     });
 }
 

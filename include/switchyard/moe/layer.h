@@ -58,7 +58,7 @@ class MoeLayer {
 
   void update_bias(const std::vector<int64_t>& global_counts_E);  // loss-free balancing, once per optimizer step
 
-  // What each pass chooses is appended to `routings`, until it is null.
+  // What each pass chooses is appended to `routings`, until it is null; passes that count or recompute add nothing.
   void watch(std::vector<Routing>* routings) { watched_ = routings; }
 
   Router& router() { return router_; }

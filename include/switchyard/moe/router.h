@@ -14,7 +14,8 @@ struct Routing {
   Tensor ids_TK;      // i32, ascending in each row
   Tensor probs_TK;    // weights of the chosen experts
   Tensor counts_E;    // i64, tokens per expert
-  double min_margin;  // smallest gap between a chosen and a rejected expert
+  Tensor margins_T;   // f64, gap between the last chosen and the first rejected expert
+  double min_margin;  // the smallest of them
   int64_t bad_rows;   // tokens whose logits are not finite
 };
 

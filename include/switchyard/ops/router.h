@@ -14,7 +14,8 @@ using kernels::Score;
 struct Selection {
   Tensor ids_TK;      // i32, ascending in each row
   Tensor counts_E;    // i64, tokens per expert
-  double min_margin;  // smallest gap between the last chosen and the first rejected expert or group; +inf: none
+  Tensor margins_T;   // f64, gap between the last chosen and the first rejected expert or group; +inf: none rejected
+  double min_margin;  // the smallest of them; +inf without tokens
   int64_t bad_rows;   // tokens with a NaN or an infinity: they get experts 0..K-1, weights NaN, and are not counted
 };
 
