@@ -38,9 +38,9 @@ void weigh_row(const RouterWeightsArgs& a, const A* z, const int32_t* ids, A* w)
 
 template <class A>
 void weights_backward_row(const RouterWeightsArgs& a, const A* z, const int32_t* ids, const A* w, const A* u, A* dz) {
-  const A scale = A(a.scale), inverse = scale == 0 ? 0 : 1 / scale;
-  A dot = 0;  // sum_i u_i g_i, or with p
-  for (int64_t i = 0; i < a.K; ++i) dot += u[i] * w[i] * inverse;
+  const A scale = A(a.scale);
+  A dot = 0;  // sum_i u_i g_i, or with p. Divided: of a single choice g is exactly 1, and its gradient exactly 0
+  for (int64_t i = 0; i < a.K && scale != 0; ++i) dot += u[i] * (w[i] / scale);
   if (a.score == Score::softmax && !a.normalize) {
     const A largest = row_max(z, a.E), factor = -scale * dot / row_sum_exp(z, largest, a.E);
 #pragma omp simd
