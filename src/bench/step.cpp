@@ -7,40 +7,14 @@
 #include "kernels/products.h"
 #include "switchyard/autograd/profile.h"
 #include "switchyard/base/threads.h"
+#include "switchyard/data/random_step.h"
 #include "switchyard/optim/schedule.h"
-#include "switchyard/tensor/random.h"
 #include "switchyard/train/step.h"
 
 #include <algorithm>
 
 namespace switchyard::bench {
 namespace {
-
-// Tokens that depend on the step and on the place in the global batch, not on the rank.
-std::vector<data::Batch> random_batches(const train::ExperimentConfig& c, const parallel::Mesh& mesh, int64_t t) {
-  const Random random(static_cast<uint64_t>(c.run.seed), "bench tokens");
-  const int64_t B = c.train.micro_batch_size, S = c.data.sequence_length, ranks = mesh.data().size();
-  std::vector<data::Batch> batches;
-  for (int64_t j = mesh.data().rank(); j < c.train.global_batch_size / B; j += ranks) {
-    data::Batch batch{.tokens_BS = Tensor::empty({B, S}, DType::i32),
-                      .targets_BS = Tensor::empty({B, S}, DType::i32),
-                      .document_BS = {},
-                      .sample_hashes = {},
-                      .loss_tokens = B * S};
-    const int64_t first = (t * c.train.global_batch_size + j * B) * (S + 1);
-    for (int64_t b = 0; b < B; ++b)
-      for (int64_t s = 0; s < S; ++s) {
-        const auto token = [&](int64_t i) {
-          return static_cast<int32_t>(
-              random.below(static_cast<uint64_t>(first + b * (S + 1) + i), static_cast<uint64_t>(c.model.vocab_size)));
-        };
-        batch.tokens_BS.data<int32_t>()[b * S + s] = token(s);
-        batch.targets_BS.data<int32_t>()[b * S + s] = token(s + 1);
-      }
-    batches.push_back(std::move(batch));
-  }
-  return batches;
-}
 
 std::vector<OpTime> op_times(const autograd::Profile& profile, double steps) {
   std::vector<OpTime> ops;
@@ -57,7 +31,11 @@ class StepBench {
 
   double step(int64_t t, const StepOptions& options, StepReport& report) {
     if (options.begins) options.begins(fmt::format("step {}", t));
-    const auto batches = random_batches(config_, session_.mesh, t);
+    const comm::Group& data = session_.mesh.data();
+    const auto batches =
+        data::random_step(config_.data, config_.model.vocab_size, static_cast<uint64_t>(config_.run.seed),
+                          t * config_.train.global_batch_size, config_.train.global_batch_size,
+                          config_.train.micro_batch_size, data.rank(), data.size());
     session_.mesh.all().barrier();
     const double begin = now();
     report.loss =
