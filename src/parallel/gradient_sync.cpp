@@ -46,7 +46,7 @@ void GradientSync::send(size_t b) {
   ++num_sent_;
   for (Segment& segment : bucket.segments)
     if (!segment.leaf->is_written) segment.leaf->grad.fill(0);
-  if (bucket.replicas.size() == 1) return;
+  if (bucket.replicas.size() == 1 || left_out_ == b) return;
   std::byte* grads = bucket.grads.raw();
   const DType dtype = bucket.grads.dtype();
   works_.push_back(scatter_ ? bucket.replicas.reduce_scatter(grads, grads + bucket.owned_begin() * size_of(dtype),
@@ -58,6 +58,7 @@ void GradientSync::finish() {
   while (num_sent_ < buckets_.size()) send(buckets_.size() - 1 - num_sent_);
   for (comm::Work& work : works_) work.wait();
   works_.clear();
+  left_out_.reset();
   is_last_pass_ = false;
 }
 

@@ -110,7 +110,8 @@ std::vector<OwnedSlice> ShardedAdamW::owned_slices() const {
                                     state.master.dtype(),
                                     at(state.master, i),
                                     at(state.exp_avg, i),
-                                    at(state.exp_avg_sq, i)});
+                                    at(state.exp_avg_sq, i),
+                                    at(buckets_[b].grads, begin)});
                 });
   }
   return slices;

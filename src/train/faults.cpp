@@ -2,7 +2,10 @@
 #include "switchyard/train/faults.h"
 
 #include "switchyard/base/error.h"
+#include "switchyard/train/session.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +14,43 @@
 #include <utility>
 
 namespace switchyard::train {
+namespace {
+
+constexpr std::array kKinds{std::pair{"nan", FaultKind::nan},     std::pair{"flip", FaultKind::flip},
+                            std::pair{"error", FaultKind::error}, std::pair{"swap", FaultKind::swap},
+                            std::pair{"scale", FaultKind::scale}, std::pair{"unsummed", FaultKind::unsummed}};
+
+bool hits_here(const Session& session, FaultKind kind, int64_t t) {
+  return session.fault.hits(kind, session.mesh.all().rank(), t);
+}
+
+// The first two experts that this rank holds of a stacked parameter.
+void swap_first_two(nn::Parameter& experts) {
+  check(experts.value.dim(0) >= 2, "SWITCHYARD_FAULT=swap: this rank holds one expert of {}", experts.name);
+  const Tensor all = experts.value.detach();
+  Tensor first = all.slice(0, 0, 1), second = all.slice(0, 1, 2);
+  const Tensor kept = first.clone();
+  first.copy_from(second);
+  second.copy_from(kept);
+  all.bump_version();
+}
+
+void swap_experts_of_first_layer(model::Decoder& model) {
+  const auto layer_of = [](const nn::Parameter& p) { return p.name.substr(0, p.name.rfind('.')); };
+  std::string layer;
+  for (nn::Parameter* p : model.parameters()) {
+    if (p->placement.view != nn::View::expert) continue;
+    if (layer.empty()) layer = layer_of(*p);
+    if (layer_of(*p) == layer) swap_first_two(*p);
+  }
+}
+
+template <class T>
+void double_values(void* values, int64_t count) {
+  for (T *v = static_cast<T*>(values), *end = v + count; v != end; ++v) *v *= 2;
+}
+
+}  // namespace
 
 Fault fault_from_environment() {
   const char* text = std::getenv("SWITCHYARD_FAULT");
@@ -22,13 +62,43 @@ Fault fault_from_environment() {
     return std::sscanf(text, pattern.c_str(), &first, &rank, &length) == 2 &&
            length == static_cast<int>(std::strlen(text));
   };
-  for (const auto& [name, kind] : {std::pair{"nan", FaultKind::nan}, std::pair{"flip", FaultKind::flip}}) {
+  std::string names;
+  for (const auto& [name, kind] : kKinds) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
     const bool is_open = matches(std::string(name) + ":%lld-:%d%n");
     if (is_open || matches(std::string(name) + ":%lld:%d%n"))
       return {
           .kind = kind, .rank = rank, .first = first, .last = is_open ? std::numeric_limits<int64_t>::max() : first};
   }
-  fail(ExitCode::usage, "SWITCHYARD_FAULT={} is not KIND:STEP:RANK or KIND:STEP-:RANK with nan or flip as KIND", text);
+  fail(ExitCode::usage, "SWITCHYARD_FAULT={} is not KIND:STEP:RANK or KIND:STEP-:RANK with KIND one of: {}", text,
+       names);
+}
+
+void fault_before_step(Session& session, int64_t t) {
+  const comm::Group& all = session.mesh.all();
+  if (hits_here(session, FaultKind::swap, t)) swap_experts_of_first_layer(session.model);
+  // Ranks that sum and ranks that do not would wait for each other: the fault is of all, if its rank is there.
+  if (session.fault.rank >= all.size() || !session.fault.hits(FaultKind::unsummed, session.fault.rank, t)) return;
+  const auto shared = std::ranges::find_if(
+      session.buckets, [&](const parallel::Bucket& bucket) { return bucket.replicas.size() == all.size(); });
+  if (shared != session.buckets.end()) session.sync.leave_out(static_cast<size_t>(shared - session.buckets.begin()));
+}
+
+void fault_before_backward(Session& session, int64_t t) {
+  if (hits_here(session, FaultKind::error, t)) fail(ExitCode::internal, "SWITCHYARD_FAULT: an error in step {}", t);
+}
+
+void fault_after_sums(Session& session, int64_t t) {
+  if (!hits_here(session, FaultKind::scale, t)) return;
+  const parallel::OwnedSlice owned = session.optimizer.owned_slices().at(0);
+  if (owned.dtype == DType::f64)
+    double_values<double>(owned.grad, owned.slice.numel());
+  else
+    double_values<float>(owned.grad, owned.slice.numel());
+}
+
+void fault_after_step(Session& session, int64_t t) {
+  if (hits_here(session, FaultKind::flip, t)) *session.model.parameters().front()->value.raw() ^= std::byte{1};
 }
 
 }  // namespace switchyard::train

@@ -116,7 +116,6 @@ double clip_factor(double norm, double max_norm) {
 
 StepResult train_step(Session& session, const std::vector<data::Batch>& batches, int64_t t, double lr) {
   const TrainConfig& train = session.config.train;
-  const int rank = session.mesh.all().rank();
   StepResult result;
   for (const data::Batch& batch : batches) result.loss_tokens += batch.loss_tokens;
   result.loss_tokens = sum_over_data(session.mesh, result.loss_tokens);
@@ -126,6 +125,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   const moe::StepSizes sizes{session.config.data.sequence_length, train.global_batch_size,
                              train.global_batch_size / train.micro_batch_size};
   result.routed_tokens = sizes.routed_tokens();
+  fault_before_step(session, t);
   for (moe::MoeLayer* layer : layers) layer->begin_step(sizes);
   if (needs_counting_pass(session, batches.size())) result.counting_seconds = count_step(session, batches);
 
@@ -136,14 +136,16 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
     const model::LossTerms terms =
         session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share, train.recompute);
     const bool is_last = i + 1 == batches.size();
+    if (is_last) fault_before_backward(session, t);
     if (is_last) session.sync.expect_last_pass();
-    backward_from(terms.total, is_last && session.fault.hits(FaultKind::nan, rank, t));
+    backward_from(terms.total, is_last && session.fault.hits(FaultKind::nan, session.mesh.all().rank(), t));
     sums.add(terms);
   }
   for (moe::MoeLayer* layer : layers) layer->end_step();
   {
     const autograd::ProfileScope scope("gradient sync", autograd::Pass::backward);
     session.sync.finish();
+    fault_after_sums(session, t);
     result.grad_norm = session.optimizer.gradient_norm();
     reduce_result(session, sums, result);
   }
@@ -153,7 +155,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
   session.optimizer.step(lr, clip_factor(result.grad_norm, train.clip_grad), t);
   for (size_t i = 0; i < layers.size(); ++i) layers[i]->update_bias(result.expert_counts[i]);
-  if (session.fault.hits(FaultKind::flip, rank, t)) *session.model.parameters().front()->value.raw() ^= std::byte{1};
+  fault_after_step(session, t);
   return result;
 }
 

@@ -32,6 +32,16 @@ TEST(Faults, AreOfOneKind) {
   EXPECT_FALSE(hits(1, 30));
 }
 
+TEST(Faults, EveryKindHasItsName) {
+  for (const auto& [name, kind] : {std::pair{"error", FaultKind::error},
+                                   {"swap", FaultKind::swap},
+                                   {"scale", FaultKind::scale},
+                                   {"unsummed", FaultKind::unsummed}}) {
+    const Environment fault("SWITCHYARD_FAULT", fmt::format("{}:2:0", name));
+    EXPECT_TRUE(fault_from_environment().hits(kind, 0, 2)) << name;
+  }
+}
+
 TEST(Faults, AnythingElseIsRefused) {
   for (const char* text : {"", "nan", "nan:", "nan:3", "nan:3:", "nan:3-", "nan:-:0", "nan:x:0", "nan:3:x", "inf:3:0",
                            "flip", "flip:3", "nan:3:0x", "nan:3:0,nan:4:0", "nan:3-4:0", "nan:3--:0", " nan:3:0"}) {

@@ -4,6 +4,8 @@
 
 #include "switchyard/parallel/buckets.h"
 
+#include <optional>
+
 namespace switchyard::parallel {
 
 class GradientSync {
@@ -14,6 +16,9 @@ class GradientSync {
   ~GradientSync();
   GradientSync(const GradientSync&) = delete;
   GradientSync& operator=(const GradientSync&) = delete;
+
+  // A fault on purpose, on every replica: this bucket is not summed in the next step.
+  void leave_out(size_t bucket) { left_out_ = bucket; }
 
   void begin_step();        // the next backward assigns gradients instead of adding
   void expect_last_pass();  // the next backward is the last of the step: send buckets as they complete
@@ -29,7 +34,8 @@ class GradientSync {
   bool scatter_;
   bool is_last_pass_ = false;
   std::vector<size_t> missing_;  // (buckets) gradients not complete in this pass
-  size_t num_sent_ = 0;          // buckets are sent from the last to the first on every rank alike
+  std::optional<size_t> left_out_;
+  size_t num_sent_ = 0;  // buckets are sent from the last to the first on every rank alike
   std::vector<comm::Work> works_;
 };
 

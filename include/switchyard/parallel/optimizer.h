@@ -12,10 +12,11 @@ namespace switchyard::parallel {
 struct OwnedSlice {
   const nn::Parameter* parameter;
   Slice slice;   // elements [begin, end) of this rank's box of the global tensor
-  DType dtype;   // of the three arrays: f32, or f64
-  void* master;  // (slice.numel()), and the moments alike
+  DType dtype;   // of the four arrays: f32, or f64
+  void* master;  // (slice.numel()), and the others alike
   void* exp_avg;
   void* exp_avg_sq;
+  void* grad;  // summed over replicas, from GradientSync::finish to the next backward
 };
 
 class ShardedAdamW {

@@ -1,14 +1,20 @@
-// Faults on purpose, for tests of how a run takes them. SWITCHYARD_FAULT="KIND:STEP:RANK" is one of that rank in that
-// step (":STEP-": in every step from it on). Kinds:
-//   nan    the gradients of its last micro-batch are NaN; its loss stays as it is
-//   flip   after the step, one bit of its copy of a weight is another
+// Faults on purpose, for tests of how a run, or a comparison of layouts, takes them. SWITCHYARD_FAULT="KIND:STEP:RANK"
+// is one of that rank in that step (":STEP-": in every step from it on). Kinds:
+//   nan       the gradients of its last micro-batch are NaN; its loss stays as it is
+//   flip      after the step, one bit of its copy of a weight is another
+//   error     an exception between its last forward and backward pass
+//   swap      before the step, two experts of the first MoE layer trade places on it
+//   scale     after the sums over ranks, the gradient of the first parameter that it owns is twice what it is
+//   unsummed  on all ranks, the gradients of the first bucket that all share are not summed
 #pragma once
 
 #include <cstdint>
 
 namespace switchyard::train {
 
-enum class FaultKind { nan, flip };
+struct Session;
+
+enum class FaultKind { nan, flip, error, swap, scale, unsummed };
 
 struct Fault {
   FaultKind kind = FaultKind::nan;
@@ -20,5 +26,11 @@ struct Fault {
 };
 
 Fault fault_from_environment();  // throws Error(usage) if the variable is malformed
+
+// Where faults other than nan enter step t.
+void fault_before_step(Session& session, int64_t t);
+void fault_before_backward(Session& session, int64_t t);
+void fault_after_sums(Session& session, int64_t t);
+void fault_after_step(Session& session, int64_t t);
 
 }  // namespace switchyard::train
