@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <numeric>
+#include <sstream>
 
 namespace switchyard::comm {
 namespace {
@@ -23,6 +24,23 @@ void throw_outcome(const std::string& outcome, const std::string& who) {
   const auto [end, error] = std::from_chars(outcome.data(), outcome.data() + outcome.size(), code);
   check(error == std::errc() && *end == ' ', "outcome of another rank is not readable");
   throw SharedError(static_cast<ExitCode>(code), who + (end + 1));
+}
+
+// Of two texts that differ.
+struct LinePair {
+  std::string a, b;
+};
+LinePair first_other_line(const std::string& a, const std::string& b) {
+  std::istringstream lines_a(a), lines_b(b);
+  LinePair pair;
+  const auto next = [](std::istream& lines, std::string& line) {
+    if (!std::getline(lines, line)) line = "(nothing more)";
+  };
+  do {
+    next(lines_a, pair.a);
+    next(lines_b, pair.b);
+  } while (pair.a == pair.b && (lines_a || lines_b));
+  return pair;
 }
 
 std::string broadcast_text(const Group& group, std::string text) {
@@ -61,9 +79,11 @@ void together(const Group& group, const std::function<void()>& part) {
 void require_same(const Group& group, ExitCode code, std::string_view what, const std::string& text) {
   const std::vector<std::string> texts = gather_texts(group, text);
   for (size_t rank = 1; rank < texts.size(); ++rank)
-    if (texts[rank] != texts[0])
-      throw SharedError(code, fmt::format("{} must be the same on all ranks\n  rank 0: {}\n  rank {}: {}", what,
-                                          texts[0], rank, texts[rank]));
+    if (texts[rank] != texts[0]) {
+      const auto [first, other] = first_other_line(texts[0], texts[rank]);
+      throw SharedError(
+          code, fmt::format("{} must be the same on all ranks\n  rank 0: {}\n  rank {}: {}", what, first, rank, other));
+    }
 }
 
 std::string on_rank_zero(const Group& group, const std::function<std::string()>& part) {

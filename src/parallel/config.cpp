@@ -20,6 +20,9 @@ int64_t check_world(const ParallelConfig& config, int64_t world_size) {
   require(world_size % model_ranks == 0, ExitCode::usage,
           "world size {} does not fit the mesh: it is not a multiple of parallel.tensor x context x pipeline={}",
           world_size, model_ranks);
+  require(config.ranks_per_node == 0 || world_size % config.ranks_per_node == 0, ExitCode::usage,
+          "world size {} does not fit the mesh: it is not a multiple of parallel.ranks_per_node={}", world_size,
+          config.ranks_per_node);
   const int64_t data = world_size / model_ranks;
   require(
       config.data == 0 || config.data == data, ExitCode::usage,

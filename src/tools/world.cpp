@@ -1,5 +1,6 @@
 // Ranks of the launcher, and what they must have in common: one command line, one experiment.
 #include "switchyard/base/log.h"
+#include "switchyard/base/version.h"
 #include "switchyard/comm/agree.h"
 #include "tools/commands.h"
 
@@ -32,7 +33,8 @@ comm::World& Program::world() {
     world_ = std::make_unique<comm::World>(comm::World::mpi(argc, argv));
   }
   train::Watchdog dog = watchdog();
-  const train::Watchdog::Section section(dog, "comparing the command lines");
+  const train::Watchdog::Section section(dog, "comparing the programs and their command lines");
+  comm::require_same(world_->all(), ExitCode::usage, "the program", program_version());
   comm::require_same(world_->all(), ExitCode::usage, "the command line", fmt::format("{}", fmt::join(words, " ")));
   return *world_;
 }

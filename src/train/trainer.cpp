@@ -287,6 +287,7 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
   const ExperimentConfig& config = experiment.config;
   const std::string& dir = config.run.dir;
   comm::together(world.all(), [&] { fit_to_world(experiment, world); });
+  comm::require_same(world.all(), ExitCode::usage, "the resolved config", experiment.resolved());
   std::unique_ptr<checkpoint::RunLock> lock;
   RunState state;
   state.committed = std::stoll(comm::on_rank_zero(world.all(), [&] {

@@ -18,7 +18,7 @@ std::vector<std::string> gather_texts(const Group& group, const std::string& tex
 // unless all threw the same.
 void together(const Group& group, const std::function<void()>& part);
 
-// Throws Error(code), naming the first rank whose text is not that of rank 0, and both texts.
+// Throws Error(code), naming the first rank whose text is not that of rank 0, and the first line in which they differ.
 void require_same(const Group& group, ExitCode code, std::string_view what, const std::string& text);
 
 // Runs `part` on rank 0 alone; every rank returns its text, or throws its error.
