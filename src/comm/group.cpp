@@ -20,6 +20,32 @@ std::vector<int64_t> in_bytes(std::span<const int64_t> counts, DType dtype, int 
   return bytes;
 }
 
+// Ranks keep their numbers, so groups are made as the whole world makes them.
+class FirstRanks final : public Transport {
+ public:
+  FirstRanks(std::shared_ptr<Transport> whole, int rank, std::vector<int> machines)
+      : whole_(std::move(whole)), rank_(rank), machines_(std::move(machines)) {}
+  std::shared_ptr<Channel> all() override {
+    if (machines_.size() == 1) return make_self_channel(rank_);
+    std::vector<int> ranks(machines_.size());
+    std::iota(ranks.begin(), ranks.end(), 0);
+    return split(rank_, ranks);
+  }
+  std::shared_ptr<Channel> split(int rank, const std::vector<int>& ranks) override {
+    return whole_->split(rank, ranks);
+  }
+  std::vector<int> nodes() override { return machines_; }
+  [[noreturn]] void abort(int code) override {
+    whole_->abort(code);
+    std::abort();  // not reached: tells the compiler so
+  }
+
+ private:
+  std::shared_ptr<Transport> whole_;
+  int rank_;
+  std::vector<int> machines_;
+};
+
 }  // namespace
 
 Work::Work(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
@@ -135,10 +161,15 @@ Group World::split(const std::vector<int>& ranks) const {
   return Group(transport_->split(static_cast<int>(me - ranks.begin()), ranks));
 }
 
+World World::first(int count) const {
+  check(rank() < count && count <= size(), "the first {} ranks: rank {} of {} calls", count, rank(), size());
+  return World(
+      std::make_shared<FirstRanks>(transport_, rank(), std::vector<int>(machines_.begin(), machines_.begin() + count)));
+}
+
 void World::set_ranks_per_node(int64_t count) {
   if (count == 0) return;
-  require(count > 0 && size() % count == 0, ExitCode::usage,
-          "parallel.ranks_per_node={} does not divide the world size {}", count, size());
+  check(count > 0 && size() % count == 0, "nodes of {} ranks in a world of {}", count, size());
   for (int r = 0; r < size(); ++r) nodes_[static_cast<size_t>(r)] = static_cast<int>(r / count);
 }
 

@@ -13,5 +13,10 @@ TEST(MpiWorld, FindsTheRanksOfOneMachineOnOneNode) {
   EXPECT_EQ(test::world().nodes(), std::vector<int>(static_cast<size_t>(test::world().size()), 0));
 }
 
+TEST(MpiWorld, OfTheFirstRanksIsOneOfItsOwn) {
+  for (int count = 1; count <= test::world().size(); ++count)
+    if (test::world().rank() < count) test::check_every_collective(test::world().first(count).all());
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -68,8 +68,8 @@ class Group {
   Group metered(std::shared_ptr<Traffic> traffic) const;
   const std::shared_ptr<Traffic>& traffic() const { return traffic_; }  // null: not metered
 
-  // The collective that this rank has started last, in any group: name, and number from the start of the job, the same
-  // on ranks that are equally far. Any thread may ask.
+  // The collective that this rank has started last, in any group: name, number from the start of the job, the same
+  // on ranks that are equally far, and for whom a long wait is. Any thread may ask.
   std::string last_started() const;
 
  private:
@@ -92,6 +92,9 @@ class World {
   const Group& all() const { return all_; }
   // Ascending, this rank among them; only these ranks call. Each call gives a group with an order of calls of its own.
   Group split(const std::vector<int>& ranks) const;
+
+  // The first `count` ranks as a world of their own; only these ranks call.
+  World first(int count) const;
 
   // Node of each rank: 0, 1, ... in the order of their first ranks. From shared memory, or as the user says.
   const std::vector<int>& nodes() const { return nodes_; }
