@@ -19,7 +19,8 @@ class Engine;
 class Operation {
  public:
   virtual ~Operation() = default;
-  virtual bool advance() = 0;  // does what can be done now; true if something was
+  virtual bool advance() = 0;                      // does what can be done now; true if something was
+  virtual int missing_peer() const { return -1; }  // rank in the world that this waits for; -1: none, or not known
   bool is_done = false;
   std::shared_ptr<Engine> engine;  // set by Engine::start
 };
@@ -30,7 +31,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Work start(std::shared_ptr<Operation> operation, const char* name);  // name: lives for ever
   void wait(Operation& operation);
   bool poll();                       // advances every operation once; true if one moved
-  std::string last_started() const;  // name and number; any thread may ask
+  std::string last_started() const;  // name, number, and the rank that is waited for; any thread may ask
 
  protected:
   virtual uint64_t events() { return 0; }  // messages that have arrived so far
@@ -41,6 +42,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool has_failed_ = false;
   std::atomic<const char*> last_name_{"none"};
   std::atomic<int64_t> num_started_{0};
+  std::atomic<int> waits_for_{-1};  // rank in the world; -1: not for long
 };
 
 class Channel {

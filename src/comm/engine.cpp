@@ -8,6 +8,8 @@
 namespace switchyard::comm {
 namespace {
 
+constexpr int64_t kRoundsPerLook = 1024;  // of waiting: only a long wait asks for whom
+
 // The transport may still use the buffers of operations that have not ended: they stay until the process ends.
 void abandon(std::vector<std::shared_ptr<Operation>> operations) {
   static std::mutex mutex;
@@ -29,7 +31,9 @@ Work Engine::start(std::shared_ptr<Operation> operation, const char* name) {
 }
 
 std::string Engine::last_started() const {
-  return fmt::format("{}, number {}", last_name_.load(), num_started_.load());
+  const int peer = waits_for_.load();
+  return fmt::format("{}, number {}{}", last_name_.load(), num_started_.load(),
+                     peer < 0 ? "" : fmt::format(", waits for rank {}", peer));
 }
 
 bool Engine::poll() {
@@ -42,10 +46,13 @@ bool Engine::poll() {
 void Engine::wait(Operation& operation) {
   check(!has_failed_ || operation.is_done, "communication has failed before");
   try {
-    while (!operation.is_done) {
+    for (int64_t rounds = 1; !operation.is_done; ++rounds) {
       const uint64_t seen = events();
-      if (!poll() && !operation.is_done) idle(seen);
+      if (poll() || operation.is_done) continue;
+      if (rounds % kRoundsPerLook == 0) waits_for_ = operation.missing_peer();
+      idle(seen);
     }
+    waits_for_ = -1;
   } catch (...) {
     has_failed_ = true;
     abandon(std::move(under_way_));

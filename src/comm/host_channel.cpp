@@ -15,6 +15,7 @@ class Exchange final : public Operation {
     transfer_ = nullptr;
     return is_done = true;
   }
+  int missing_peer() const override { return transfer_ ? transfer_->missing_peer() : -1; }
 
  private:
   std::unique_ptr<Transfer> transfer_;

@@ -21,7 +21,8 @@ struct Incoming {
 class Transfer {
  public:
   virtual ~Transfer() = default;
-  virtual bool done() = 0;  // also moves it forward
+  virtual bool done() = 0;                   // also moves it forward
+  virtual int missing_peer() { return -1; }  // rank in the world whose part is not here; -1: none, or not known
 };
 
 class HostChannel : public Channel, public std::enable_shared_from_this<HostChannel> {

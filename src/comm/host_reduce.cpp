@@ -137,4 +137,9 @@ bool PiecewiseReduce::advance() {
   return has_moved || is_done;
 }
 
+int PiecewiseReduce::missing_peer() const {
+  if (added_ < sent_) return scatter_[static_cast<size_t>(added_ % kSlots)]->missing_peer();
+  return gather_.empty() ? -1 : gather_.front()->missing_peer();
+}
+
 }  // namespace switchyard::comm

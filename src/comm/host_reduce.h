@@ -16,6 +16,7 @@ class SmallReduce final : public Operation {
   static constexpr int64_t kMaxBytes = 4096;
   SmallReduce(HostChannel& channel, void* data, int64_t count, DType dtype, Reduce how, int64_t tag);
   bool advance() override;
+  int missing_peer() const override { return transfer_ ? transfer_->missing_peer() : -1; }
 
  private:
   void* data_;
@@ -39,6 +40,7 @@ class PiecewiseReduce final : public Operation {
   };
   PiecewiseReduce(HostChannel& channel, Args args, int64_t tag);
   bool advance() override;
+  int missing_peer() const override;
 
  private:
   static constexpr int kSlots = 2;  // chunks on their way at once

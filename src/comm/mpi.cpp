@@ -61,9 +61,19 @@ class MpiEngine final : public Engine {
 
 class MpiTransfer final : public Transfer {
  public:
-  void add(MPI_Request request, int64_t expected_bytes) {  // expected_bytes < 0: a send
+  // `peer`: its rank in the world; expected_bytes < 0: a send.
+  void add(MPI_Request request, int peer, int64_t expected_bytes) {
     requests_.push_back(request);
+    peers_.push_back(peer);
     expected_.push_back(expected_bytes);
+  }
+  int missing_peer() override {
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      int is_here = 0;
+      check_mpi(MPI_Request_get_status(requests_[i], &is_here, MPI_STATUS_IGNORE), "MPI_Request_get_status");
+      if (!is_here) return peers_[i];
+    }
+    return -1;
   }
   bool done() override {
     int all_done = 0;
@@ -86,6 +96,7 @@ class MpiTransfer final : public Transfer {
 
  private:
   std::vector<MPI_Request> requests_;
+  std::vector<int> peers_;
   std::vector<int64_t> expected_;
   std::vector<MPI_Status> statuses_;
 };
@@ -110,7 +121,7 @@ class MpiChannel final : public HostChannel {
         check_mpi(
             MPI_Irecv(static_cast<std::byte*>(m.data) + begin, bytes, MPI_BYTE, m.peer, t, comm_->get(), &request),
             "MPI_Irecv");
-        transfer->add(request, bytes);
+        transfer->add(request, world_rank(m.peer), bytes);
       });
     for (const Outgoing& m : sends)
       in_parts(m.bytes, [&](int64_t begin, int bytes) {
@@ -118,12 +129,13 @@ class MpiChannel final : public HostChannel {
         check_mpi(MPI_Isend(static_cast<const std::byte*>(m.data) + begin, bytes, MPI_BYTE, m.peer, t, comm_->get(),
                             &request),
                   "MPI_Isend");
-        transfer->add(request, -1);
+        transfer->add(request, world_rank(m.peer), -1);
       });
     return transfer;
   }
 
  private:
+  int world_rank(int peer) const { return ranks()[static_cast<size_t>(peer)]; }
   template <class Body>
   static void in_parts(int64_t bytes, Body&& body) {
     int64_t begin = 0;

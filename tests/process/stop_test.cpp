@@ -119,11 +119,14 @@ TEST_F(Stop, AHungRankEndsTheJobByTheWatchdogWithAStackOfAllOthers) {
   kill(hung, SIGSTOP);
   ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
   expect_outcome(process.wait(), 76, {"run.watchdog=5", "last collective: ", ", number ", "switchyard("});
+  std::string logs;
   for (const int rank : {0, 1, 2}) {
     const std::string log = read_text(fmt::format("{}/log/rank-{:04}.log", dir_, rank));
     for (const char* part : {"run.watchdog=5", "last collective: ", ", number ", "switchyard("})
       EXPECT_NE(log.find(part), std::string::npos) << rank << " has no '" << part << "' in its log";
+    logs += log;
   }
+  EXPECT_NE(logs.find("waits for rank 3"), std::string::npos) << logs;
   expect_verdict(dir_, "failed", saved_steps(dir_).back());
 }
 
