@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
 # those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree.
-# The last line is `N passed, N failed`, with `, N skipped` where some are. Usage: test.sh [FILTER], a GoogleTest filter.
+# The last line is `N passed, N failed`, with `, N skipped` where some are. Usage: test.sh [--full] [FILTER], a GoogleTest
+# filter; --full: every layout and many random configs where a usual run takes some.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+if [ "${1:-}" = --full ]; then export SWITCHYARD_TEST_FULL=1; shift; fi
 case "$#:${1:-}" in
   0: | 1:[!-]* | 1:-[!-]*) export GTEST_FILTER="${1:-*}" ;;   # a filter may begin with -, an option with --
-  *) die 64 "usage: test.sh [FILTER], a GoogleTest filter" ;;
+  *) die 64 "usage: test.sh [--full] [FILTER], a GoogleTest filter" ;;
 esac
 export GTEST_COLOR=no
 export LSAN_OPTIONS="suppressions=$root/scripts/leaks-of-openmpi.txt:print_suppressions=0"

@@ -17,16 +17,8 @@ Layout dense_layout(const ParallelConfig& c, int64_t data) {
 
 std::optional<Mesh::NodeGroups> groups_by_node(const comm::Group& group, const comm::World& world) {
   const std::vector<int>& ranks = group.ranks();
-  const auto node = [&](size_t i) { return world.nodes()[static_cast<size_t>(ranks[i])]; };
-  size_t each = 0;  // ranks on the first node
-  while (each < ranks.size() && node(each) == node(0)) ++each;
-  if (each == ranks.size() || ranks.size() % each != 0) return std::nullopt;
-  std::set<int> nodes;
-  for (size_t i = 0; i < ranks.size(); ++i) {
-    if (node(i) != node(i / each * each)) return std::nullopt;
-    nodes.insert(node(i));
-  }
-  if (nodes.size() * each != ranks.size()) return std::nullopt;
+  const auto each = static_cast<size_t>(ranks_on_each_node(ranks, world.nodes()));
+  if (each == 0) return std::nullopt;
   const size_t own = static_cast<size_t>(group.rank()), place = own % each;
   std::vector<int> inside, across;
   for (size_t i = own - place; i < own - place + each; ++i) inside.push_back(ranks[i]);
@@ -39,6 +31,19 @@ std::optional<Mesh::NodeGroups> groups_by_node(const comm::Group& group, const c
 Layout expert_layout(const ParallelConfig& c, int64_t world_size) {
   const int64_t ranks = check_world(c, world_size) * c.context * c.tensor, experts = c.expert * c.expert_tensor;
   return Layout({{"pp", c.pipeline}, {"edp", ranks / experts}, {"ep", c.expert}, {"etp", c.expert_tensor}});
+}
+
+int64_t ranks_on_each_node(const std::vector<int>& ranks, const std::vector<int>& nodes) {
+  const auto node = [&](size_t i) { return nodes[static_cast<size_t>(ranks[i])]; };
+  size_t each = 0;  // ranks on the first node
+  while (each < ranks.size() && node(each) == node(0)) ++each;
+  if (each == ranks.size() || ranks.size() % each != 0) return 0;
+  std::set<int> spanned;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    if (node(i) != node(i / each * each)) return 0;
+    spanned.insert(node(i));
+  }
+  return spanned.size() * each == ranks.size() ? static_cast<int64_t>(each) : 0;
 }
 
 Mesh::Mesh(const ParallelConfig& config, comm::World& world)

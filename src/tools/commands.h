@@ -61,5 +61,6 @@ void add_bench(Program& program);
 void add_convert(Program& program);
 void add_forward(Program& program);
 void add_compare(Program& program);
+void add_verify(Program& program);
 
 }  // namespace switchyard::tools

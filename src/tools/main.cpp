@@ -63,9 +63,9 @@ int main(int argc, char** argv) {
   tools::Program program{.argc = &argc, .argv = &argv, .action = {}, .world_ = {}};
   program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
   program.app.require_subcommand(0, 1);
-  for (const auto add :
-       {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,
-        tools::add_config, tools::add_bench, tools::add_convert, tools::add_forward, tools::add_compare})
+  for (const auto add : {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,
+                         tools::add_config, tools::add_bench, tools::add_convert, tools::add_forward,
+                         tools::add_compare, tools::add_verify})
     add(program);
   try {
     program.app.parse(argc, argv);

@@ -15,6 +15,10 @@ namespace switchyard::parallel {
 // The ranks as experts see them. Throws Error(usage), with both numbers, if the sizes do not fit the world.
 Layout expert_layout(const ParallelConfig& config, int64_t world_size);
 
+// Of a group of several nodes, each with as many of its ranks, one after the other: how many. 0 for any other group.
+// nodes: (world) node of each rank.
+int64_t ranks_on_each_node(const std::vector<int>& ranks, const std::vector<int>& nodes);
+
 class Mesh {
  public:
   // Throws Error(usage), with both numbers, if the sizes do not fit the world. Every rank of the world calls it.

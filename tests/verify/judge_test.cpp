@@ -1,0 +1,105 @@
+// What counts as equal, and how a difference is said.
+#include "switchyard/verify/verify.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+namespace switchyard::verify {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+train::StepResult result_of(double loss) {
+  train::StepResult result;
+  result.loss = result.lm_loss = loss;
+  result.aux = {{"switch", 1.25}};
+  result.grad_norm = 3;
+  result.loss_tokens = result.routed_tokens = 8;
+  result.expert_counts = {{5, 3}};
+  return result;
+}
+
+Comparison judged(DType dtype, int64_t t, const train::StepResult& run, std::optional<OtherChoice> other = {}) {
+  Comparison comparison{.dtype = dtype};
+  judge_step(run, result_of(2), t, other, comparison);
+  return comparison;
+}
+
+TEST(Judge, TakesRoundingForEqualAndNothingElse) {
+  for (const DType dtype : {DType::f64, DType::f32})
+    for (const int64_t t : {1, 2}) {
+      const double bound = t == 1 ? bounds_of(dtype).first_step : bounds_of(dtype).later;
+      EXPECT_THAT(judged(dtype, t, result_of(2)).failures, IsEmpty());
+      const Comparison near = judged(dtype, t, result_of(2 + bound));
+      EXPECT_THAT(near.failures, IsEmpty());
+      EXPECT_NEAR(near.loss, bound / 2, bound / 100);
+      EXPECT_THAT(judged(dtype, t, result_of(2 + 4 * bound)).failures,
+                  ElementsAre(HasSubstr(fmt::format("step {}: loss ", t)), HasSubstr("lm_loss")));
+    }
+}
+
+TEST(Judge, NamesWhatDiffers) {
+  train::StepResult run = result_of(2);
+  run.aux["switch"] = 1.5;
+  run.expert_counts[0] = {4, 4};
+  run.loss_tokens = 7;
+  run.grad_norm = std::nan("");
+  EXPECT_THAT(judged(DType::f64, 3, run).failures,
+              ElementsAre(HasSubstr("loss tokens 7, on one rank 8"), HasSubstr("tokens of expert 0: 4"),
+                          HasSubstr("tokens of expert 1: 4"), HasSubstr("switch 1.5, on one rank 1.25"),
+                          HasSubstr("gradient norm nan")));
+}
+
+TEST(Judge, OtherChoicesAreFailuresUnlessTheyAreNearTiesInF32) {
+  const OtherChoice near{.step = 4, .layer = 1, .tokens = 2, .token = 77, .gap = 1e-7, .largest_gap = 1e-6};
+  OtherChoice far = near;
+  far.largest_gap = 1e-4;
+  EXPECT_THAT(judged(DType::f64, 4, result_of(2), near).failures, ElementsAre(HasSubstr("token 77")));
+  EXPECT_THAT(judged(DType::f32, 4, result_of(2), far).failures,
+              ElementsAre(HasSubstr("2 tokens went to other experts")));
+  Comparison tie = judged(DType::f32, 4, result_of(9), near);
+  ASSERT_TRUE(tie.near_tie.has_value());
+  judge_step(result_of(99), result_of(2), 5, {}, tie);
+  EXPECT_THAT(tie.failures, IsEmpty()) << "later steps are not judged";
+  EXPECT_EQ(tie.loss, 0);
+  EXPECT_THAT(row_of(tie),
+              HasSubstr("step 4, layer 1: 2 tokens at a near tie went to other experts, first token 77, gap 1.0e-07"));
+}
+
+TEST(Judge, NamesTheWorstParameter) {
+  Comparison comparison{.dtype = DType::f64};
+  judge_gradients({{"a", 1e-15, true}, {"b", 0.5, true}, {"c", 1e-13, false}}, comparison);
+  EXPECT_EQ(comparison.parameter, "b");
+  EXPECT_EQ(comparison.gradient, 0.5);
+  EXPECT_THAT(comparison.failures, ElementsAre(HasSubstr("gradient of b: 5.0e-01 apart, bound 1e-12"),
+                                               HasSubstr("gradient of c: exactly zero on one rank")));
+}
+
+TEST(Report, StaysInAHundredColumns) {
+  Comparison comparison{.layout = {.data = 128, .tensor = 128, .dispatcher = parallel::DispatcherKind::allgather},
+                        .dtype = DType::f64,
+                        .loss = 1e-300,
+                        .gradient = HUGE_VAL,
+                        .parameter = "layers.1234.attention.a_very_long_projection.weight",
+                        .tokens_per_second = 123456789,
+                        .failures = {"a", "b", "c", "d", "e", "f"}};
+  const std::string row = row_of(comparison);
+  EXPECT_LE(row.find('\n'), 100u) << row;
+  EXPECT_THAT(row, HasSubstr("long_projection.weight"));
+  EXPECT_THAT(row, HasSubstr("differs"));
+  EXPECT_THAT(row, HasSubstr("and 2 more"));
+  EXPECT_THAT(row, Not(HasSubstr("\n    e")));
+  Report report{.parts = {{.comparisons = {comparison}}, {.dtype = DType::f32, .comparisons = {comparison}}}};
+  for (int64_t n = 1; n < 40; ++n) report.misfits.push_back({{.data = n}, "too many"});
+  std::istringstream lines(misfits_of(report) + heading_of(report.parts[0]));
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_EQ(json_of(report).at("layouts").size(), 2u);
+  EXPECT_THAT(markdown_of(report), HasSubstr("| data 128 x tensor 128 | allgather |"));
+}
+
+}  // namespace
+}  // namespace switchyard::verify
