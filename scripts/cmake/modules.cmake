@@ -2,7 +2,7 @@
 # program from src/tools. New sources are found by glob; a .proto file belongs to the module whose folder it is in.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/scripts/layers.txt")
 file(STRINGS "${CMAKE_SOURCE_DIR}/scripts/layers.txt" layer_lines REGEX "^[a-z]+:")
-set(modules_without_loops config files metrics model checkpoint convert train)
+set(modules_without_loops config files metrics model checkpoint convert train verify)
 
 function(switchyard_add_modules)
   foreach(line IN LISTS layer_lines)

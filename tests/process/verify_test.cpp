@@ -1,0 +1,95 @@
+// switchyard verify on processes: shipped configs are equal in every layout, planted bugs are found and named, and what
+// cannot be compared is refused.
+#include "tests/support/full.h"
+#include "tests/support/runs.h"
+
+#include <gmock/gmock.h>
+
+namespace switchyard::test {
+namespace {
+
+Command verify(int ranks, const std::string& config, const Command& words) {
+  return on_ranks(ranks, Command{program(), "verify", config_file(config)} + words);
+}
+
+class Verify : public testing::TestWithParam<const char*> {
+ protected:
+  Json report() const { return Json::parse(scratch_.read("report.json")); }
+  Command and_report(Command words = {}) const { return words + Command{"--json", scratch_.path("report.json")}; }
+  Scratch scratch_;
+};
+
+TEST_P(Verify, FindsEveryLayoutEqual) {
+  const Command some{"--steps", "3", "--only", "dp 2 tp 2*zero 1", "dp 1 tp 4*zero 1", "dp 4 tp 1*alltoall*"};
+  const Command words = is_full_run() ? Command{} : some;
+  expect_outcome(run(verify(4, GetParam(), and_report(words)), {}, 10 * kPatience), 0,
+                 {"equal in f64", "f32 on one rank"});
+  const Json json = report();
+  EXPECT_TRUE(json.at("equal"));
+  EXPECT_EQ(json.at("ranks"), 4);
+  EXPECT_GE(json.at("layouts").size(), 4u);
+  for (const Json& row : json.at("layouts")) {
+    EXPECT_TRUE(row.at("failures").empty()) << row;
+    const bool is_f64 = row.at("dtype") == "f64";
+    EXPECT_LE(row.at("gradient"), is_f64 ? 1e-12 : 1e-5) << row;
+    EXPECT_TRUE(!is_f64 || row.at("verdict") == "equal") << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Configs, Verify, testing::Values("equivalence", "tensor"),
+                         [](const auto& row) { return std::string(row.param); });
+
+struct Bug {
+  const char* name;
+  const char* fault;
+  const char* only;
+  const char* parameter;  // that it is in
+};
+
+void PrintTo(const Bug& bug, std::ostream* out) { *out << bug.fault; }
+
+class PlantedBug : public testing::TestWithParam<Bug> {};
+
+TEST_P(PlantedBug, IsFoundAndItsParameterNamed) {
+  const Scratch scratch;
+  const Outcome outcome =
+      run(verify(2, "tensor", {"--steps", "1", "--only", GetParam().only, "--json", scratch.path("json")}),
+          {{"SWITCHYARD_FAULT", GetParam().fault}});
+  const Json json = Json::parse(scratch.read("json"));
+  EXPECT_FALSE(json.at("equal"));
+  const std::string worst = json.at("layouts").at(0).at("parameter");
+  EXPECT_THAT(worst, testing::HasSubstr(GetParam().parameter));
+  expect_outcome(outcome, 1, {"DIFFERENT in f64", "differs", fmt::format("gradient of {}: ", worst)});
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Of, PlantedBug,
+    testing::Values(Bug{"AGradientScale", "scale:1:1", "dp 2 tp 1 ep 1 etp 1*zero 1", "layers.1.attention.q.weight"},
+                    Bug{"AMissingReduction", "unsummed:1:1", "dp 1 tp 2 ep 1 etp 1*zero 1", "norm"},
+                    Bug{"ASwappedExpert", "swap:1:1", "dp 2 tp 1 ep 2*alltoall zero 1", "moe.experts"}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(VerifyCommand, ListsLayoutsThatDoNotFitWithTheReason) {
+  expect_outcome(run(verify(2, "equivalence", {"--steps", "1"})), 0,
+                 {"layouts that do not fit", "model.attention.num_heads: 3 is not a multiple of parallel.tensor=2",
+                  "dp 1 tp 2 ep 1 etp 1"});
+}
+
+TEST(VerifyCommand, OfOneRankComparesDispatchersAndZero) {
+  expect_outcome(run(verify(1, "tensor", {"--steps", "1"})), 0,
+                 {"allgather", "equal in f64; f64: 3 layouts, 0 different"});
+}
+
+TEST(VerifyCommand, TrainsOnDataThatIsGiven) {
+  expect_outcome(run(verify(2, "tensor", {"--steps", "1", "--only", "dp 2*zero 0", "--data", corpus().train})), 0);
+  expect_outcome(run(verify(1, "tensor", {"--data", corpus().train + "-nothing"})), 65, {"-nothing"});
+}
+
+TEST(VerifyCommand, RefusesMistakes) {
+  expect_outcome(run(verify(1, "tensor", {"--only", "dp 7*"})), 64, {"--only", "dp 7*", "dp 1 tp 1"});
+  expect_outcome(run(verify(1, "tensor", {"model.moe.top_k=9"})), 64, {"model.moe.top_k"});
+  expect_outcome(run(verify(1, "tensor", {"--scale", "huge"})), 64, {"huge"});
+}
+
+}  // namespace
+}  // namespace switchyard::test
