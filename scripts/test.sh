@@ -2,9 +2,15 @@
 # Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
 # those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree.
 # The last line is `N passed, N failed`, with `, N skipped` where some are. Usage: test.sh [--full] [FILTER], a GoogleTest
-# filter; --full: every layout and many random configs where a usual run takes some.
+# filter; --full: every layout and many random configs where a usual run takes some, and trainings with ranks as threads
+# under the thread sanitizer too.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-if [ "${1:-}" = --full ]; then export SWITCHYARD_TEST_FULL=1; shift; fi
+tsan_programs=(test_comm test_data)
+if [ "${1:-}" = --full ]; then
+  export SWITCHYARD_TEST_FULL=1
+  tsan_programs+=(test_verify)
+  shift
+fi
 case "$#:${1:-}" in
   0: | 1:[!-]* | 1:-[!-]*) export GTEST_FILTER="${1:-*}" ;;   # a filter may begin with -, an option with --
   *) die 64 "usage: test.sh [--full] [FILTER], a GoogleTest filter" ;;
@@ -84,7 +90,7 @@ for preset in release asan tsan; do
   case "$preset" in
     release) build release all process_tests ;;
     asan) build asan unit_tests ;;
-    tsan) build tsan test_comm test_data ;;
+    tsan) build tsan "${tsan_programs[@]}" ;;
   esac
 done
 
@@ -93,8 +99,8 @@ process_programs="$(test_programs release process_tests)"
 
 say "unit tests under the address and undefined-behaviour sanitizers"
 for program_name in $unit_programs; do run_tests asan "$program_name"; done
-say "comm and data under the thread sanitizer"
-for program_name in test_comm test_data; do run_tests tsan "$program_name"; done
+say "under the thread sanitizer: ${tsan_programs[*]}"
+for program_name in "${tsan_programs[@]}"; do run_tests tsan "$program_name"; done
 say "programs and ranks, release"
 for program_name in $process_programs; do
   if [ "$program_name" = test_mpi ]; then

@@ -3,7 +3,7 @@
 #include "switchyard/verify/verify.h"
 
 #include <algorithm>
-#include <map>
+#include <cmath>
 
 namespace switchyard::verify {
 namespace {
@@ -36,6 +36,14 @@ std::string degrees_in_words(const Layout& l) {
   return text;
 }
 
+std::string one_rank_of(const Part& part) {
+  std::string text =
+      fmt::format("{} on one rank: loss {:.6g} to {:.6g}", name_of(part.dtype), part.first_loss, part.last_loss);
+  if (std::isfinite(part.smallest_margin)) text += fmt::format(", smallest margin {:.1e}", part.smallest_margin);
+  if (part.idle_experts > 0) text += fmt::format(", {} of {} experts idle", part.idle_experts, part.experts);
+  return text;
+}
+
 // Items, as many on a line as fit.
 std::string wrapped(const std::vector<std::string>& items, const std::string& indent) {
   std::string text, line;
@@ -52,10 +60,7 @@ std::string wrapped(const std::vector<std::string>& items, const std::string& in
 }  // namespace
 
 std::string heading_of(const Part& part) {
-  const bool has_margin = std::isfinite(part.smallest_margin);
-  return fmt::format("\n{} on one rank: loss {:.6g} to {:.6g}{}, {} tok/s\n", name_of(part.dtype), part.first_loss,
-                     part.last_loss, has_margin ? fmt::format(", smallest margin {:.1e}", part.smallest_margin) : "",
-                     format_count(part.tokens_per_second)) +
+  return fmt::format("\n{}, {} tok/s\n", one_rank_of(part), format_count(part.tokens_per_second)) +
          fmt::format("{:>3} {:>3} {:>3} {:>3} {:<12} {:>4}  {:>7} {:>8}  {:<{}} {:>8}  verdict", "dp", "tp", "ep",
                      "etp", "dispatcher", "zero", "loss", "gradient", "of", kNameColumns, "tok/s");
 }
@@ -85,7 +90,11 @@ std::string misfits_of(const Report& report) {
 }
 
 std::string verdict_of(const Report& report) {
-  std::string text = report.is_equal ? "equal in f64" : "DIFFERENT in f64";
+  const bool has_made_up_nodes = std::ranges::any_of(report.parts.front().comparisons,
+                                                     [](const Comparison& c) { return c.layout.ranks_per_node > 0; });
+  std::string text =
+      has_made_up_nodes ? "all ranks are on one node; the hierarchical dispatcher saw made-up ones\n" : "";
+  text += report.is_equal ? "equal in f64" : "DIFFERENT in f64";
   for (const Part& part : report.parts) {
     const auto different = std::ranges::count_if(part.comparisons, [](const auto& c) { return !c.failures.empty(); });
     const auto ties = std::ranges::count_if(part.comparisons, [](const auto& c) { return c.near_tie.has_value(); });
@@ -96,10 +105,11 @@ std::string verdict_of(const Report& report) {
 }
 
 std::string markdown_of(const Report& report) {
-  std::string text =
-      "| layout | dispatcher | ZeRO | loss f64 | gradient f64 | of | loss f32 | gradient f32 | tok/s f32 | verdict |\n"
-      "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
   const Part &f64 = report.parts.at(0), &f32 = report.parts.at(1);
+  std::string text = one_rank_of(f32) +
+                     ".\n\n| layout | dispatcher | ZeRO | loss f64 | gradient f64 | of | loss f32 | gradient f32 | "
+                     "tok/s f32 | verdict |\n"
+                     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
   text += fmt::format("| one rank | local | 1 | | | | | | {} | |\n", format_count(f32.tokens_per_second));
   for (size_t i = 0; i < f64.comparisons.size(); ++i) {
     const Comparison &a = f64.comparisons[i], &b = f32.comparisons.at(i);
@@ -127,6 +137,7 @@ nlohmann::ordered_json json_of(const Report& report) {
     json["one_rank"][std::string(name_of(part.dtype))] = {{"first_loss", part.first_loss},
                                                           {"last_loss", part.last_loss},
                                                           {"smallest_margin", part.smallest_margin},
+                                                          {"idle_experts", part.idle_experts},
                                                           {"tokens_per_second", part.tokens_per_second}};
     for (const Comparison& c : part.comparisons) {
       nlohmann::ordered_json row{

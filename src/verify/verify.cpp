@@ -37,6 +37,10 @@ void summarise(const Reference& reference, Part& part) {
   part.first_loss = reference.steps.front().loss;
   part.last_loss = reference.steps.back().loss;
   part.tokens_per_second = reference.tokens_per_second;
+  for (const auto& counts : reference.steps.front().expert_counts) {
+    part.experts += std::ssize(counts);
+    part.idle_experts += std::ranges::count(counts, 0);
+  }
   part.smallest_margin = std::numeric_limits<double>::infinity();
   for (const train::StepResult& step : reference.steps)
     for (const double margin : step.min_margins) part.smallest_margin = std::min(part.smallest_margin, margin);
