@@ -63,6 +63,10 @@ ExitCode bench_dispatch(Program& program, Options options) {
   train::RunConfig run;
   run.threads = options.threads;
   train::set_up_threads(run, world);
+  comm::together(world.all(), [&] {
+    require(options.ranks_per_node == 0 || world.size() % options.ranks_per_node == 0, ExitCode::usage,
+            "--ranks-per-node {} does not divide {} ranks", options.ranks_per_node, world.size());
+  });
   world.set_ranks_per_node(options.ranks_per_node);
   options.dispatch.dtype = options.dtype == "f32" ? DType::f32 : DType::bf16;
   train::Watchdog watchdog = program.watchdog();

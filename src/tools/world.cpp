@@ -96,8 +96,8 @@ Weights open_weights(Program& program, const std::string& where, const std::vect
   comm::together(world.all(), [&] {
     const auto sources = config::Sources::of_text(weights.source.name(), weights.source.config_text());
     weights.config = train::parse_experiment(sources, all_overrides, train::without_run_and_data()).config;
-    world.set_ranks_per_node(weights.config.parallel.ranks_per_node);
     parallel::check_world(weights.config.parallel, world.size());
+    world.set_ranks_per_node(weights.config.parallel.ranks_per_node);
   });
   program.patience = weights.config.run.watchdog;
   return weights;

@@ -85,8 +85,8 @@ Experiment parse_experiment(const config::Sources& sources, const std::vector<st
 
 void fit_to_world(Experiment& experiment, comm::World& world) {
   ExperimentConfig& config = experiment.config;
-  world.set_ranks_per_node(config.parallel.ranks_per_node);
   check_world(config, world.size());
+  world.set_ranks_per_node(config.parallel.ranks_per_node);
   if (!config.model.moe.layers) return;
   const int64_t count = config.model.moe.router.groups.count;
   config.model.moe =

@@ -4,6 +4,7 @@
 #include "switchyard/base/pattern.h"
 #include "switchyard/base/version.h"
 #include "switchyard/comm/agree.h"
+#include "switchyard/moe/tied_groups.h"
 #include "switchyard/train/startup.h"
 #include "switchyard/verify/scale.h"
 
@@ -12,11 +13,23 @@
 namespace switchyard::verify {
 namespace {
 
-train::ExperimentConfig prepared(train::ExperimentConfig config, int64_t ranks, const Options& options) {
+// Groups that are tied to the machine are those of the config's own layout on all ranks, and then the same in every
+// layout.
+void untie_groups(train::ExperimentConfig& config, comm::World world) {
+  moe::TieTo& tie_to = config.model.moe.router.groups.tie_to;
+  if (!config.model.moe.layers || tie_to == moe::TieTo::none) return;
+  const parallel::Layout experts = parallel::expert_layout(config.parallel, world.size());
+  world.set_ranks_per_node(config.parallel.ranks_per_node);
+  config.model.moe = moe::tie_groups(config.model.moe, experts, world.nodes());
+  tie_to = moe::TieTo::none;
+}
+
+train::ExperimentConfig prepared(train::ExperimentConfig config, const comm::World& world, const Options& options) {
+  untie_groups(config, world);
   config.data.valid.clear();
   config.data.train.clear();
   if (!options.data.empty()) config.data.train = {{.path = options.data}};
-  if (options.is_tiny) config = tiny(std::move(config), ranks, !options.data.empty());
+  if (options.is_tiny) config = tiny(std::move(config), world.size(), !options.data.empty());
   train::check_world(in_layout(config, Layout{}), 1);
   return config;
 }
@@ -118,7 +131,7 @@ Report verify(const std::string& name, const train::ExperimentConfig& config, co
   train::ExperimentConfig base;
   Layouts layouts;
   comm::together(world.all(), [&] {
-    base = prepared(config, world.size(), options);
+    base = prepared(config, world, options);
     layouts = chosen_layouts(base, world, options.only);
   });
   report.misfits = layouts.misfit;

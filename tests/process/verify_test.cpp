@@ -75,6 +75,14 @@ TEST(VerifyCommand, ListsLayoutsThatDoNotFitWithTheReason) {
                   "dp 1 tp 2 ep 1 etp 1"});
 }
 
+// The groups of the config's own layout are kept in layouts that hold the experts otherwise.
+TEST(VerifyCommand, TakesGroupsThatAreTiedToTheMachineIntoEveryLayout) {
+  const std::string tied = "model.moe.router.groups={count: 0, keep: 1, tie_to: rank}";
+  expect_outcome(run(verify(2, "tensor", {"--steps", "1", "parallel.expert=2", "model.moe.top_k=2", tied})), 0,
+                 {"equal in f64", " 0 different"});
+  expect_outcome(run(verify(2, "tensor", {"--steps", "1", "parallel.expert=4", tied})), 64, {"world size 2"});
+}
+
 TEST(VerifyCommand, OfOneRankComparesDispatchersAndZero) {
   expect_outcome(run(verify(1, "tensor", {"--steps", "1"})), 0,
                  {"allgather", "equal in f64; f64: 3 layouts, 0 different"});
