@@ -52,6 +52,18 @@ inline std::vector<moe::BalanceConfig> draw_balance(Draws& draw) {
   return list;
 }
 
+// For experts and top_k that are drawn already.
+inline moe::GroupsConfig draw_groups(Draws& draw, const moe::MoeConfig& m) {
+  moe::GroupsConfig groups;
+  groups.count = draw.of<int64_t>({1, 2, 3, 4});
+  if (m.num_experts % groups.count != 0) groups.count = 1;
+  const int64_t size = m.num_experts / groups.count;
+  groups.keep = draw.between((m.top_k + size - 1) / size, groups.count);
+  if (size >= 2) groups.score = draw.of({moe::GroupScore::max, moe::GroupScore::top2_sum});
+  groups.mask = draw.of({moe::GroupMask::neg_inf, moe::GroupMask::zero});
+  return groups;
+}
+
 inline void draw_moe(Draws& draw, moe::MoeConfig& m) {
   m.num_experts = draw.of<int64_t>({2, 3, 4, 8, 12});
   m.top_k = draw.between(1, std::min<int64_t>(m.num_experts, 4));
@@ -66,6 +78,7 @@ inline void draw_moe(Draws& draw, moe::MoeConfig& m) {
     m.router.score_order = draw.of({moe::ScoreOrder::before, moe::ScoreOrder::after});
   m.router.normalize = draw.one_in(2);
   m.router.scale = draw.of({1.0, 2.5});
+  m.router.groups = draw_groups(draw, m);
   m.balance = draw_balance(draw);
 }
 
