@@ -56,22 +56,6 @@ inline std::string run_of(const LayoutRow& layout, const Command& overrides) {
   return dir;
 }
 
-// The first step, and its first layer, in which the experts had other counts: from there on two runs chose differently.
-struct FlippedChoice {
-  int64_t step = 0, layer = 0;  // step 0: none
-  double margin = 0;            // the smallest gap between a chosen and a rejected expert in that step and layer
-};
-inline FlippedChoice first_flipped_choice(const std::vector<Json>& a, const std::vector<Json>& b) {
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    for (const auto& [key, counts] : a[i].items()) {
-      if (!key.ends_with("/counts") || counts == b[i].at(key)) continue;
-      const int64_t layer = std::stoll(key.substr(5));
-      const std::string margin = fmt::format("routing/{}/min_margin", layer);
-      return {a[i].at("step"), layer, std::min(a[i].at(margin).get<double>(), b[i].at(margin).get<double>())};
-    }
-  return {};
-}
-
 inline void PrintTo(const LayoutRow& row, std::ostream* out) { *out << row.name; }
 struct ByName {
   template <class Info>

@@ -8,10 +8,6 @@
 namespace switchyard::test {
 namespace {
 
-Command verify(int ranks, const std::string& config, const Command& words) {
-  return on_ranks(ranks, Command{program(), "verify", config_file(config)} + words);
-}
-
 class Verify : public testing::TestWithParam<const char*> {
  protected:
   Json report() const { return Json::parse(scratch_.read("report.json")); }

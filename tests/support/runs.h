@@ -47,6 +47,11 @@ inline Command on_ranks(int ranks, const Command& command) {
   return launcher + command;
 }
 
+// `switchyard verify` of a config of configs/tests on ranks.
+inline Command verify(int ranks, const std::string& config, const Command& words) {
+  return on_ranks(ranks, Command{program(), "verify", config_file(config)} + words);
+}
+
 // One rank for each command, in order.
 inline Command as_ranks(const std::vector<Command>& commands) {
   Command launcher = mpirun();
