@@ -16,15 +16,18 @@ std::string amount(double value, Unit unit) {
   return unit == Unit::bytes ? format_bytes(value) : fmt::format("{:.0f}", value);
 }
 
+double rate_of(const ProgressState& s) {
+  return s.seconds > 0 ? static_cast<double>(s.done - s.done_before) / s.seconds : 0;
+}
+
 // "120/600  5.10/s  1:34 left  note"
 std::string facts(const ProgressState& s) {
-  const double rate = s.seconds > 0 ? static_cast<double>(s.done - s.done_before) / s.seconds : 0;
+  const double rate = rate_of(s), left = seconds_left(s);
   std::string text = amount(static_cast<double>(s.done), s.unit);
   if (s.total > 0) text += fmt::format("/{}", amount(static_cast<double>(s.total), s.unit));
   if (rate > 0)
     text += s.unit == Unit::bytes ? fmt::format("  {}/s", format_bytes(rate)) : fmt::format("  {:.3g}/s", rate);
-  if (rate > 0 && s.total > s.done)
-    text += fmt::format("  {} left", format_duration(static_cast<double>(s.total - s.done) / rate));
+  if (left > 0) text += fmt::format("  {} left", format_duration(left));
   if (!s.note.empty()) text += fmt::format("  {}", s.note);
   return text;
 }
@@ -34,6 +37,11 @@ double share(const ProgressState& s) {
 }
 
 }  // namespace
+
+double seconds_left(const ProgressState& s) {
+  const double rate = rate_of(s);
+  return rate > 0 && s.total > s.done ? static_cast<double>(s.total - s.done) / rate : 0;
+}
 
 std::string progress_bar(const ProgressState& state, int width) {
   std::string text = facts(state);
@@ -77,12 +85,17 @@ void Progress::update(int64_t done, std::string_view note) {
   if (now < next_) return;
   next_ = now + std::chrono::duration_cast<Clock::duration>(
                     std::chrono::duration<double>(draws ? kDrawSeconds : log_seconds_));
-  const double seconds = std::chrono::duration<double>(now - start_).count();
-  const ProgressState state{title_, done, total_, unit_, seconds, done_before_, note};
   if (draws)
-    console_.bar(progress_bar(state, console_.bar_columns()));
+    console_.bar(progress_bar(state(done, note), console_.bar_columns()));
   else
-    console_.line(progress_line(state));
+    console_.line(progress_line(state(done, note)));
+}
+
+double Progress::seconds_left(int64_t done) const { return switchyard::seconds_left(state(done)); }
+
+ProgressState Progress::state(int64_t done, std::string_view note) const {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  return {title_, done, total_, unit_, seconds, done_before_, note};
 }
 
 }  // namespace switchyard

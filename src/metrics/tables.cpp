@@ -7,6 +7,8 @@
 
 namespace switchyard::metrics {
 
+constexpr size_t kColumns = 100;
+
 std::string step_line(const StepLine& s) {
   const auto width = fmt::formatted_size("{}", s.steps);
   // A loss below 1 needs "0." and a zero or two in front of its digits.
@@ -14,6 +16,10 @@ std::string step_line(const StepLine& s) {
       fmt::format("step {:>{}}/{}  loss {:<{}.{}g} lr {:<8.3g} norm {:<8.4g} {:>6} tok/s", s.step, width, s.steps,
                   s.loss, s.loss_digits + 2, s.loss_digits, s.lr, s.grad_norm, format_count(s.tokens_per_second));
   if (s.load > 0) line += fmt::format("  load {:.2f}", s.load);
+  if (s.seconds_left > 0) {
+    const std::string left = fmt::format("  {} left", format_duration(s.seconds_left));
+    if (line.size() + left.size() <= kColumns) line += left;
+  }
   return line;
 }
 

@@ -186,6 +186,7 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
   const int64_t steps = config_.train.steps;
   metrics::StepLine columns = line_of(facts, steps);
   columns.loss_digits = loss_digits();
+  if (progress_) columns.seconds_left = progress_->seconds_left(facts.step);
   const std::string line = metrics::step_line(columns);
   const int64_t line_every = std::max(config_.metrics.every, (steps + 49) / 50);
   if (is_last || facts.step == 1 || facts.step % line_every == 0 || !facts.result.is_finite)

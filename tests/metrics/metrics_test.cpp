@@ -146,6 +146,8 @@ TEST(Tables, StepLinesFitATerminalAndAlign) {
   EXPECT_LE(large.size(), 100u);
   EXPECT_EQ(small.size(), large.size());
   EXPECT_NE(large.find("loss 12.3456789 "), std::string::npos) << "nine digits, so that two runs can be compared";
+  const std::string half_done = step_line({.step = 100, .steps = 200, .loss = 5.5, .load = 1, .seconds_left = 3723});
+  EXPECT_TRUE(half_done.ends_with("load 1.00  1:02:03 left")) << half_done;
   const std::string exact = step_line({.step = 200000,
                                        .steps = 200000,
                                        .loss = 2.0 / 3.0,
@@ -153,7 +155,8 @@ TEST(Tables, StepLinesFitATerminalAndAlign) {
                                        .grad_norm = 123456.789,
                                        .tokens_per_second = 123456,
                                        .load = 1.25,
-                                       .loss_digits = 17});
+                                       .loss_digits = 17,
+                                       .seconds_left = 1e6});
   EXPECT_LE(exact.size(), 100u);
   EXPECT_NE(exact.find("0.66666666666666663"), std::string::npos);
 }

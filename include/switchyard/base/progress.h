@@ -23,6 +23,7 @@ struct ProgressState {
   int64_t done_before = 0;  // done when the clock started: a resumed run's rate leaves it out
   std::string_view note = {};
 };
+double seconds_left(const ProgressState& state);  // at the rate so far; 0 where nothing is left or known
 std::string progress_bar(const ProgressState& state, int width);
 std::string progress_line(const ProgressState& state);  // the same facts without a bar, for a log
 
@@ -36,9 +37,11 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void update(int64_t done, std::string_view note = {});  // cheap: draws at most ten times a second
+  double seconds_left(int64_t done) const;
 
  private:
   using Clock = std::chrono::steady_clock;
+  ProgressState state(int64_t done, std::string_view note = {}) const;
   std::string title_;
   int64_t total_, done_before_;
   Unit unit_;

@@ -13,8 +13,9 @@ struct StepLine {
   double loss = 0, lr = 0, grad_norm = 0, tokens_per_second = 0;
   double load = 0;      // most loaded expert over the mean, mean over layers; 0: no MoE layer
   int loss_digits = 9;  // significant; 17 for f64
+  double seconds_left = 0;
 };
-std::string step_line(const StepLine& s);  // at most 100 columns
+std::string step_line(const StepLine& s);  // at most 100 columns; the time that is left where it fits
 
 // Live and peak bytes of each purpose, and their sum.
 std::string memory_table(const Allocator& allocator);
