@@ -16,9 +16,10 @@ constexpr double kWorthAnotherHop = 0.9;  // of the rows that leave the node wit
 // Distinct nodes of K different experts drawn evenly from E on N nodes: a node is missed with probability
 // C(E - E/N, K) / C(E, K).
 double expected_nodes(int64_t E, int64_t N, int64_t K) {
+  const int64_t elsewhere = E - E / N;
   double miss = 1;
   for (int64_t i = 0; i < K; ++i)
-    miss *= std::max(0.0, static_cast<double>(E - E / N - i) / static_cast<double>(E - i));
+    miss *= std::max(0.0, static_cast<double>(elsewhere - i) / static_cast<double>(E - i));
   return static_cast<double>(N) * (1 - miss);
 }
 
