@@ -35,9 +35,9 @@ Layout expert_layout(const ParallelConfig& c, int64_t world_size) {
 
 int64_t ranks_on_each_node(const std::vector<int>& ranks, const std::vector<int>& nodes) {
   const auto node = [&](size_t i) { return nodes[static_cast<size_t>(ranks[i])]; };
-  size_t each = 0;  // ranks on the first node
+  size_t each = 1;  // ranks on the first node
   while (each < ranks.size() && node(each) == node(0)) ++each;
-  if (each == ranks.size() || ranks.size() % each != 0) return 0;
+  if (each >= ranks.size() || ranks.size() % each != 0) return 0;
   std::set<int> spanned;
   for (size_t i = 0; i < ranks.size(); ++i) {
     if (node(i) != node(i / each * each)) return 0;
