@@ -28,10 +28,12 @@ struct Terminal {
     size.ws_col = columns;
     check(ioctl(screen, TIOCSWINSZ, &size) == 0, "no size of a pseudo terminal");
   }
+  // All that was written: a terminal hands it on piece by piece, so a mark behind it tells where it ends.
   std::string written() const {
-    std::string text(10000, '\0');
-    const auto got = ::read(screen, text.data(), text.size());
-    text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    constexpr char kMark = 1;
+    check(::write(end, &kMark, 1) == 1, "a pseudo terminal takes nothing");
+    std::string text;
+    for (char c; ::read(screen, &c, 1) == 1 && c != kMark;) text += c;
     return text;
   }
   int screen, end = -1;

@@ -84,7 +84,7 @@ TEST(RopeFrequencies, AreThoseOfTheFormulas) {
     SCOPED_TRACE(why);
     const auto R = rope.fraction * static_cast<double>(head_dim);
     Values expected_J;
-    for (double j = 0; j < R / 2; ++j) {
+    for (int j = 0; j < R / 2; ++j) {
       const double frequency = 1 / std::pow(rope.theta, 2 * j / R);
       switch (rope.scaling.kind) {
         case RopeScalingKind::none: expected_J.push_back(frequency); break;

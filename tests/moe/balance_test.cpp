@@ -290,7 +290,8 @@ double plain_sequence_loss(const std::vector<double>& z, size_t E, size_t K, siz
     for (size_t e = 0; e < E; ++e)
       loss += static_cast<double>(E) / static_cast<double>(K * rows) * counts[e] * means[e];
   }
-  return loss / static_cast<double>(T / rows);
+  const int64_t blocks = T / rows;
+  return loss / static_cast<double>(blocks);
 }
 
 MoeConfig limited_config(RouterScore score) {
