@@ -99,7 +99,8 @@ TEST(SelectExperts, ConstantShiftsChangeNothing) {
   const int64_t E = 16;
   const Tensor z = random_tensor({50, E}, DType::f64, "logits"), bias = random_tensor({E}, DType::f32, "bias", 0.1);
   auto shifted = z.to_vector<double>();
-  for (size_t i = 0; i < shifted.size(); ++i) shifted[i] += static_cast<double>(i / E);
+  for (int64_t row = 0; row < z.dim(0); ++row)
+    for (int64_t e = 0; e < E; ++e) shifted[static_cast<size_t>(row * E + e)] += static_cast<double>(row);
   auto raised = bias.to_vector<float>();
   for (float& b : raised) b += 0.5f;
   const Tensor moved = Tensor::of(shifted, z.shape()), higher = Tensor::of(raised, {E});
