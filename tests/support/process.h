@@ -88,6 +88,7 @@ class Process {
   [[noreturn]] void become(const Command& command, const Environment& environment) const {
     const std::array<int, 3> files{open("/dev/null", O_RDONLY), create("out"), create("err")};
     for (int fd = 0; fd < 3; ++fd) dup2(files[static_cast<size_t>(fd)], fd);
+    for (const int signal : {SIGINT, SIGQUIT}) ::signal(signal, SIG_DFL);  // a shell ignores them in its background
     for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
     putenv(const_cast<char*>(mark_.c_str()));
     std::vector<char*> words;
