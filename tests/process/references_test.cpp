@@ -8,7 +8,7 @@
 namespace switchyard {
 namespace {
 
-using test::operator+;
+using test::operator+;  // NOLINT(misc-unused-using-decls): in templates of GoogleTest it is not seen
 using test::Command;
 using test::expect_outcome;
 using test::program;
