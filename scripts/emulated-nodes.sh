@@ -60,7 +60,7 @@ AGENT
   "$dir/enter" node0 "$(printf '%q ' "$@")" || code=$?
   for ((n = 0; n < nodes; n++)); do
     "$dir/enter" "node$n" "sed -n 's/^ *eth0: *//p' /proc/net/dev" |
-      awk -v node="node$n" '{printf "%s: %d bytes sent, %d received\n", node, $9, $1}' >&2
+      awk -v node="node$n" '{printf "%s: %.0f bytes sent, %.0f received\n", node, $9, $1}' >&2
   done
   return "$code"
 }
