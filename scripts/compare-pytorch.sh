@@ -26,7 +26,7 @@ if ! "$python" -c 'import torch, transformers, numpy' 2>/dev/null; then
   python3 -m venv "$peers" || die 69 "python3 -m venv failed (Debian: python3-venv)"
   "$peers/bin/pip" install --quiet torch transformers numpy || die 69 "PyPI gave no torch, transformers and numpy"
 fi
-malloc="$(ldconfig -p | awk '/libtcmalloc_minimal.so.4 /{print $NF; exit}')"
+malloc="$(ldconfig -p | awk '/libtcmalloc_minimal.so.4 / && !found++ {print $NF}')"
 [ -n "$malloc" ] || die 69 "libtcmalloc is missing (Debian: libtcmalloc-minimal4): without it PyTorch is slower than it can be"
 say "program"
 build release switchyard
