@@ -31,6 +31,7 @@ struct SelectExpertsArgs {
   int64_t* counts;     // (E) tokens per expert; such rows are not counted
   double* margins;     // (T) last chosen - first rejected, expert or group; +inf where nothing is rejected, and in rows
                        // with a NaN or an infinity
+  double* min_margin;  // (1) smallest of them; +inf without rows
   int64_t* bad_rows;   // (1) rows with a NaN or an infinity
   void* scratch;       // select_experts_scratch_bytes
   int64_t T, E, K;

@@ -30,8 +30,9 @@ struct Best {
   }
 };
 
-// What a thread gathers. Integer sums do not depend on how rows are split.
+// What a thread gathers. Minima and integer sums do not depend on how rows are split.
 struct Partial {
+  double margin = std::numeric_limits<double>::infinity();
   int64_t bad_rows = 0;
 };
 
@@ -157,6 +158,7 @@ void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::by
       choose(a, z, best);
     if (best.size > a.K) margin = std::min(margin, best.values[a.K - 1] - best.values[a.K]);
     a.margins[t] = static_cast<double>(margin);
+    partial->margin = std::min(partial->margin, a.margins[t]);
     std::copy(best.ids, best.ids + a.K, ids);
     std::sort(ids, ids + a.K);
     for (int64_t i = 0; i < a.K; ++i) ++counts[ids[i]];
@@ -182,8 +184,10 @@ void select_experts(exec::Cpu, const SelectExpertsArgs& a) {
     const auto& partial = *reinterpret_cast<const Partial*>(counts + a.E);
     if (partial.bad_rows < 0) continue;
     for (int64_t e = 0; e < a.E; ++e) a.counts[e] += counts[e];
+    total.margin = std::min(total.margin, partial.margin);
     total.bad_rows += partial.bad_rows;
   }
+  *a.min_margin = total.margin;
   *a.bad_rows = total.bad_rows;
 }
 

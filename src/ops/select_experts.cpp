@@ -1,9 +1,6 @@
 // Top-k selection and counting: no gradient passes through them.
 #include "switchyard/ops/router.h"
 
-#include <algorithm>
-#include <limits>
-
 namespace switchyard::ops {
 
 Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Score score, const ExpertGroups& groups) {
@@ -19,12 +16,13 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
         "select_experts: bias {} {} for {} experts", to_string(bias.shape()), name_of(bias.dtype()), E);
   const Tensor logits_TE = logits.detach().contiguous(), bias_E = bias.defined() ? bias.contiguous() : Tensor{};
   Selection selected{Tensor::empty({T, k}, DType::i32), Tensor::empty({E}, DType::i64), Tensor::empty({T}, DType::f64),
-                     std::numeric_limits<double>::infinity(), 0};
+                     0, 0};
   kernels::SelectExpertsArgs args{.logits = logits_TE.raw(),
                                   .bias = bias_E.defined() ? bias_E.data<float>() : nullptr,
                                   .ids = selected.ids_TK.data<int32_t>(),
                                   .counts = selected.counts_E.data<int64_t>(),
                                   .margins = selected.margins_T.data<double>(),
+                                  .min_margin = &selected.min_margin,
                                   .bad_rows = &selected.bad_rows,
                                   .scratch = nullptr,
                                   .T = T,
@@ -36,7 +34,6 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
   const Tensor scratch = Tensor::empty({kernels::select_experts_scratch_bytes(args)}, DType::u8, Purpose::buffers);
   args.scratch = scratch.raw();
   on_device(logits, [&](auto exec) { kernels::select_experts(exec, args); });
-  for (int64_t t = 0; t < T; ++t) selected.min_margin = std::min(selected.min_margin, args.margins[t]);
   return selected;
 }
 
