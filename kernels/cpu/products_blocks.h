@@ -24,6 +24,12 @@ inline std::byte* bytes_at(void* base, int64_t elements, DType dtype) {
 // What operands of `dtype` are multiplied as: bf16 as f32 on a processor without bf16 instructions.
 inline DType multiplied_as(DType dtype) { return dtype == DType::bf16 && !has_bf16_products() ? DType::f32 : dtype; }
 
+// Rows of a group, of RowProductArgs and of WeightGradientArgs.
+template <class Args>
+int64_t rows_of(const Args& a, int64_t group) {
+  return a.offsets[group + 1] - a.offsets[group];
+}
+
 constexpr int64_t kThreadWork = 1 << 18;  // multiplications that are worth a thread
 
 // body(i, thread) for i in [0, n), one by one to the next free thread: for independent pieces of uneven cost, `work`

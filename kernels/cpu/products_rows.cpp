@@ -33,8 +33,6 @@ struct RowPlan {
   int64_t thread_bytes() const { return rows_bytes + results_bytes + weights_bytes + library_bytes; }
 };
 
-int64_t rows_of(const RowProductArgs& a, int64_t group) { return a.offsets[group + 1] - a.offsets[group]; }
-
 int64_t num_blocks(int64_t rows, int64_t block_rows, int64_t row_step) {
   const int64_t whole = rows / block_rows;
   return whole + (rows % block_rows >= row_step || (whole == 0 && rows > 0) ? 1 : 0);

@@ -54,8 +54,6 @@ SumPlan plan_of(const WeightGradientArgs& a) {
   return p;
 }
 
-int64_t rows_of(const WeightGradientArgs& a, int64_t group) { return a.offsets[group + 1] - a.offsets[group]; }
-
 // The longest first, so that no thread is left with a long one at the end.
 void order_pieces(const WeightGradientArgs& a, const SumPlan& p, Piece* pieces) {
   Piece* next = pieces;
