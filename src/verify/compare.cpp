@@ -38,8 +38,8 @@ std::optional<OtherChoice> first_other_choice(Run& run, int64_t t, const std::ve
     all.broadcast(choices.ids_TK.data(), static_cast<int64_t>(T * K * sizeof(int32_t)), 0).wait();
     all.broadcast(choices.margins_T.data(), static_cast<int64_t>(T * sizeof(double)), 0).wait();
     LayerDifference difference;
-    run.for_each_choice([&](size_t layer, int64_t token, const int32_t* ids_K, double) {
-      if (layer != l || std::equal(ids_K, ids_K + K, choices.ids_TK.begin() + token * model.moe.top_k)) return;
+    run.for_each_choice(l, [&](int64_t token, const int32_t* ids_K, double) {
+      if (std::equal(ids_K, ids_K + K, choices.ids_TK.begin() + token * model.moe.top_k)) return;
       ++difference.tokens;
       difference.first = std::min(difference.first, token);
       difference.largest_gap = std::max(difference.largest_gap, choices.margins_T[static_cast<size_t>(token)]);

@@ -27,10 +27,11 @@ comm::World& with_nodes(comm::World& world, const train::ExperimentConfig& confi
 std::vector<Choices> all_choices(const Run& run, size_t layers, int64_t top_k) {
   const auto T = static_cast<size_t>(run.num_tokens()), K = static_cast<size_t>(top_k);
   std::vector<Choices> all(layers, Choices{std::vector<int32_t>(T * K), std::vector<double>(T)});
-  run.for_each_choice([&](size_t layer, int64_t token, const int32_t* ids_K, double margin) {
-    std::copy_n(ids_K, K, all[layer].ids_TK.begin() + token * top_k);
-    all[layer].margins_T[static_cast<size_t>(token)] = margin;
-  });
+  for (size_t layer = 0; layer < layers; ++layer)
+    run.for_each_choice(layer, [&](int64_t token, const int32_t* ids_K, double margin) {
+      std::copy_n(ids_K, K, all[layer].ids_TK.begin() + token * top_k);
+      all[layer].margins_T[static_cast<size_t>(token)] = margin;
+    });
   return all;
 }
 
@@ -90,20 +91,19 @@ const train::StepResult& Run::step(int64_t t) {
 }
 
 // Row i of micro-batch j is a position of one of its sequences: this rank's run of them, sequence after sequence.
-void Run::for_each_choice(const VisitChoice& visit) const {
+void Run::for_each_choice(size_t layer, const VisitChoice& visit) const {
   const parallel::Mesh& mesh = session_.mesh;
   const int64_t B = config_.train.micro_batch_size, S = config_.data.sequence_length;
   const parallel::Span positions = parallel::span_of(S, mesh.tensor().rank(), mesh.tensor().size());
-  for (size_t layer = 0; layer < routings_.size(); ++layer)
-    for (size_t a = 0; a < routings_[layer].size(); ++a) {
-      const moe::Routing& routing = routings_[layer][a];
-      const int64_t first = (static_cast<int64_t>(a) * mesh.data().size() + mesh.data().rank()) * B;
-      const int64_t K = routing.ids_TK.dim(1), rows = routing.ids_TK.dim(0);
-      check(rows == B * positions.size(), "{} routed tokens of {} sequences of {}", rows, B, positions.size());
-      for (int64_t i = 0; i < rows; ++i)
-        visit(layer, (first + i / positions.size()) * S + positions.begin + i % positions.size(),
-              routing.ids_TK.data<int32_t>() + i * K, routing.margins_T.data<double>()[i]);
-    }
+  for (size_t a = 0; a < routings_[layer].size(); ++a) {
+    const moe::Routing& routing = routings_[layer][a];
+    const int64_t first = (static_cast<int64_t>(a) * mesh.data().size() + mesh.data().rank()) * B;
+    const int64_t K = routing.ids_TK.dim(1), rows = routing.ids_TK.dim(0);
+    check(rows == B * positions.size(), "{} routed tokens of {} sequences of {}", rows, B, positions.size());
+    for (int64_t i = 0; i < rows; ++i)
+      visit((first + i / positions.size()) * S + positions.begin + i % positions.size(),
+            routing.ids_TK.data<int32_t>() + i * K, routing.margins_T.data<double>()[i]);
+  }
 }
 
 Reference run_reference(const train::ExperimentConfig& config, comm::World& one_rank, const BatchSource& batches,

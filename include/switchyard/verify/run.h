@@ -24,10 +24,10 @@ class Run {
   const train::StepResult& step(int64_t t);    // takes the learning rate of that step
   double seconds() const { return seconds_; }  // of the last step
 
-  // The last step's choices that were made on this rank: visit(MoE layer, token of the global batch, its K experts,
-  // margin).
-  using VisitChoice = std::function<void(size_t layer, int64_t token, const int32_t* ids_K, double margin)>;
-  void for_each_choice(const VisitChoice& visit) const;
+  // The last step's choices in an MoE layer that were made on this rank: visit(token of the global batch, its K
+  // experts, margin).
+  using VisitChoice = std::function<void(int64_t token, const int32_t* ids_K, double margin)>;
+  void for_each_choice(size_t layer, const VisitChoice& visit) const;
 
   train::Session& session() { return session_; }
   const train::ExperimentConfig& config() const { return config_; }
