@@ -41,6 +41,8 @@ std::string one_rank_of(const Part& part) {
       fmt::format("{} on one rank: loss {:.6g} to {:.6g}", name_of(part.dtype), part.first_loss, part.last_loss);
   if (std::isfinite(part.smallest_margin)) text += fmt::format(", smallest margin {:.1e}", part.smallest_margin);
   if (part.idle_experts > 0) text += fmt::format(", {} of {} experts idle", part.idle_experts, part.experts);
+  if (part.without_gradient > 0)
+    text += fmt::format(", {} of {} parameters without gradient", part.without_gradient, part.parameters);
   return text;
 }
 
@@ -138,6 +140,8 @@ nlohmann::ordered_json json_of(const Report& report) {
                                                           {"last_loss", part.last_loss},
                                                           {"smallest_margin", part.smallest_margin},
                                                           {"idle_experts", part.idle_experts},
+                                                          {"parameters", part.parameters},
+                                                          {"without_gradient", part.without_gradient},
                                                           {"tokens_per_second", part.tokens_per_second}};
     for (const Comparison& c : part.comparisons) {
       nlohmann::ordered_json row{

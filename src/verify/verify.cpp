@@ -54,6 +54,11 @@ void summarise(const Reference& reference, Part& part) {
     part.experts += std::ssize(counts);
     part.idle_experts += std::ranges::count(counts, 0);
   }
+  part.parameters = std::ssize(reference.gradients);
+  for (const auto& [name, gradient] : reference.gradients) {
+    const std::vector<double> values = gradient.to_vector<double>();
+    part.without_gradient += std::ranges::all_of(values, [](double g) { return g == 0; });
+  }
   part.smallest_margin = std::numeric_limits<double>::infinity();
   for (const train::StepResult& step : reference.steps)
     for (const double margin : step.min_margins) part.smallest_margin = std::min(part.smallest_margin, margin);

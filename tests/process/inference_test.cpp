@@ -31,12 +31,12 @@ class Inference : public testing::Test {
 };
 
 TEST_F(Inference, EvaluatesToTheSameNumberInEveryLayout) {
-  const auto expect_same = [](const Json& one, int ranks, const Command& words) {
+  const auto expect_same = [](const Json& one, int ranks, const Command& words, double bound = 1e-9) {
     SCOPED_TRACE(fmt::format("{} ranks {}", ranks, fmt::join(words, " ")));
     const Json many = evaluate(ranks, words);
     for (const char* key : {"samples", "loss_tokens", "text_bytes"}) EXPECT_EQ(many.at(key), one.at(key)) << key;
     for (const char* key : {"loss", "bits_per_byte"})
-      EXPECT_NEAR(many.at(key).get<double>() / one.at(key).get<double>(), 1, 1e-9) << key;
+      EXPECT_NEAR(many.at(key).get<double>() / one.at(key).get<double>(), 1, bound) << key;
   };
   const Json f32 = evaluate(1, {}), f64 = evaluate(1, {"--dtype", "f64"});
   ASSERT_TRUE(f32.is_object());
@@ -45,7 +45,9 @@ TEST_F(Inference, EvaluatesToTheSameNumberInEveryLayout) {
   expect_same(f32, 2, {"parallel.expert=2"});
   expect_same(f32, 4, {});
   expect_same(f32, 4, {"parallel.expert=4", "parallel.dispatcher=allgather"});
-  expect_same(f64, 2, {"--dtype", "f64", "parallel.tensor=2"});  // splits sums inside the model: f32 rounds otherwise
+  // Tensor ranks split sums inside the model: f32 rounds otherwise, by what docs/equivalence.md allows a first loss.
+  expect_same(f64, 2, {"--dtype", "f64", "parallel.tensor=2"}, 1e-12);
+  expect_same(f32, 2, {"parallel.tensor=2"}, 1e-6);
 }
 
 TEST_F(Inference, EvaluatesAsTheRunDidAtItsEnd) {

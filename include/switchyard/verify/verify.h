@@ -19,7 +19,8 @@ struct Options {
 struct Part {
   DType dtype = DType::f64;
   double first_loss = 0, last_loss = 0, smallest_margin = 0, tokens_per_second = 0;  // of one rank
-  int64_t experts = 0, idle_experts = 0;  // of all layers; without tokens in the first step
+  int64_t experts = 0, idle_experts = 0;         // of all layers; without tokens in the first step
+  int64_t parameters = 0, without_gradient = 0;  // whose gradient in the first step is zero throughout
   std::vector<Comparison> comparisons = {};
 };
 
