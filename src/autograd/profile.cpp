@@ -1,7 +1,8 @@
 // Exclusive times per op class.
 #include "switchyard/autograd/profile.h"
 
-#include <chrono>
+#include "switchyard/base/clock.h"
+
 #include <utility>
 
 namespace switchyard::autograd {
@@ -9,8 +10,6 @@ namespace {
 
 thread_local Profile* active_profile = nullptr;
 thread_local ProfileScope* active_scope = nullptr;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 

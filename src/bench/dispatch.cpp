@@ -138,12 +138,11 @@ class DispatchBench {
     }
     const int64_t sent = num_nodes_ > 1 ? bytes_on_links() - before : 0;
     world_.all().all_reduce(seconds.data(), std::ssize(seconds), DType::f64, comm::Reduce::max).wait();
-    std::sort(seconds.begin(), seconds.end());
     int64_t rows = rows_away(kind, routes);
     world_.all().all_reduce(&rows, 1, DType::i64).wait();
     return {.kind = kind,
             .top_k = top_k,
-            .seconds = seconds[seconds.size() / 2],
+            .seconds = median(std::move(seconds)),
             .away_per_token = static_cast<double>(rows) / static_cast<double>(options_.tokens * world_.size()),
             .payload = payload(kind, rows, top_k),
             .link_bytes = (1 - header_share) * static_cast<double>(sent) / static_cast<double>(options_.repeats)};

@@ -84,10 +84,7 @@ void combine(const comm::Group& all, StepReport& report) {
 
 }  // namespace
 
-double StepReport::median_seconds() const {
-  const size_t n = step_seconds.size();
-  return n == 0 ? 0 : (step_seconds[(n - 1) / 2] + step_seconds[n / 2]) / 2;
-}
+double StepReport::median_seconds() const { return step_seconds.empty() ? 0 : median(step_seconds); }
 
 double StepReport::roof_share() const {
   const double best = roof.gflops(dtype);

@@ -1,16 +1,13 @@
 // Timing of short calls.
 #pragma once
 
+#include "switchyard/base/clock.h"
+
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <limits>
 
 namespace switchyard::bench {
-
-inline double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Seconds of one call in the best of seven batches, which take `seconds` together. A roof is the best seen: other work
 // on the machine only lowers it.

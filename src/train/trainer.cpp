@@ -1,6 +1,7 @@
 // The loop around the training step.
 #include "switchyard/train/trainer.h"
 
+#include "switchyard/base/clock.h"
 #include "switchyard/base/log.h"
 #include "switchyard/base/progress.h"
 #include "switchyard/base/units.h"
@@ -17,7 +18,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <filesystem>
 #include <utility>
 
@@ -25,8 +25,6 @@ namespace switchyard::train {
 namespace {
 
 constexpr int64_t kStepsToRetry = 10;  // after a save that failed, if checkpoint.every is not less
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Where a forward pass went wrong first: empty if every router saw finite logits, so that backward did.
 std::string bad_routing(const StepResult& result, const model::ModelConfig& model) {

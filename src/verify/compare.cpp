@@ -2,6 +2,8 @@
 // holds more than one parameter of the reference.
 #include "switchyard/verify/compare.h"
 
+#include "switchyard/base/clock.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>

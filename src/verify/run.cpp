@@ -1,17 +1,15 @@
 // Session and train_step, with the routers watched.
 #include "switchyard/verify/run.h"
 
+#include "switchyard/base/clock.h"
 #include "switchyard/data/random_step.h"
 #include "switchyard/optim/schedule.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 namespace switchyard::verify {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void drop_targets(data::Batch& batch, int64_t row) {
   Tensor targets_S = batch.targets_BS.slice(0, row, row + 1);
@@ -120,13 +118,6 @@ Reference run_reference(const train::ExperimentConfig& config, comm::World& one_
   }
   reference.tokens_per_second = static_cast<double>(run.num_tokens()) / median(std::move(seconds));
   return reference;
-}
-
-double median(std::vector<double> values) {
-  const size_t n = values.size();
-  check(n > 0, "median of nothing");
-  std::sort(values.begin(), values.end());
-  return (values[(n - 1) / 2] + values[n / 2]) / 2;
 }
 
 }  // namespace switchyard::verify

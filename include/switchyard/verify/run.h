@@ -60,6 +60,4 @@ struct Reference {
 Reference run_reference(const train::ExperimentConfig& config, comm::World& one_rank, const BatchSource& batches,
                         int64_t steps, const std::function<void(int64_t)>& begins = {});
 
-double median(std::vector<double> values);  // of at least one
-
 }  // namespace switchyard::verify
