@@ -83,15 +83,18 @@ Experiment parse_experiment(const config::Sources& sources, const std::vector<st
   return {std::move(parsed.value), std::move(parsed.origins)};
 }
 
-void fit_to_world(Experiment& experiment, comm::World& world) {
-  ExperimentConfig& config = experiment.config;
+void fit_to_world(ExperimentConfig& config, comm::World& world) {
   check_world(config, world.size());
   world.set_ranks_per_node(config.parallel.ranks_per_node);
   if (!config.model.moe.layers) return;
-  const int64_t count = config.model.moe.router.groups.count;
   config.model.moe =
       moe::tie_groups(config.model.moe, parallel::expert_layout(config.parallel, world.size()), world.nodes());
-  if (count != config.model.moe.router.groups.count)
+}
+
+void fit_to_world(Experiment& experiment, comm::World& world) {
+  const int64_t count = experiment.config.model.moe.router.groups.count;
+  fit_to_world(experiment.config, world);
+  if (count != experiment.config.model.moe.router.groups.count)
     experiment.origins["model.moe.router.groups.count"] = "the map of the machine";
 }
 

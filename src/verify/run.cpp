@@ -4,6 +4,7 @@
 #include "switchyard/base/clock.h"
 #include "switchyard/data/random_step.h"
 #include "switchyard/optim/schedule.h"
+#include "switchyard/train/experiment.h"
 
 #include <algorithm>
 #include <cstring>
@@ -17,9 +18,9 @@ void drop_targets(data::Batch& batch, int64_t row) {
   batch.loss_tokens -= targets_S.numel();
 }
 
-comm::World& with_nodes(comm::World& world, const train::ExperimentConfig& config) {
-  world.set_ranks_per_node(config.parallel.ranks_per_node);
-  return world;
+train::ExperimentConfig fitted(train::ExperimentConfig config, comm::World& world) {
+  train::fit_to_world(config, world);
+  return config;
 }
 
 std::vector<Choices> all_choices(const Run& run, size_t layers, int64_t top_k) {
@@ -68,7 +69,7 @@ BatchSource tokens_of(std::shared_ptr<data::Loader> loader) {
 }
 
 Run::Run(const train::ExperimentConfig& config, comm::World& world, BatchSource batches)
-    : config_(config), session_(config_, with_nodes(world, config_)), batches_(std::move(batches)) {
+    : config_(fitted(config, world)), session_(config_, world), batches_(std::move(batches)) {
   routings_.resize(session_.model.moe_layers().size());
 }
 

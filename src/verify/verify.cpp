@@ -4,7 +4,7 @@
 #include "switchyard/base/pattern.h"
 #include "switchyard/base/version.h"
 #include "switchyard/comm/agree.h"
-#include "switchyard/moe/tied_groups.h"
+#include "switchyard/train/experiment.h"
 #include "switchyard/train/startup.h"
 #include "switchyard/verify/scale.h"
 
@@ -18,9 +18,7 @@ namespace {
 void untie_groups(train::ExperimentConfig& config, comm::World world) {
   moe::TieTo& tie_to = config.model.moe.router.groups.tie_to;
   if (!config.model.moe.layers || tie_to == moe::TieTo::none) return;
-  const parallel::Layout experts = parallel::expert_layout(config.parallel, world.size());
-  world.set_ranks_per_node(config.parallel.ranks_per_node);
-  config.model.moe = moe::tie_groups(config.model.moe, experts, world.nodes());
+  train::fit_to_world(config, world);
   tie_to = moe::TieTo::none;
 }
 

@@ -23,7 +23,8 @@ Experiment parse_experiment(const config::Sources& sources, const std::vector<st
 
 // Makes the nodes of the world those of the config, refuses mesh, batch and tied groups that do not fit the ranks, and
 // fills in the number of groups that is left to the machine. Throws Error(usage); every rank comes to the same.
-void fit_to_world(Experiment& experiment, comm::World& world);
+void fit_to_world(ExperimentConfig& config, comm::World& world);
+void fit_to_world(Experiment& experiment, comm::World& world);  // and notes where a number came from
 
 // For commands that neither train nor write a run's folder, for example bench.
 inline config::ParseOptions without_run_and_data() { return {.may_be_absent = {"run.dir", "data.train"}}; }
