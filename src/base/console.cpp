@@ -48,10 +48,10 @@ std::string_view Console::visible_bar() const {
 }
 
 int Console::bar_columns() const {
-  constexpr int kMost = 100, kUsual = 80;  // of a terminal that does not say
+  constexpr int kUsual = 80;  // of a terminal that does not say
   winsize size{};
   const bool is_known = ::ioctl(err_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return std::min(kMost, (is_known ? size.ws_col : kUsual) - 1);
+  return std::min(kTerminalColumns, (is_known ? size.ws_col : kUsual) - 1);
 }
 
 void Console::line(std::string_view text) { put(out_, text); }

@@ -1,13 +1,12 @@
 // Columns of constant width, so that lines below each other can be compared at a glance.
 #include "switchyard/metrics/tables.h"
 
+#include "switchyard/base/console.h"
 #include "switchyard/base/units.h"
 
 #include <fmt/format.h>
 
 namespace switchyard::metrics {
-
-constexpr size_t kColumns = 100;
 
 std::string step_line(const StepLine& s) {
   const auto width = fmt::formatted_size("{}", s.steps);
@@ -18,7 +17,7 @@ std::string step_line(const StepLine& s) {
   if (s.load > 0) line += fmt::format("  load {:.2f}", s.load);
   if (s.seconds_left > 0) {
     const std::string left = fmt::format("  {} left", format_duration(s.seconds_left));
-    if (line.size() + left.size() <= kColumns) line += left;
+    if (line.size() + left.size() <= kTerminalColumns) line += left;
   }
   return line;
 }

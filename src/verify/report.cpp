@@ -1,4 +1,5 @@
 // The same facts as a table for a terminal, as Markdown and as JSON.
+#include "switchyard/base/console.h"
 #include "switchyard/base/units.h"
 #include "switchyard/verify/verify.h"
 
@@ -8,7 +9,7 @@
 namespace switchyard::verify {
 namespace {
 
-constexpr size_t kColumns = 100, kNameColumns = 28;
+constexpr size_t kNameColumns = 28;
 constexpr size_t kShownFailures = 4;
 
 std::string_view word_of(const Comparison& c) {
@@ -50,7 +51,7 @@ std::string one_rank_of(const Part& part) {
 std::string wrapped(const std::vector<std::string>& items, const std::string& indent) {
   std::string text, line;
   for (const std::string& item : items) {
-    if (!line.empty() && indent.size() + line.size() + 2 + item.size() > kColumns) {
+    if (!line.empty() && indent.size() + line.size() + 2 + item.size() > kTerminalColumns) {
       text += indent + line + ",\n";
       line.clear();
     }

@@ -9,6 +9,8 @@
 
 namespace switchyard {
 
+constexpr int kTerminalColumns = 100;  // that everything shown fits into
+
 class Console {
  public:
   Console(int out, int err);   // descriptors; the bar is drawn on `err` if it is a terminal
@@ -19,7 +21,7 @@ class Console {
   void bar(std::string_view text);      // in place of the bar before; nothing where there is no terminal
   void end_bar();                       // takes the bar away
   bool draws_bars() const { return draws_bars_; }
-  int bar_columns() const;  // that a bar may have now: one fewer than the terminal, so that no line wraps; at most 100
+  int bar_columns() const;  // that a bar may have now: one fewer than the terminal, so that no line wraps; at most those
 
  private:
   void put(int descriptor, std::string_view text);
