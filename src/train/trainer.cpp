@@ -184,7 +184,7 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
   const int64_t steps = config_.train.steps;
   metrics::StepLine columns = line_of(facts, steps);
   columns.loss_digits = loss_digits();
-  if (progress_) columns.seconds_left = progress_->seconds_left(facts.step);
+  columns.seconds_left = progress_->seconds_left(facts.step);
   const std::string line = metrics::step_line(columns);
   const int64_t line_every = std::max(config_.metrics.every, (steps + 49) / 50);
   if (is_last || facts.step == 1 || facts.step % line_every == 0 || !facts.result.is_finite)
@@ -194,7 +194,7 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
     Console::standard().line(
         fmt::format("a pass that only counts, for balance scope global_batch, took {:.3f} of the step's {:.3f} seconds",
                     *facts.result.counting_seconds, facts.seconds));
-  if (progress_) progress_->update(facts.step, fmt::format("loss {:.4f}", facts.result.loss));
+  progress_->update(facts.step, fmt::format("loss {:.4f}", facts.result.loss));
   if (!is_last && facts.step % config_.metrics.every != 0 && !facts.evaluation) return;
   if (!metrics_->append(record_of(facts, session_)))
     log()->warn("metrics.jsonl: step {} could not be written", facts.step);
