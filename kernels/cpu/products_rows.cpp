@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kStagedRows = 64;  // converted at a time
 constexpr int64_t kMinBlockRows = 32;
-constexpr int64_t kBlocksPerThread = 4;  // wanted, so that threads end together
+constexpr int64_t kBlocksPerThread = 8;  // wanted, so that threads end together
 
 struct RowBlock {
   int64_t group, begin, end;

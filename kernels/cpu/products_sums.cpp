@@ -9,7 +9,7 @@
 namespace switchyard::kernels::library {
 namespace {
 
-constexpr int64_t kMinPanel = 256, kMaxPanel = 512;  // outputs: a copy of x must pay; dw must stay in cache
+constexpr int64_t kMinPanel = 128, kMaxPanel = 512;  // outputs: a copy of x must pay; dw must stay in cache
 constexpr int64_t kPiecesPerThread = 4;              // wanted, so that threads end together
 
 struct Piece {
