@@ -22,6 +22,16 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(allow_cached_headers -fpch-preprocess)  # ccache's condition for precompiled headers
 endif()
 
+# Headers that many sources include, compiled once: an object library of nothing else, for REUSE_FROM. Sources include
+# what they need all the same (scripts/lint.sh compiles them without).
+function(switchyard_add_headers target libraries options headers)
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/generated/${target}.cpp" CONTENT "")
+  add_library(${target} OBJECT EXCLUDE_FROM_ALL "${CMAKE_BINARY_DIR}/generated/${target}.cpp")
+  target_link_libraries(${target} PRIVATE ${libraries} switchyard_flags)
+  target_compile_options(${target} PRIVATE ${options} ${allow_cached_headers})
+  target_precompile_headers(${target} PRIVATE ${headers})
+endfunction()
+
 if(SWITCHYARD_SANITIZE STREQUAL "address")
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

@@ -3,12 +3,8 @@
 # tests, `main.cpp` replaces GoogleTest's, and each `*_program.cpp` is a program that the tests start; it and
 # `switchyard` lie in the folder of the test program.
 function(switchyard_add_tests)
-  # What every test includes, compiled once.
-  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/generated/test_headers.cpp" CONTENT "")
-  add_library(test_headers OBJECT EXCLUDE_FROM_ALL "${CMAKE_BINARY_DIR}/generated/test_headers.cpp")
-  target_link_libraries(test_headers PRIVATE switchyard_base GTest::gmock switchyard_flags)
-  target_compile_options(test_headers PRIVATE ${build_quickly} ${allow_cached_headers})
-  target_precompile_headers(test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <fmt/format.h> <filesystem> <functional> <map>)
+  switchyard_add_headers(test_headers "switchyard_base;GTest::gmock" "${build_quickly}"
+                         "<gmock/gmock.h>;<gtest/gtest.h>;<fmt/format.h>;<filesystem>;<functional>;<map>")
   add_custom_target(unit_tests)
   add_custom_target(process_tests)
   file(GLOB folders CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*")

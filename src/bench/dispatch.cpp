@@ -11,6 +11,8 @@
 #include "switchyard/ops/router.h"
 #include "switchyard/tensor/random.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <set>
 

@@ -8,6 +8,8 @@
 #include "switchyard/base/units.h"
 #include "switchyard/base/version.h"
 
+#include <nlohmann/json.hpp>
+
 #include <array>
 #include <cstring>
 

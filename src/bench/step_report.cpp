@@ -3,6 +3,8 @@
 
 #include "switchyard/base/units.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard::bench {
 namespace {
 

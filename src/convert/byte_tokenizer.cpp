@@ -1,6 +1,8 @@
 // Printable bytes stand for themselves, the other 68 for U+0100 and on, in order.
 #include "convert/byte_tokenizer.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard::convert {
 namespace {
 

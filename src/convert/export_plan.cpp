@@ -5,6 +5,8 @@
 
 #include "convert/byte_tokenizer.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::convert {

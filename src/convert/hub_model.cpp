@@ -3,6 +3,8 @@
 
 #include "switchyard/base/pattern.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <set>
 
@@ -34,14 +36,14 @@ bool is_hub_folder(const fs::path& path) { return fs::exists(path / kConfigFile)
 HubModel::HubModel(const fs::path& folder, const std::vector<std::string>& unused) : folder_(folder) {
   const Folder& files = folder_.folder();
   const std::string path = files.path_of(kConfigFile);
-  hub_ = model::parse_hub_config(files.read_file(kConfigFile, kLargestConfig), path);
+  model::HubJson hub = model::parse_hub_config(files.read_file(kConfigFile, kLargestConfig), path);
   std::vector<std::string> dropped;
-  config_ = model::model_config_of(hub_, path, unused, &dropped);
+  config_ = model::model_config_of(hub, path, unused, &dropped);
   for (const std::string& key : dropped) notes_.push_back(fmt::format("key {} of {} is dropped", key, path));
   notes_.insert(notes_.end(), folder_.warnings().begin(), folder_.warnings().end());
 
   std::vector<std::string> problems;
-  match(unused, problems);
+  match(model::carried_tensors(config_, hub), unused, problems);
   if (!problems.empty()) {
     const size_t count = problems.size();
     problems.resize(std::min(count, kShown));
@@ -52,11 +54,12 @@ HubModel::HubModel(const fs::path& folder, const std::vector<std::string>& unuse
   for (const std::string& name : files.names()) {
     if (std::ranges::find(kSideFiles, name) == std::end(kSideFiles)) continue;
     const bool is_changed_config = name == kConfigFile && !dropped.empty();
-    side_files_.emplace_back(name, is_changed_config ? hub_.dump(2) + "\n" : files.read_file(name, kLargestSideFile));
+    side_files_.emplace_back(name, is_changed_config ? hub.dump(2) + "\n" : files.read_file(name, kLargestSideFile));
   }
 }
 
-void HubModel::match(const std::vector<std::string>& unused, std::vector<std::string>& problems) {
+void HubModel::match(const model::CarriedTensors& carried, const std::vector<std::string>& unused,
+                     std::vector<std::string>& problems) {
   const auto expected = model::hub_tensors(config_, config_.family);
   const auto fused = model::fused_hub_tensors(config_, config_.family);
   for (size_t begin = 0, end = 0; begin < expected.size(); begin = end) {
@@ -68,7 +71,7 @@ void HubModel::match(const std::vector<std::string>& unused, std::vector<std::st
   std::vector<std::string> left;
   for (const std::string& name : folder_.names())
     if (!used.contains(name) && !model::is_ignored_tensor(name)) left.push_back(name);
-  match_carried(left, problems);
+  match_carried(carried, left, problems);
   for (const std::string& name : left) {
     if (matches_any(unused, name))
       notes_.push_back(fmt::format("tensor {} is dropped", name));
@@ -107,8 +110,8 @@ void HubModel::match_entry(std::span<const model::HubTensor> parts, const std::v
 }
 
 // All layers of multi-token prediction are there, or none.
-void HubModel::match_carried(std::vector<std::string>& left, std::vector<std::string>& problems) {
-  const model::CarriedTensors known = model::carried_tensors(config_, hub_);
+void HubModel::match_carried(const model::CarriedTensors& known, std::vector<std::string>& left,
+                             std::vector<std::string>& problems) {
   const auto is_known = [&](const auto& list) {
     return std::ranges::any_of(list, [&](const auto& t) { return folder_.has(t.first); });
   };

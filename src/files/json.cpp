@@ -3,6 +3,8 @@
 
 #include "switchyard/base/error.h"
 
+#include <nlohmann/json.hpp>
+
 #include <set>
 #include <vector>
 

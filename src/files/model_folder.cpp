@@ -3,6 +3,8 @@
 
 #include "switchyard/files/json.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <regex>
 #include <set>

@@ -5,6 +5,8 @@
 
 #include "files/dtypes.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::files {

@@ -6,6 +6,8 @@
 #include "switchyard/train/startup.h"
 #include "tools/commands.h"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 
 namespace switchyard::tools {

@@ -5,6 +5,8 @@
 #include "switchyard/verify/verify.h"
 #include "tools/commands.h"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 
 namespace switchyard::tools {

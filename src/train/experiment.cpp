@@ -5,6 +5,8 @@
 #include "switchyard/moe/tied_groups.h"
 #include "switchyard/parallel/mesh.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::train {

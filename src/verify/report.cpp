@@ -3,6 +3,8 @@
 #include "switchyard/base/units.h"
 #include "switchyard/verify/verify.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cmath>
 

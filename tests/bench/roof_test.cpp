@@ -2,6 +2,7 @@
 #include "switchyard/bench/roof.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 

@@ -2,6 +2,7 @@
 #include "switchyard/bench/step.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace switchyard::bench {
 namespace {

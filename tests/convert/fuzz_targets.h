@@ -6,6 +6,8 @@
 #include "switchyard/model/family.h"
 #include "tests/support/scratch.h"
 
+#include <nlohmann/json.hpp>
+
 #include <cstdio>
 #include <cstdlib>
 

@@ -5,6 +5,8 @@
 #include "tests/support/compare.h"
 #include "tests/support/scratch.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard::test {
 
 // One dense layer, one of 2 experts with a shared one; sigmoid scores with a selection bias.

@@ -4,6 +4,8 @@
 
 #include "convert/byte_tokenizer.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard::convert {
 namespace {
 

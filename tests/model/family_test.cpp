@@ -4,6 +4,8 @@
 #include "switchyard/config/write.h"
 #include "tests/support/scratch.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::model {

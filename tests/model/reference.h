@@ -5,6 +5,8 @@
 #include "switchyard/model/family.h"
 #include "tests/model/tiny_model.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard::test {
 
 class Reference {

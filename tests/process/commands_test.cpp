@@ -1,6 +1,8 @@
 // checkpoint show | verify | diff, and config --resolved, as a user sees them.
 #include "tests/support/runs.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard::test {
 namespace {
 

@@ -5,6 +5,8 @@
 #include "tests/support/goldens.h"
 #include "tests/support/runs.h"
 
+#include <nlohmann/json.hpp>
+
 namespace switchyard {
 namespace {
 

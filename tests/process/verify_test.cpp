@@ -4,6 +4,7 @@
 #include "tests/support/runs.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 namespace switchyard::test {
 namespace {

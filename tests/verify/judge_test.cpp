@@ -2,6 +2,7 @@
 #include "switchyard/verify/verify.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 

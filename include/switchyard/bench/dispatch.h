@@ -6,7 +6,7 @@
 #include "switchyard/comm/group.h"
 #include "switchyard/parallel/config.h"
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <string>
 #include <vector>

@@ -6,7 +6,7 @@
 #include "switchyard/base/dtype.h"
 #include "switchyard/comm/group.h"
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <string>
 #include <vector>

@@ -32,14 +32,15 @@ class HubModel {
   void load(std::span<const checkpoint::Target> targets) const;
 
  private:
-  void match(const std::vector<std::string>& unused, std::vector<std::string>& problems);
+  void match(const model::CarriedTensors& carried, const std::vector<std::string>& unused,
+             std::vector<std::string>& problems);
   void match_entry(std::span<const model::HubTensor> parts, const std::vector<model::HubTensor>& fused,
                    std::vector<std::string>& problems);
-  void match_carried(std::vector<std::string>& left, std::vector<std::string>& problems);
+  void match_carried(const model::CarriedTensors& known, std::vector<std::string>& left,
+                     std::vector<std::string>& problems);
   void fill(const checkpoint::Target& target, const Source& source) const;
 
   files::ModelFolder folder_;
-  model::HubJson hub_;
   model::ModelConfig config_;
   std::vector<Source> sources_;
   std::vector<std::string> carried_, notes_;

@@ -1,7 +1,7 @@
 // JSON from files that others wrote, strictly: what a parser might read in two ways is Error(input).
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <string>
 

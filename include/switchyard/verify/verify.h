@@ -4,7 +4,7 @@
 
 #include "switchyard/verify/compare.h"
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace switchyard::verify {
 

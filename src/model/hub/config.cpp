@@ -4,6 +4,8 @@
 #include "switchyard/base/pattern.h"
 #include "switchyard/config/parse.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <set>
 

@@ -1,6 +1,8 @@
 // Which families there are, and which one a config.json is of.
 #include "model/hub/page.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::model {

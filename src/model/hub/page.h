@@ -3,6 +3,8 @@
 
 #include "switchyard/model/family.h"
 
+#include <nlohmann/json.hpp>
+
 #include <functional>
 
 namespace switchyard::model::hub {

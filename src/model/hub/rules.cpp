@@ -2,6 +2,8 @@
 #include "model/hub/page.h"
 #include "switchyard/config/write.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::model::hub {

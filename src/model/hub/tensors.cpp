@@ -2,6 +2,8 @@
 #include "model/hub/page.h"
 #include "switchyard/model/decoder.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace switchyard::model {
