@@ -23,8 +23,22 @@ double expected_nodes(int64_t E, int64_t N, int64_t K) {
   return static_cast<double>(N) * (1 - miss);
 }
 
+// Of P ranks, a token of K choices sends K (P - 1) / P rows to others by alltoall, P - 1 by allgather.
+DispatcherKind fewest_rows(double choices, int ranks) {
+  return choices <= ranks ? DispatcherKind::alltoall : DispatcherKind::allgather;
+}
+
+std::unique_ptr<Dispatcher> make_two_level(comm::Group across, comm::Group inside, int64_t num_experts, int64_t top_k) {
+  const int64_t experts = num_experts / across.size(), first = across.rank() * experts;
+  const double choices = static_cast<double>(top_k) / expected_nodes(num_experts, across.size(), top_k);
+  return make_hierarchical_dispatcher(across, num_experts,
+                                      fewest_rows(choices, inside.size()) == DispatcherKind::alltoall
+                                          ? make_alltoall_dispatcher(inside, experts, first)
+                                          : make_allgather_dispatcher(inside, experts, first));
+}
+
 std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts,
-                                       const std::shared_ptr<comm::Traffic>& traffic) {
+                                       int64_t top_k, const std::shared_ptr<comm::Traffic>& traffic) {
   const comm::Group experts = mesh.expert().metered(traffic);
   check(num_experts % experts.size() == 0, "dispatcher: {} experts cannot be split over {} ranks", num_experts,
         experts.size());
@@ -36,8 +50,8 @@ std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh
               "parallel.dispatcher: hierarchical is for experts split over several nodes with as many ranks each, one "
               "after the other; {}",
               mesh.expert_by_node());
-      return make_hierarchical_dispatcher(
-          {mesh.expert_nodes()->inside.metered(traffic), mesh.expert_nodes()->across.metered(traffic)}, num_experts);
+      return make_two_level(mesh.expert_nodes()->across.metered(traffic), mesh.expert_nodes()->inside.metered(traffic),
+                            num_experts, top_k);
     default: break;
   }
   check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
@@ -59,13 +73,13 @@ DispatcherChoice choose_dispatcher(const parallel::Mesh& mesh, int64_t num_exper
   }
   const std::string reason =
       fmt::format("{:.2f} rows a token leave the rank with alltoall, {} with allgather", K * remote, P - 1);
-  return {K * remote <= P - 1 ? DispatcherKind::alltoall : DispatcherKind::allgather, reason};
+  return {fewest_rows(K, P), reason};
 }
 
 std::unique_ptr<Dispatcher> make_dispatcher(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts,
                                             int64_t top_k, const std::shared_ptr<comm::Traffic>& traffic) {
   if (kind == DispatcherKind::automatic) kind = choose_dispatcher(mesh, num_experts, top_k).kind;
-  auto dispatcher = make_plain(kind, mesh, num_experts, traffic);
+  auto dispatcher = make_plain(kind, mesh, num_experts, top_k, traffic);
   const comm::Group sharers = mesh.expert_tensor().metered(traffic);
   return sharers.size() == 1 ? std::move(dispatcher) : make_expert_tensor_dispatcher(std::move(dispatcher), sharers);
 }

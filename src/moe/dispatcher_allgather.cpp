@@ -10,7 +10,8 @@ namespace {
 
 class AllGatherDispatcher final : public Dispatcher {
  public:
-  AllGatherDispatcher(comm::Group group, int64_t num_experts) : group_(std::move(group)), num_experts_(num_experts) {}
+  AllGatherDispatcher(comm::Group group, int64_t num_experts, int64_t first_expert)
+      : group_(std::move(group)), num_experts_(num_experts), first_expert_(first_expert) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
     auto plan = std::make_shared<Plan>();
@@ -19,7 +20,7 @@ class AllGatherDispatcher final : public Dispatcher {
     group_.all_gather(&tokens, plan->send.data(), 1, DType::i64).wait();
     const Tensor all_ids = gather_ids(routing.ids_TK, plan->send);
     const int64_t experts = num_experts_ / group_.size();
-    ops::ExpertOrder order = ops::expert_order(all_ids, group_.rank() * experts, experts);
+    ops::ExpertOrder order = ops::expert_order(all_ids, first_expert_ + group_.rank() * experts, experts);
     plan->positions_TK = order.positions_TK;
     plan->offsets = std::move(order.offsets);
     return {parallel::start_all_gather(x_TD, group_, plan->send),
@@ -51,13 +52,14 @@ class AllGatherDispatcher final : public Dispatcher {
   }
 
   comm::Group group_;
-  int64_t num_experts_;
+  int64_t num_experts_, first_expert_;
 };
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts) {
-  return std::make_unique<AllGatherDispatcher>(experts, num_experts);
+std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                      int64_t first_expert) {
+  return std::make_unique<AllGatherDispatcher>(experts, num_experts, first_expert);
 }
 
 }  // namespace switchyard::moe

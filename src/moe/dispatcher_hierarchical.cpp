@@ -34,10 +34,8 @@ Tensor gather_ids(const Tensor& ids_TK, const Tensor& positions_TK, int64_t num_
 
 class HierarchicalDispatcher final : public Dispatcher {
  public:
-  HierarchicalDispatcher(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts)
-      : across_(nodes.across),
-        experts_per_node_(num_experts / across_.size()),
-        inside_(make_alltoall_dispatcher(nodes.inside, experts_per_node_, across_.rank() * experts_per_node_)) {}
+  HierarchicalDispatcher(comm::Group across, int64_t num_experts, std::unique_ptr<Dispatcher> inside)
+      : across_(std::move(across)), experts_per_node_(num_experts / across_.size()), inside_(std::move(inside)) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
     const ops::ExpertOrder order =
@@ -89,8 +87,9 @@ class HierarchicalDispatcher final : public Dispatcher {
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts) {
-  return std::make_unique<HierarchicalDispatcher>(nodes, num_experts);
+std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const comm::Group& across, int64_t num_experts,
+                                                         std::unique_ptr<Dispatcher> inside) {
+  return std::make_unique<HierarchicalDispatcher>(across, num_experts, std::move(inside));
 }
 
 }  // namespace switchyard::moe

@@ -37,6 +37,7 @@ const std::vector<Row> kRows{
     {{2, 2, 2, 2}, 4, 1, 50, "three ranks without rows"},
     {{9, 1, 0, 0}, 4, 2, 0, "two experts, most tokens on one rank"},
     {{3, 0, 4, 2, 1, 1, 6, 2}, 16, 5, 0, "eight ranks"},
+    {{3, 5, 0, 4}, 8, 6, 0, "more choices on a node than ranks"},
 };
 // Kinds and ranks of a node; 0: one node.
 const std::vector<std::pair<DispatcherKind, int>> kKinds{{DispatcherKind::alltoall, 0},

@@ -61,11 +61,14 @@ std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const
 
 // One per file.
 std::unique_ptr<Dispatcher> make_local_dispatcher(const comm::Group& experts, int64_t num_experts);
-std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts);
-// Choices of other experts than these are left out.
+// Choices of other experts than [first_expert, first_expert + num_experts) are left out.
+std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                      int64_t first_expert = 0);
 std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
                                                      int64_t first_expert = 0);
-std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts);
+// `across`: the ranks at the same place on every node; `inside`: for the experts of this node, over its ranks.
+std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const comm::Group& across, int64_t num_experts,
+                                                         std::unique_ptr<Dispatcher> inside);
 std::unique_ptr<Dispatcher> make_expert_tensor_dispatcher(std::unique_ptr<Dispatcher> inner,
                                                           const comm::Group& sharers);
 
