@@ -20,7 +20,8 @@ struct Written {
 
 class Exporter {
  public:
-  Exporter(const ExportPlan& plan, const std::filesystem::path& folder) : plan_(plan), folder_(folder) {
+  Exporter(const ExportPlan& plan, const std::filesystem::path& folder, bool is_proved)
+      : plan_(plan), folder_(folder), is_proved_(is_proved) {
     for (size_t n = 0; n < plan.shards.size(); ++n) {
       layouts_.push_back(files::layout_of(plan.shards[n]));
       for (const auto& tensor : plan.shards[n]) shard_of_[tensor.name] = n;
@@ -87,12 +88,15 @@ class Exporter {
     const int64_t from_size = size_of(stored.dtype), size = size_of(dtype), step = kPieceBytes / size;
     for_each_common_run(slice.slice, {box, 0, box.numel()}, [&](int64_t from, int64_t to, int64_t count) {
       for (int64_t done = 0; done < count; done += step) {
-        const int64_t part = std::min(step, count - done);
-        piece_.resize(static_cast<size_t>(part * size));
-        convert_elements(bytes + (from + done) * from_size, stored.dtype, piece_.data(), dtype, part);
-        const int64_t begin = info.begin + (to + done) * size;
-        files_[shard].write_at(begin, {reinterpret_cast<const char*>(piece_.data()), piece_.size()});
-        written_.push_back({shard, begin, part * size, checkpoint::hash_of(piece_.data(), piece_.size())});
+        const int64_t part = std::min(step, count - done), begin = info.begin + (to + done) * size;
+        const std::byte* piece = bytes + (from + done) * from_size;
+        if (stored.dtype != dtype) {
+          convert_elements(piece, stored.dtype, converted_.data(), dtype, part);
+          piece = converted_.data();
+        }
+        const auto piece_bytes = static_cast<size_t>(part * size);
+        files_[shard].write_at(begin, {reinterpret_cast<const char*>(piece), piece_bytes});
+        if (is_proved_) written_.push_back({shard, begin, part * size, checkpoint::hash_of(piece, piece_bytes)});
       }
     });
   }
@@ -102,8 +106,9 @@ class Exporter {
   std::vector<files::FileLayout> layouts_;
   std::map<std::string, size_t> shard_of_;
   std::vector<File> files_;
+  bool is_proved_;
   std::vector<Written> written_;
-  std::vector<std::byte> piece_;
+  std::vector<std::byte> converted_ = std::vector<std::byte>(static_cast<size_t>(kPieceBytes));
 };
 
 }  // namespace
@@ -115,12 +120,12 @@ Summary to_hf(const checkpoint::Found& found, const model::ModelConfig& config, 
   std::optional<NewFolder> target;
   const std::string aside = comm::on_rank_zero(all, [&] {
     target.emplace(out);
-    Exporter(plan, target->path()).create();
+    Exporter(plan, target->path(), options.check).create();
     return target->path().string();
   });
   Summary summary{.notes = plan.notes};
   comm::together(all, [&] {
-    Exporter exporter(plan, aside);
+    Exporter exporter(plan, aside, options.check);
     exporter.open();
     checkpoint::read_slices(
         found, all, [&](const std::string& name) { return plan.weights.contains(name); },
