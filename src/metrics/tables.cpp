@@ -22,10 +22,10 @@ std::string step_line(const StepLine& s) {
   return line;
 }
 
-std::string memory_table(const Allocator& allocator) {
-  std::string table = fmt::format("{:<14}{:>12}{:>12}\n", "memory", "now", "peak");
+std::string memory_table(const Allocator& allocator, std::string_view title) {
+  std::string table = fmt::format("{:<18}{:>12}{:>12}\n", title, "now", "peak");
   const auto row = [&](std::string_view name, const MemoryStats& stats) {
-    table += fmt::format("  {:<12}{:>12}{:>12}\n", name, format_bytes(static_cast<double>(stats.live_bytes)),
+    table += fmt::format("  {:<16}{:>12}{:>12}\n", name, format_bytes(static_cast<double>(stats.live_bytes)),
                          format_bytes(static_cast<double>(stats.peak_bytes)));
   };
   for (int p = 0; p < kNumPurposes; ++p)

@@ -82,7 +82,7 @@ class Trainer {
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
   int64_t bad_steps_ = 0, failed_saves_ = 0;  // in a row
-  bool is_counting_told_ = false;
+  bool is_counting_told_ = false, is_memory_told_ = false;
   int64_t next_save_ = 0;  // the first step that it is due at
 };
 
@@ -239,7 +239,7 @@ void Trainer::announce(int64_t threads) {
   if (!is_first_rank()) return;
   Console::standard().line(describe_run(config_, session_, threads) +
                            fmt::format("data       {} samples an epoch\n\n", data_.loader.num_samples()) +
-                           metrics::memory_table(*Allocator::current()));
+                           metrics::memory_table(*Allocator::current(), "memory"));
   if (!warning.empty()) log()->warn("{}", warning);
 }
 
@@ -265,6 +265,8 @@ ExitCode Trainer::run() {
     const bool is_last = t == steps || facts.stop_requested || is_too_bad;
     if (facts.result.is_finite) evaluate_if_due(facts, t == steps);
     log_step(facts, is_last);
+    if (!std::exchange(is_memory_told_, true))  // what a step takes, with what its tokens were exchanged through
+      say(fmt::format("\n{}", metrics::memory_table(*Allocator::current(), fmt::format("after step {}", t))));
     if (is_last || t >= next_save_) save_and_plan_next();
     if (is_too_bad)
       return end(ExitCode::not_finite, metrics::Verdict::failed,

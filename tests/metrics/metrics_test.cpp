@@ -164,7 +164,8 @@ TEST(Tables, StepLinesFitATerminalAndAlign) {
 TEST(Tables, MemoryTableNamesEveryPurpose) {
   Allocator allocator;
   void* p = allocator.allocate(3 << 20, Purpose::optimizer);
-  const std::string table = memory_table(allocator);
+  const std::string table = memory_table(allocator, "after step 7");
+  EXPECT_TRUE(table.starts_with("after step 7 ")) << table;
   EXPECT_NE(table.find("optimizer"), std::string::npos);
   EXPECT_NE(table.find("3.00 MiB"), std::string::npos) << table;
   allocator.release(p, 3 << 20, Purpose::optimizer);

@@ -17,7 +17,7 @@ struct StepLine {
 };
 std::string step_line(const StepLine& s);  // at most 100 columns; the time that is left where it fits
 
-// Live and peak bytes of each purpose, and their sum.
-std::string memory_table(const Allocator& allocator);
+// Live and peak bytes of each purpose, and their sum, below a heading.
+std::string memory_table(const Allocator& allocator, std::string_view title);
 
 }  // namespace switchyard::metrics
