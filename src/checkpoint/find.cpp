@@ -32,29 +32,30 @@ std::string hash_in_hex(const Manifest& manifest) {
   return to_hex(hash_of(bytes.data(), bytes.size()));
 }
 
-// This rank's share of the proof. Every rank sees the manifest that rank 0 sees.
-Manifest prove_part(const fs::path& folder, const comm::Group& all, const std::string& manifest_hash) {
-  Manifest manifest = read_manifest(open_announced(folder));
-  check(hash_in_hex(manifest) == manifest_hash, "{} is not the same manifest as on rank 0",
-        (folder / "manifest").string());
+// This rank's share of the proof.
+void prove_part(const fs::path& folder, const Manifest& manifest, const comm::Group& all) {
   Reader reader(folder, manifest);
   int64_t turn = 0;
   for (const StoredTensor& tensor : manifest.tensors)
     for (const StoredSlice& slice : tensor.slices)
       if (turn++ % all.size() == all.rank()) reader.read(tensor, slice);
-  return manifest;
 }
 
-Manifest prove(const fs::path& folder, const comm::Group& all) {
+// Every rank sees the manifest that rank 0 sees.
+Manifest open_checkpoint(const fs::path& folder, const comm::Group& all, Proof proof) {
   const std::string hash = on_rank_zero(all, [&] { return hash_in_hex(read_manifest(Folder(folder))); });
   Manifest manifest;
-  together(all, [&] { manifest = prove_part(folder, all, hash); });
+  together(all, [&] {
+    manifest = read_manifest(open_announced(folder));
+    check(hash_in_hex(manifest) == hash, "{} is not the same manifest as on rank 0", (folder / "manifest").string());
+    if (proof == Proof::first) prove_part(folder, manifest, all);
+  });
   return manifest;
 }
 
 }  // namespace
 
-std::optional<Found> find(const fs::path& where, const comm::Group& all, const Warn& warn) {
+std::optional<Found> find(const fs::path& where, const comm::Group& all, const Warn& warn, Proof proof) {
   std::istringstream lines(on_rank_zero(all, [&] { return list_candidates(where); }));
   std::string kind, folder, reasons;
   std::getline(lines, kind);
@@ -62,7 +63,7 @@ std::optional<Found> find(const fs::path& where, const comm::Group& all, const W
   while (tried < kMaxCandidates && std::getline(lines, folder)) {
     ++tried;
     try {
-      return Found{folder, prove(folder, all)};
+      return Found{folder, open_checkpoint(folder, all, kind == "named" ? proof : Proof::first)};
     } catch (const Error& e) {  // the same on every rank
       if (kind == "named") throw;
       reasons += fmt::format("\n  {}", e.what());

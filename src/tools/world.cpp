@@ -74,7 +74,7 @@ train::Experiment read_experiment(Program& program, const std::string& path, con
 }
 
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world) {
-  auto found = checkpoint::find(where, world.all(), warn);
+  auto found = checkpoint::find(where, world.all(), warn, checkpoint::Proof::as_read);
   if (!found) throw SharedError(ExitCode::input, where + ": no checkpoint there");
   return std::move(*found);
 }

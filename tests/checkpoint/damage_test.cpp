@@ -119,6 +119,19 @@ TEST_F(Damage, ASurplusFileIsToldByVerify) {
   EXPECT_THAT(report.text, HasSubstr("rank-00002.bin does not belong"));
 }
 
+TEST_F(Damage, OfANamedCheckpointCanBeProvedAsItIsRead) {
+  std::string content = read("rank-00000.bin");
+  content[3] ^= 4;
+  write("rank-00000.bin", content);
+  const auto found = find(path(""), alone_, {}, checkpoint::Proof::as_read);
+  expect_error(ExitCode::input, {"rank-00000.bin is damaged"}, [&] {
+    checkpoint::read_slices(
+        *found, alone_, [](const std::string&) { return true; }, [](const auto&, const auto&, const std::byte*) {});
+  });
+  expect_error(ExitCode::input, {"rank-00000.bin is damaged"},
+               [&] { find(scratch_.path(""), alone_, {}, checkpoint::Proof::as_read); });
+}
+
 TEST_F(Damage, ALoadChecksWhatItReadsOnceMore) {
   const auto found = find(path(""), alone_);
   std::string content = read("rank-00000.bin");

@@ -25,7 +25,11 @@ using Warn = std::function<void(const std::string&)>;  // called on rank 0
 // Collective. `where` is a checkpoint's folder, or a run's folder (or its `checkpoints`), whose newest whole checkpoint
 // is meant: every hash is checked, the ranks sharing the work, and a damaged checkpoint is stepped over with a warning.
 // None if the run has no checkpoint; Error(input) if the one that was named, or all of the run's, are damaged.
-std::optional<Found> find(const std::filesystem::path& where, const comm::Group& all, const Warn& warn = {});
+// Proof::as_read: one that was named, with none to fall back to, is not read here; load and read_slices check the
+// hashes of what they read.
+enum class Proof { first, as_read };
+std::optional<Found> find(const std::filesystem::path& where, const comm::Group& all, const Warn& warn = {},
+                          Proof proof = Proof::first);
 
 // Elements [begin, end) of a box, wanted at `data`.
 struct Target {
