@@ -9,8 +9,6 @@
 namespace switchyard::model {
 namespace {
 
-constexpr std::string_view kSelectionBias = ".router.selection_bias";
-
 struct Entry {
   std::string name;  // without model/ or buffer/
   Shape shape;
