@@ -31,7 +31,7 @@ WeightSource WeightSource::find(const std::filesystem::path& where, const comm::
       if (warn && all.rank() == 0) warn(note);
     return source;
   }
-  source.found_ = checkpoint::find(where, all, warn, checkpoint::Proof::as_read);
+  source.found_ = checkpoint::find(where, all, warn);
   if (!source.found_) throw SharedError(ExitCode::input, where.string() + ": no checkpoint there");
   for (const auto& tensor : source.found_->manifest.tensors) {
     if (!tensor.name.starts_with(checkpoint::kCarriedPrefix)) continue;
