@@ -6,8 +6,6 @@
 
 #include "convert/byte_tokenizer.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::convert {
 namespace {
 

@@ -2,8 +2,6 @@
 // show, its data, the loss-free bias and the traffic.
 #include "tests/equivalence/layouts.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

@@ -1,8 +1,6 @@
 // switchyard bench: what its JSON promises to scripts, and that the kernels it counts are all that oneDNN compiles.
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

@@ -1,8 +1,6 @@
 // checkpoint show | verify | diff, and config --resolved, as a user sees them.
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

@@ -1,8 +1,6 @@
 // eval gives one number in every layout, and generate one text for a seed.
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

@@ -1,8 +1,6 @@
 // Groups of experts that are the nodes of a run: what they save, what a checkpoint of it says, and where it opens.
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

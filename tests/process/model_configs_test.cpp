@@ -2,8 +2,6 @@
 #include "switchyard/files/model_folder.h"
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

@@ -1,8 +1,6 @@
 // Several nodes, emulated by network namespaces: what crosses between them are real bytes, counted by the kernel.
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 #include <map>
 
 namespace switchyard::test {

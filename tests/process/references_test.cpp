@@ -5,8 +5,6 @@
 #include "tests/support/goldens.h"
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard {
 namespace {
 

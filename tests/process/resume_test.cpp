@@ -2,8 +2,6 @@
 // change between the runs of one folder is refused by name.
 #include "tests/process/runs_that_go_on.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 

@@ -3,8 +3,6 @@
 #include "switchyard/files/model_folder.h"
 #include "tests/support/runs.h"
 
-#include <nlohmann/json.hpp>
-
 #include <cmath>
 
 namespace switchyard::test {

@@ -4,7 +4,6 @@
 #include "tests/support/runs.h"
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 namespace switchyard::test {
 namespace {

@@ -4,8 +4,6 @@
 #include "switchyard/base/pattern.h"
 #include "switchyard/config/parse.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <set>
 

@@ -1,8 +1,6 @@
 // Which families there are, and which one a config.json is of.
 #include "model/hub/page.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 
 namespace switchyard::model {

@@ -1,8 +1,6 @@
 // Rotation: rope_theta, rope_scaling and partial_rotary_factor; the form of transformers 5 has become this one before.
 #include "model/hub/page.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 
 namespace switchyard::model::hub {

@@ -2,8 +2,6 @@
 #include "model/hub/page.h"
 #include "switchyard/config/write.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 
 namespace switchyard::model::hub {

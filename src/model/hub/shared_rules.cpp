@@ -1,8 +1,6 @@
 // Rules in which several keys speak together: heads, layers, experts.
 #include "model/hub/page.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::model::hub {
 namespace {
 

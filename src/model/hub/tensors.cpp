@@ -2,8 +2,6 @@
 #include "model/hub/page.h"
 #include "switchyard/model/decoder.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 
 namespace switchyard::model {
