@@ -8,14 +8,13 @@
 namespace switchyard::config {
 namespace {
 
-constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+=@";
+constexpr std::string_view kPlainAtFirst = kPlain.substr(0, kPlain.find('-'));
 
 bool needs_quotes(const std::string& text) {
   if (text.empty() || text == "null" || text == "Null" || text == "NULL") return true;
-  const bool starts_plain =
-      kLetters.find(text.front()) != std::string_view::npos || text.front() == '/' || text.front() == '.';
-  return !starts_plain || text.find_first_not_of(kPlain) != std::string::npos;
+  return kPlainAtFirst.find(text.front()) == std::string_view::npos ||
+         text.find_first_not_of(kPlain) != std::string::npos;
 }
 
 std::string scalar_text(const Node& node) {
