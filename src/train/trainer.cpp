@@ -82,7 +82,7 @@ class Trainer {
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
   int64_t bad_steps_ = 0, failed_saves_ = 0;  // in a row
-  bool is_counting_told_ = false, is_memory_told_ = false;
+  bool is_counting_told_ = false;
   int64_t next_save_ = 0;  // the first step that it is due at
 };
 
@@ -258,14 +258,15 @@ ExitCode Trainer::run() {
                     position_.step, steps));
     save_and_plan_next();  // what another run has trained is kept here
   }
-  for (int64_t t = position_.step + 1; t <= steps; ++t) {
+  const int64_t first = position_.step + 1;
+  for (int64_t t = first; t <= steps; ++t) {
     StepFacts facts = step(t);
     note_bad_step(facts);
     const bool is_too_bad = bad_steps_ >= config_.train.max_bad_steps;
     const bool is_last = t == steps || facts.stop_requested || is_too_bad;
     if (facts.result.is_finite) evaluate_if_due(facts, t == steps);
     log_step(facts, is_last);
-    if (!std::exchange(is_memory_told_, true))  // what a step takes, with what its tokens were exchanged through
+    if (t == first)  // what a step takes, with what its tokens were exchanged through
       say(fmt::format("\n{}", metrics::memory_table(*Allocator::current(), fmt::format("after step {}", t))));
     if (is_last || t >= next_save_) save_and_plan_next();
     if (is_too_bad)

@@ -103,7 +103,8 @@ TEST_F(Resume, FromAnEarlierStepLeavesTheLaterOnesBehind) {
   EXPECT_EQ(saved_steps(dir_), (std::vector<int64_t>{2, 3}));
   expect_outcome(switchyard::test::run({program(), "eval", dir_, "--data", corpus().valid}), 0,
                  {checkpoint_of(dir_, 3)});
-  expect_outcome(train(until(5, run.with({"schedule.lr=1e-3"})), dir_), 0, {"resumed", checkpoint_of(dir_, 3)});
+  expect_outcome(train(until(5, run.with({"schedule.lr=1e-3"})), dir_), 0,
+                 {"resumed", checkpoint_of(dir_, 3), "after step 4 "});
   for (int64_t t = 1; t <= 5; ++t) EXPECT_EQ(metrics_of(dir_).at(static_cast<size_t>(t) - 1).at("step"), t);
   EXPECT_EQ(last_step(dir_), 5);
   must_train(until(5, back), straight);
