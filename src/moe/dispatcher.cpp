@@ -28,13 +28,19 @@ DispatcherKind fewest_rows(double choices, int ranks) {
   return choices <= ranks ? DispatcherKind::alltoall : DispatcherKind::allgather;
 }
 
-std::unique_ptr<Dispatcher> make_two_level(comm::Group across, comm::Group inside, int64_t num_experts, int64_t top_k) {
-  const int64_t experts = num_experts / across.size(), first = across.rank() * experts;
-  const double choices = static_cast<double>(top_k) / expected_nodes(num_experts, across.size(), top_k);
-  return make_hierarchical_dispatcher(across, num_experts,
-                                      fewest_rows(choices, inside.size()) == DispatcherKind::alltoall
-                                          ? make_alltoall_dispatcher(inside, experts, first)
-                                          : make_allgather_dispatcher(inside, experts, first));
+// What fans a row out inside a node, where K choices are spread over expected_nodes.
+DispatcherKind kind_inside(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts, int64_t top_k) {
+  const double reached = expected_nodes(num_experts, nodes.across.size(), top_k);
+  return fewest_rows(static_cast<double>(top_k) / reached, nodes.inside.size());
+}
+
+std::unique_ptr<Dispatcher> make_two_level(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts,
+                                           int64_t top_k) {
+  const int64_t experts = num_experts / nodes.across.size(), first = nodes.across.rank() * experts;
+  return make_hierarchical_dispatcher(nodes.across, num_experts,
+                                      kind_inside(nodes, num_experts, top_k) == DispatcherKind::alltoall
+                                          ? make_alltoall_dispatcher(nodes.inside, experts, first)
+                                          : make_allgather_dispatcher(nodes.inside, experts, first));
 }
 
 std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh& mesh, int64_t num_experts,
@@ -50,8 +56,9 @@ std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh
               "parallel.dispatcher: hierarchical is for experts split over several nodes with as many ranks each, one "
               "after the other; {}",
               mesh.expert_by_node());
-      return make_two_level(mesh.expert_nodes()->across.metered(traffic), mesh.expert_nodes()->inside.metered(traffic),
-                            num_experts, top_k);
+      return make_two_level(
+          {mesh.expert_nodes()->inside.metered(traffic), mesh.expert_nodes()->across.metered(traffic)}, num_experts,
+          top_k);
     default: break;
   }
   check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
@@ -69,7 +76,8 @@ DispatcherChoice choose_dispatcher(const parallel::Mesh& mesh, int64_t num_exper
     const double away = (N - 1.0) / N, rows = expected_nodes(num_experts, N, top_k) * away;
     if (rows <= kWorthAnotherHop * K * away)
       return {DispatcherKind::hierarchical,
-              fmt::format("{:.2f} rows a token leave the node, {:.2f} with alltoall", rows, K * away)};
+              fmt::format("{:.2f} rows a token leave the node, {:.2f} with alltoall; {} inside", rows, K * away,
+                          config::name(kind_inside(*nodes, num_experts, top_k)))};
   }
   const std::string reason =
       fmt::format("{:.2f} rows a token leave the rank with alltoall, {} with allgather", K * remote, P - 1);

@@ -281,6 +281,16 @@ TEST(Dispatcher, AutomaticIsWhatSendsFewestRows) {
   EXPECT_EQ(chosen(4, 2, 8, 2), DispatcherKind::hierarchical);
 }
 
+// A row that reaches one of two nodes has K / (2 (1 - C(4, K) / C(8, K))) choices there: 1.27 for 2, 2.03 for 4.
+TEST(Dispatcher, HierarchicalFansOutByTheFewestRows) {
+  test::run_ranks(4, [&](comm::World& world) {
+    world.set_ranks_per_node(2);
+    const parallel::Mesh mesh({.expert = 4}, world);
+    EXPECT_THAT(choose_dispatcher(mesh, 8, 2).reason, testing::EndsWith("; alltoall inside"));
+    EXPECT_THAT(choose_dispatcher(mesh, 8, 4).reason, testing::EndsWith("; allgather inside"));
+  });
+}
+
 TEST(Dispatcher, HierarchicalIsRefusedOnOneNode) {
   const std::string failure = test::first_failure_of_ranks(2, [&](comm::World& world) {
     make_dispatcher(DispatcherKind::hierarchical, parallel::Mesh({.expert = 2}, world), 4, 2);
