@@ -16,7 +16,7 @@ std::string float_line(const Tensor& a, const Tensor& b, double bound, bool& is_
   for (size_t i = 0; i < x.size(); ++i) {
     const bool is_same = x[i] == y[i] || (std::isnan(x[i]) && std::isnan(y[i]));
     const double gap = is_same ? 0 : std::abs(x[i] - y[i]);
-    if (!(gap <= largest)) largest = gap;  // also a NaN
+    if (std::isnan(gap) || gap > largest) largest = gap;  // a NaN, once met, stays
     scale = std::max(scale, std::abs(y[i]));
     error += gap * gap, norm += y[i] * y[i];
   }
