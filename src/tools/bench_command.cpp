@@ -81,10 +81,11 @@ ExitCode bench_dispatch(Program& program, Options options) {
 void add_roof(Program& program, CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("roof", "Rates of matrix products, memory and exchange on this machine");
-  command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks");
-  command->add_option("--seconds", options->roof_seconds, "Time for each row")->check(CLI::PositiveNumber);
+  command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks")
+      ->check(in_range<int64_t>(0, 4096));
+  command->add_option("--seconds", options->roof_seconds, "Time for each row")->check(above_zero());
   command->add_option("--divide", options->roof_divide, "Smaller shapes by this factor, for a quick look")
-      ->check(CLI::Range(1, 16));
+      ->check(in_range<int64_t>(1, 16));
   command->add_option("--json", options->json, "File for the same numbers as JSON");
   command->callback(
       [&program, options] { program.action = [&program, options] { return bench_roof(program, *options); }; });
@@ -98,13 +99,14 @@ void add_step(Program& program, CLI::App& bench) {
   command->add_option("overrides", options->overrides, "key=value, for example train.micro_batch_size=4");
   command->add_option("--dtype", options->dtype, "f32 or bf16; as in the config if absent")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--steps", options->step.steps, "Timed steps")->check(CLI::PositiveNumber);
-  command->add_option("--warm-up", options->step.warm_up, "Steps before them")->check(CLI::PositiveNumber);
-  command->add_option("--threads", options->threads, "Threads per rank; 0: as in the config");
+  command->add_option("--steps", options->step.steps, "Timed steps")->check(in_range<int64_t>(1));
+  command->add_option("--warm-up", options->step.warm_up, "Steps before them")->check(in_range<int64_t>(1));
+  command->add_option("--threads", options->threads, "Threads per rank; 0: as in the config")
+      ->check(in_range<int64_t>(0, 4096));
   command
       ->add_option("--roof-seconds", options->step.roof_seconds,
                    "Time for each row of the roof that the step is compared with; 0: no roof")
-      ->check(CLI::NonNegativeNumber);
+      ->check(in_range(0.0));
   command->add_option("--json", options->json, "File for the same numbers as JSON");
   command->callback(
       [&program, options] { program.action = [&program, options] { return bench_step(program, *options); }; });
@@ -114,17 +116,19 @@ void add_dispatch(Program& program, CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       bench.add_subcommand("dispatch", "Time the exchange of an MoE layer with every dispatcher, and count its bytes");
-  command->add_option("--tokens", options->dispatch.tokens, "Tokens of each rank")->check(CLI::Range(1, 1 << 20));
-  command->add_option("--width", options->dispatch.width, "Elements of a row")->check(CLI::Range(1, 1 << 16));
+  command->add_option("--tokens", options->dispatch.tokens, "Tokens of each rank")
+      ->check(in_range<int64_t>(1, 1 << 20));
+  command->add_option("--width", options->dispatch.width, "Elements of a row")->check(in_range<int64_t>(1, 1 << 16));
   command->add_option("--experts", options->dispatch.num_experts, "Experts, split over all ranks")
-      ->check(CLI::Range(1, 65536));
+      ->check(in_range<int64_t>(1, 1 << 16));
   command->add_option("--top-k", options->dispatch.top_k, "Choices of a token, several values to compare")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(in_range<int64_t>(1, 1 << 16));
   command->add_option("--dtype", options->dtype, "Of the rows")->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--repeats", options->dispatch.repeats, "Exchanges that are timed")->check(CLI::PositiveNumber);
-  command->add_option("--ranks-per-node", options->ranks_per_node, "0: from the launcher")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks");
+  command->add_option("--repeats", options->dispatch.repeats, "Exchanges that are timed")->check(in_range<int64_t>(1));
+  command->add_option("--ranks-per-node", options->ranks_per_node, "0: from the launcher")->check(in_range<int64_t>(0));
+  command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks")
+      ->check(in_range<int64_t>(0, 4096));
   command->add_option("--json", options->json, "File for the same numbers as JSON");
   command->callback(
       [&program, options] { program.action = [&program, options] { return bench_dispatch(program, *options); }; });

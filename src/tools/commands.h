@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <limits>
 
 namespace switchyard::tools {
 
@@ -50,6 +51,20 @@ Weights open_weights(Program& program, const std::string& where, const std::vect
 // A checkpoint that must be there, and the experiment that made it.
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world);
 train::ExperimentConfig checkpoint_config(const checkpoint::Found& found);
+
+// What a number of the command line may be, both ends included; a NaN is in no range.
+template <class T>
+CLI::Validator in_range(T min, T max = std::numeric_limits<T>::max()) {
+  const std::string from = min == std::numeric_limits<T>::min() ? "above 0" : fmt::format("at least {}", min);
+  const std::string accepted = max == std::numeric_limits<T>::max() ? from : fmt::format("{} to {}", min, max);
+  const auto refusal = [=](const std::string& text) {
+    T value{};
+    const bool fits = CLI::detail::lexical_cast(text, value) && min <= value && value <= max;
+    return fits ? std::string() : fmt::format("{}; accepted: {}", text, accepted);
+  };
+  return {refusal, accepted};
+}
+inline CLI::Validator above_zero() { return in_range(std::numeric_limits<double>::min()); }
 
 void add_train(Program& program);
 void add_eval(Program& program);

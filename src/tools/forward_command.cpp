@@ -47,7 +47,7 @@ void add_forward(Program& program) {
   command->add_flag("--routing", options->forward.routing, "router_logits.i, topk_ids.i, topk_weights.i");
   command->add_flag("--hidden", options->forward.hidden, "hidden.i: the residual stream before layer i");
   command->add_option("--generate", options->forward.generate, "Greedy tokens after prompt_ids")
-      ->check(CLI::PositiveNumber);
+      ->check(in_range<int64_t>(1));
   command->add_option("--dtype", options->dtype, "Compute in")
       ->check(CLI::IsMember({"f32", "f64", "bf16"}))
       ->capture_default_str();
@@ -68,7 +68,7 @@ void add_compare(Program& program) {
   command->add_option("b", files->b, "safetensors file, the reference")->required();
   command->add_option("--only", files->only, "Pattern of the names to compare, for example 'grad.*'");
   command->add_option("--bound", files->bound, "Largest difference that counts as equal, over max |b| and over norm(b)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(in_range(0.0))
       ->capture_default_str();
   command->callback([&program, files] {
     program.action = [files] {

@@ -124,7 +124,7 @@ void add_eval(Program& program) {
   command->add_option("--data", options->data,
                       "Prefix of .bin/.idx, or a .safetensors of ids; default: the run's data.valid");
   command->add_option("--samples", options->samples, "Samples from the start; default: as the run evaluates")
-      ->check(CLI::PositiveNumber);
+      ->check(in_range<int64_t>(1));
   command->add_option("--json", options->json, "Also write the result to this file");
   command->callback(
       [&program, options] { program.action = [&program, options] { return evaluate_weights(program, *options); }; });
@@ -138,16 +138,16 @@ void add_generate(Program& program) {
   command->add_option("--ids", options->ids, "Token ids to continue, for example 5,17,2; ids are printed")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::NonNegativeNumber)
+      ->check(in_range<int32_t>(0))
       ->excludes(prompt);
   command->add_option("--max-tokens", options->sampling.max_tokens, "Most tokens to add")
-      ->check(CLI::PositiveNumber)
+      ->check(in_range<int64_t>(1))
       ->capture_default_str();
   command->add_option("--temperature", options->sampling.temperature, "0: always the likeliest token")
-      ->check(CLI::NonNegativeNumber)
+      ->check(in_range(0.0))
       ->capture_default_str();
   command->add_option("--top-p", options->sampling.top_p, "Sample from the likeliest tokens of this total probability")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(in_range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "Same seed, same text")->capture_default_str();
   command->callback(

@@ -59,7 +59,7 @@ void add_verify(Program& program) {
       ->required();
   command->add_option("overrides", options->overrides, "key=value, for example model.moe.top_k=4");
   command->add_option("--steps", options->verify.steps, "Training steps of each run")
-      ->check(CLI::PositiveNumber)
+      ->check(in_range<int64_t>(1))
       ->capture_default_str();
   command
       ->add_option(

@@ -99,6 +99,31 @@ TEST(CommandLine, MistakesAreUsageErrors) {
   expect_outcome(run({program(), "--version"}), 0, {"switchyard "});
 }
 
+TEST(CommandLine, EveryNumberHasItsRange) {
+  const std::vector<std::pair<Command, std::vector<std::string>>> commands{
+      {{"bench", "roof"},
+       {"--threads -1", "--threads 4097", "--seconds 0", "--seconds nan", "--divide 0", "--divide 17"}},
+      {{"bench", "step", "--config", config_file("tiny")},
+       {"--threads -1", "--steps 0", "--steps 1.5", "--warm-up -1", "--roof-seconds -1", "--roof-seconds inf"}},
+      {{"bench", "dispatch"},
+       {"--threads -1", "--tokens 0", "--width 0", "--experts 0", "--top-k 2,0", "--repeats 0", "--ranks-per-node -1"}},
+      {{"compare", "a", "b"}, {"--bound -1", "--bound nan"}},
+      {{"data", "inspect", "x"}, {"--documents -5"}},
+      {{"data", "tokenize", "x", "--output", "y"}, {"--held-out 1", "--zstd-window-log 32"}},
+      {{"eval", "x"}, {"--samples 0"}},
+      {{"forward", "x", "--inputs", "y", "--out", "z"}, {"--generate 0"}},
+      {{"generate", "x"},
+       {"--ids 3,-1", "--max-tokens 0", "--temperature -1", "--temperature nan", "--top-p 1.5", "--seed -1"}},
+      {{"verify", config_file("tiny")}, {"--steps 0"}},
+  };
+  for (const auto& [words, options] : commands)
+    for (const std::string& option : options) {
+      const std::string name = option.substr(0, option.find(' ')), value = option.substr(option.find(' ') + 1);
+      expect_outcome(run(Command{program()} + words + Command{name, value}), 64,
+                     {name, value.substr(value.find(',') + 1)});
+    }
+}
+
 TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {
   const Scratch scratch;
   const std::string dir = scratch.path("run");
