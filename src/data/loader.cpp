@@ -19,14 +19,14 @@ std::vector<double> weights_of(const std::vector<SourceConfig>& sources) {
 
 }  // namespace
 
-Loader::Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed)
+Loader::Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed, std::string_view key)
     : config_(config),
       vocab_size_(vocab_size),
       seed_(seed),
       tokenizer_(make_tokenizer(config.tokenizer)),
       blend_(weights_of(config.train)) {
   for (const SourceConfig& source : config.train) {
-    sources_.push_back(open_source(source, config.sequence_length));
+    sources_.push_back(open_source(source, key, config.sequence_length));
     require(sources_.back()->fixed_batch() == 0 || config.train.size() == 1, ExitCode::usage,
             "data: {} fixes the batch of every step, so it cannot be blended with other sources", source.path);
   }

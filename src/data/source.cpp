@@ -7,6 +7,7 @@
 #include "switchyard/files/safetensors.h"
 
 #include <algorithm>
+#include <filesystem>
 
 namespace switchyard::data {
 namespace {
@@ -106,11 +107,30 @@ class BatchFileSource final : public Source {
   int64_t N_ = 0, B_ = 0, S_ = 0;
 };
 
+// Whether it is there: what else may be wrong with a file, its reader says.
+void require_file(const std::string& path, std::string_view key, std::string_view remedy) {
+  std::error_code error;
+  require(std::filesystem::exists(path, error) || error, ExitCode::input, "{}: {}: no such file; {}", key, path,
+          remedy);
+}
+
+void require_token_files(const std::string& prefix, std::string_view key) {
+  if (prefix.ends_with(".idx") || prefix.ends_with(".bin")) return;  // the reader asks for the prefix
+  for (const char* end : {".idx", ".bin"})
+    require_file(prefix + end, key,
+                 "`switchyard data tokenize` makes the .bin and .idx of a prefix, scripts/prepare-corpus.sh those of "
+                 "the quickstart");
+}
+
 }  // namespace
 
-std::unique_ptr<Source> open_source(const SourceConfig& config, int64_t sequence_length) {
-  if (config.path.ends_with(".safetensors")) return std::make_unique<BatchFileSource>(config.path, sequence_length);
-  return std::make_unique<TokenFileSource>(config.path, sequence_length);
+std::unique_ptr<Source> open_source(const SourceConfig& config, std::string_view key, int64_t sequence_length) {
+  if (!config.is_batch_file()) {
+    require_token_files(config.path, key);
+    return std::make_unique<TokenFileSource>(config.path, sequence_length);
+  }
+  require_file(config.path, key, "it holds input_ids and labels (N, B, S) of I64");
+  return std::make_unique<BatchFileSource>(config.path, sequence_length);
 }
 
 }  // namespace switchyard::data

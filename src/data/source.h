@@ -27,7 +27,8 @@ class Source {
   virtual int64_t fixed_batch() const { return 0; }
 };
 
-// Throws Error(input) for a file that is broken or too short for one sample.
-std::unique_ptr<Source> open_source(const SourceConfig& config, int64_t sequence_length);
+// Throws Error(input) for a file that is missing, broken or too short for one sample. key: where the path was given,
+// for messages.
+std::unique_ptr<Source> open_source(const SourceConfig& config, std::string_view key, int64_t sequence_length);
 
 }  // namespace switchyard::data

@@ -41,7 +41,8 @@ ExitCode evaluate_weights(Program& program, const Options& options) {
   const bool knows_text = !source.has_foreign_tokenizer();
   if (!knows_text && !config.data.valid.front().is_batch_file())
     refuse_text(source, "give --data FILE.safetensors with input_ids and labels");
-  const data::Loader loader = train::open_data(config, config.data.valid, world.all()).loader;
+  const data::Loader loader =
+      train::open_data(config, config.data.valid, options.data.empty() ? "data.valid" : "--data", world.all()).loader;
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
   train::FrozenModel frozen(config, world, dtype, source);
   const int64_t samples = options.samples > 0 ? options.samples : config.eval.batches * config.train.global_batch_size;

@@ -35,12 +35,13 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
   return threads;
 }
 
-Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, const comm::Group& all) {
+Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, std::string_view key,
+               const comm::Group& all) {
   std::optional<Data> data;
   data::DataConfig settings = config.data;
   settings.train = sources;
   comm::together(all, [&] {
-    data::Loader loader(settings, config.model.vocab_size, static_cast<uint64_t>(config.run.seed));
+    data::Loader loader(settings, config.model.vocab_size, static_cast<uint64_t>(config.run.seed), key);
     std::string fingerprint = loader.fingerprint();
     data.emplace(std::move(loader), std::move(fingerprint));
   });

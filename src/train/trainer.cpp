@@ -92,8 +92,8 @@ Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& sta
       state_(state),
       watchdog_(watchdog),
       session_(config_, world),
-      data_(open_data(config_, config_.data.train, world.all())) {
-  if (!config_.data.valid.empty()) valid_ = open_data(config_, config_.data.valid, world.all()).loader;
+      data_(open_data(config_, config_.data.train, "data.train", world.all())) {
+  if (!config_.data.valid.empty()) valid_ = open_data(config_, config_.data.valid, "data.valid", world.all()).loader;
 }
 
 // Everything that can be refused comes before the folder is touched.

@@ -87,8 +87,8 @@ class Verification {
       : config_(std::move(config)), world_(world), options_(options), listener_(listener), total_steps_(total_steps) {
     batches_ = random_tokens();
     if (!options.data.empty())
-      batches_ =
-          tokens_of(std::make_shared<data::Loader>(train::open_data(config_, config_.data.train, world.all()).loader));
+      batches_ = tokens_of(
+          std::make_shared<data::Loader>(train::open_data(config_, config_.data.train, "--data", world.all()).loader));
   }
 
   Part part(DType dtype, const std::vector<Layout>& layouts) {

@@ -27,7 +27,7 @@ class BadData : public testing::Test {
 
 TEST_F(BadData, AMissingPairIsNamed) {
   fs::remove(idx_);
-  expect_refused({idx_});
+  expect_refused({"data.train", idx_, "no such file", "switchyard data tokenize", "scripts/prepare-corpus.sh"});
 }
 
 TEST_F(BadData, ATruncatedBinIsNamedWithItsSizeAndWhatIsBeyond) {

@@ -23,8 +23,9 @@ class Source;  // token files, or batches made beforehand
 
 class Loader {
  public:
-  // Throws Error(input) for a source that is broken or too short for one sample.
-  Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed);
+  // Reads config.train; key: what messages call it. Throws Error(input) for a source that is missing, broken or too
+  // short for one sample.
+  Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed, std::string_view key = "data.train");
 
   // Micro-batches of data rank `rank` of `ranks`: j = a ranks + rank for a = 0, 1, ..., of micro_batch_size consecutive
   // samples from `consumed_samples` on. A file of batches has an end: beyond it is Error(usage).

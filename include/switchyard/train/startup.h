@@ -16,9 +16,10 @@ struct Data {
   std::string fingerprint;
 };
 
-// The sources of data.train or data.valid. Collective: every rank opens the files for itself, an error is that of all,
-// and Error(input) if they do not find the same.
-Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, const comm::Group& all);
+// The sources of a key, data.train or data.valid. Collective: every rank opens the files for itself, an error is that
+// of all, and Error(input) if they do not find the same.
+Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, std::string_view key,
+               const comm::Group& all);
 
 // Lines about the model, the layout and the batch: parameters in all and per token, tokens per step.
 std::string describe_run(const ExperimentConfig& config, Session& session, int64_t threads);
