@@ -146,6 +146,28 @@ OpRows dense_rows(bool has_bias) {
 OP_TABLE_TESTS(Linear, dense_rows(false))
 OP_TABLE_TESTS(LinearWithBias, dense_rows(true))
 
+OpRows bias_rows() {
+  OpRows all;
+  for (const test::ElementwiseRow& row : test::kElementwiseRows)
+    all.push_back({.why = row.why,
+                   .inputs =
+                       [=](DType dtype) {
+                         return Tensors{random_tensor({row.T, row.D}, dtype, "x"), random_tensor({row.D}, dtype, "b")};
+                       },
+                   .op = [](const Tensors& in) { return add_bias(in[0], in[1]); },
+                   .loops =
+                       [](const Tensors& in) {
+                         std::vector<double> y = in[0].to_vector<double>();
+                         const auto b = in[1].to_vector<double>();
+                         for (size_t i = 0; i < y.size(); ++i) y[i] += b[i % b.size()];
+                         return y;
+                       },
+                   .terms = std::max<int64_t>(row.T, 1),
+                   .first_weight = 1});
+  return all;
+}
+OP_TABLE_TESTS(AddBias, bias_rows())
+
 TEST(Linear, TakesLeadingDimensions) {
   const Tensor x = random_tensor({2, 3, 5}, DType::f64, "x"), w = random_tensor({2, 2, 5}, DType::f64, "w");
   EXPECT_EQ(linear(x, w).shape(), (Shape{2, 3, 4}));

@@ -1,4 +1,4 @@
-// Times every op but views and sums of losses, at the sizes of its tests and at those of a training step of
+// Times every op, at the sizes of its tests and at those of a training step of
 // configs/bench ("mixtral-s", "olmoe-s"), in f32 and bf16:
 //   build/release/op_perf --benchmark_filter='Attention/mixtral-s'
 #include "switchyard/ops/activation.h"
@@ -11,6 +11,7 @@
 #include "switchyard/ops/permute.h"
 #include "switchyard/ops/rope.h"
 #include "switchyard/ops/router.h"
+#include "switchyard/ops/shape.h"
 #include "tests/ops/rows.h"
 #include "tests/perf/timed.h"
 
@@ -101,6 +102,21 @@ void add_norms() {
          },
          [](const Tensors& in) { return ops::layer_norm(in[0], in[1], in[2], 1e-6); }});
   });
+  for_each("RowSquares", rows, [](const NormRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, row.D}, dtype, "x")};
+         },
+         [](const Tensors& in) { return ops::row_squares(in[0], 1); }});
+  });
+  for_each("NormalizeRows", rows, [](const NormRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           const Tensor x_TD = random_tensor({row.T, row.D}, dtype, "x");
+           return Tensors{x_TD, ops::row_squares(x_TD, 2), random_tensor({row.D}, dtype, "w")};
+         },
+         [=](const Tensors& in) { return ops::normalize_rows(in[0], in[1], in[2], 2 * row.D, 1e-6); }});
+  });
 }
 
 void add_activations() {
@@ -132,6 +148,13 @@ void add_elementwise() {
          },
          [](const Tensors& in) { return ops::add(in[0], in[1]); }});
   });
+  for_each("AddBias", rows, [&](const ElementwiseRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{matrix(row, dtype, "x"), random_tensor({row.D}, dtype, "b")};
+         },
+         [](const Tensors& in) { return ops::add_bias(in[0], in[1]); }});
+  });
   for_each("Clamp", rows, [&](const ElementwiseRow& row, DType dtype, const std::string& name) {
     add({name, dtype, [=] { return Tensors{matrix(row, dtype, "x")}; },
          [](const Tensors& in) { return ops::clamp(in[0], 0.5); }});
@@ -143,6 +166,23 @@ void add_elementwise() {
          },
          [](const Tensors& in) { return ops::sigmoid_gate(in[0], in[1]); }});
   });
+}
+
+// One number each, or none to move: what is timed is the graph.
+void add_small() {
+  for_each("Reshape", kElementwiseRows, [](const ElementwiseRow& row, DType dtype, const std::string& name) {
+    add({name, dtype,
+         [=] {
+           return Tensors{random_tensor({row.T, row.D}, dtype, "x")};
+         },
+         [=](const Tensors& in) {
+           return ops::reshape(in[0], {row.D, row.T});
+         }});
+  });
+  add({"WeightedSum/three losses", DType::f32, [] { return Tensors(3, random_tensor({1}, DType::f32, "loss")); },
+       [](const Tensors& in) {
+         return ops::weighted_sum(in, {1, 0.1, 0.01});
+       }});
 }
 
 // Operations of the causal half: 2 for each dim of keys and of values; documents are taken to be of one length.
@@ -304,6 +344,7 @@ void add_all() {
   add_norms();
   add_activations();
   add_elementwise();
+  add_small();
   add_attention();
   add_rope();
   add_ends();
