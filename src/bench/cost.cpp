@@ -1,9 +1,13 @@
-// Arithmetic and memory of a step.     T tokens of a micro-batch, D width, R = T * top_k rows, F width of an expert
+// Arithmetic and memory of a step. What a rank holds is what the placements of the parameters say.
+//   T tokens of a micro-batch, D width, F width of a feed-forward part, V vocabulary
 #include "switchyard/bench/cost.h"
 
 #include "kernels/products.h"
+#include "switchyard/ops/loss.h"
+#include "switchyard/parallel/placement.h"
 
 #include <algorithm>
+#include <map>
 
 namespace switchyard::bench {
 namespace {
@@ -23,137 +27,149 @@ double mean_keys(int64_t S, int64_t window) {
   return (w * w / 2 + (s - w) * w) / s;
 }
 
-// What a rank holds of the experts, and how often each of its weights and states is replicated.
-struct Sharing {
-  int64_t expert_ranks, dense_replicas, expert_replicas;
+// A weight matrix in each of `layers` layers; `visits`: how many like it a token meets in a layer.
+struct Matrix {
+  int64_t layers, outputs, inputs, visits;
 };
 
-Sharing sharing_of(const train::ExperimentConfig& c, int64_t ranks) {
-  const int64_t expert = c.parallel.expert;
-  return {expert, ranks, ranks / expert};
-}
-
-// Norms, biases, sinks and the gates of shared experts.
-int64_t vector_elements(const model::ModelConfig& c) {
-  const model::AttentionConfig& a = c.attention;
-  const int64_t q = a.num_heads * a.head_dim, kv = a.num_kv_heads * a.head_dim;
-  int64_t layer = 0;
-  if (a.qk_norm == model::QkNorm::head) layer += 2 * a.head_dim;
-  if (a.qk_norm == model::QkNorm::full) layer += q + kv;
-  if (a.bias != model::AttentionBias::none) layer += q + 2 * kv;
-  if (a.bias == model::AttentionBias::all) layer += c.hidden_size;
-  if (a.sinks) layer += a.num_heads;
-  const int64_t dense = c.mlp.bias ? inner_matrices(c.mlp.activation) * c.mlp.intermediate_size + c.hidden_size : 0;
-  const int64_t norm = c.hidden_size * (c.norm.kind == nn::NormKind::layer ? 2 : 1);
-  const int64_t gates = c.moe.shared.gate == moe::SharedGate::none ? 0 : num_moe_layers(c) * c.hidden_size;
-  return c.num_layers * (layer + 2 * norm) + (c.num_layers - num_moe_layers(c)) * dense + norm + gates;
-}
-
-// Elements on this rank, and those whose optimizer state it keeps.
-struct Held {
-  int64_t elements = 0, updated = 0;
-};
-
-Held held_elements(const train::ExperimentConfig& c, const Sharing& s) {
-  Held held;
-  const bool shards = c.parallel.zero >= 1;
-  auto add = [&](int64_t elements, int64_t replicas) {
-    held.elements += elements;
-    held.updated += shards ? elements / replicas : elements;
-  };
-  for (const Matrix& m : matrices_of(c.model))
-    if (m.are_experts)
-      add(m.elements() / s.expert_ranks, s.expert_replicas);
-    else if (m.name != "head" || !c.model.tie_embeddings)
-      add(m.elements(), s.dense_replicas);
-  add(c.model.vocab_size * c.model.hidden_size + vector_elements(c.model), s.dense_replicas);  // embedding, vectors
-  return held;
-}
-
-int64_t packed_copies(const train::ExperimentConfig& c, const Sharing& s, int64_t T) {
-  int64_t bytes = 0;
-  for (const Matrix& m : matrices_of(c.model)) {
-    if (m.name == "router") continue;
-    const int64_t experts = m.are_experts ? m.experts / s.expert_ranks : 1;
-    for (const auto product : {kernels::RowProduct::forward, kernels::RowProduct::input_gradient}) {
-      const kernels::PackArgs args{product, nullptr, nullptr, experts, m.outputs, m.inputs, c.train.dtype};
-      if (kernels::packing_pays(exec::Cpu{}, args, T * m.visits))
-        bytes += m.layers * kernels::packed_bytes(exec::Cpu{}, args);
-    }
-  }
-  return bytes;
-}
-
-// Bytes kept by one layer's attention, per token: the residual and its norm; q, k and v (also before their norm), the
-// output, and the logarithm of the softmax's sum.
-int64_t attention_bytes(const model::ModelConfig& c, int64_t element) {
-  const model::AttentionConfig& a = c.attention;
-  const int64_t q = a.num_heads * a.head_dim, kv = a.num_kv_heads * a.head_dim;
-  const int64_t before_norm = a.qk_norm == model::QkNorm::none ? 0 : q + kv;
-  return element * (2 * c.hidden_size + before_norm + 2 * q + 2 * kv) + 4 * a.num_heads;
-}
-
-// The same for a feed-forward part of width F that `rows` rows per token pass.
-int64_t ffn_bytes(ops::Activation activation, int64_t rows, int64_t F, int64_t element) {
-  return element * rows * F * (inner_matrices(activation) + 1);
-}
-
-int64_t moe_bytes(const model::ModelConfig& c, int64_t element) {
-  const moe::MoeConfig& m = c.moe;
-  int64_t bytes = element * (2 * c.hidden_size + m.top_k * c.hidden_size);  // residual, norm, rows
-  bytes += ffn_bytes(m.activation, m.top_k, m.intermediate_size, element);
-  bytes += 4 * m.num_experts + 16 * m.top_k;  // logits; experts, weights, positions, weights of rows
-  if (m.shared.num_experts > 0) {
-    bytes += ffn_bytes(m.activation, 1, m.shared.width(), element);
-    if (m.shared.gate != moe::SharedGate::none) bytes += element * c.hidden_size;
-  }
-  return bytes;
-}
-
-int64_t dense_bytes(const model::ModelConfig& c, int64_t element) {
-  return element * 2 * c.hidden_size + ffn_bytes(c.mlp.activation, 1, c.mlp.intermediate_size, element);
-}
-
-// The head works on chunks of about 4 Mi logits; its gradients wait until backward begins.
-int64_t head_bytes(const model::ModelConfig& c, int64_t T, int64_t element) {
-  const int64_t rows = std::min(T, std::clamp<int64_t>((1 << 22) / c.vocab_size / 64 * 64, 128, 2048));
-  return rows * c.vocab_size * (4 + (element < 4 ? element : 0)) + 4 * c.vocab_size * c.hidden_size +
-         3 * T * c.hidden_size * element;
-}
-
-// Gradients under way in the backward pass of a layer's widest part.
-int64_t transient_bytes(const model::ModelConfig& c, int64_t element) {
-  const int64_t moe =
-      num_moe_layers(c) > 0
-          ? c.moe.top_k * (c.hidden_size + 2 * inner_matrices(c.moe.activation) * c.moe.intermediate_size)
-          : 0;
-  return element * (2 * c.hidden_size + moe);
-}
-
-}  // namespace
-
+// Every matrix that multiplies tokens, the head included; the embedding is a look-up, gates of one row are left out.
 std::vector<Matrix> matrices_of(const model::ModelConfig& c) {
   const int64_t D = c.hidden_size, moe_layers = num_moe_layers(c), dense_layers = c.num_layers - moe_layers;
   const int64_t q = c.attention.num_heads * c.attention.head_dim, kv = c.attention.num_kv_heads * c.attention.head_dim;
-  std::vector<Matrix> list{{"q", c.num_layers, 1, q, D, 1},
-                           {"k", c.num_layers, 1, kv, D, 1},
-                           {"v", c.num_layers, 1, kv, D, 1},
-                           {"out", c.num_layers, 1, D, q, 1}};
-  auto add_ffn = [&](const std::string& name, int64_t layers, int64_t experts, int64_t F, ops::Activation activation,
-                     int64_t visits, bool are_experts) {
-    list.push_back({name + " up", layers, experts, inner_matrices(activation) * F, D, visits, are_experts});
-    list.push_back({name + " down", layers, experts, D, F, visits, are_experts});
+  std::vector<Matrix> list{{c.num_layers, q, D, 1}, {c.num_layers, 2 * kv, D, 1}, {c.num_layers, D, q, 1}};
+  auto add_ffn = [&](int64_t layers, int64_t F, ops::Activation activation, int64_t visits) {
+    list.push_back({layers, inner_matrices(activation) * F, D, visits});
+    list.push_back({layers, D, F, visits});
   };
-  if (dense_layers > 0) add_ffn("dense", dense_layers, 1, c.mlp.intermediate_size, c.mlp.activation, 1, false);
+  if (dense_layers > 0) add_ffn(dense_layers, c.mlp.intermediate_size, c.mlp.activation, 1);
   if (moe_layers > 0) {
-    list.push_back({"router", moe_layers, 1, c.moe.num_experts, D, 1});
-    add_ffn("experts", moe_layers, c.moe.num_experts, c.moe.intermediate_size, c.moe.activation, c.moe.top_k, true);
-    if (c.moe.shared.num_experts > 0)
-      add_ffn("shared", moe_layers, 1, c.moe.shared.width(), c.moe.activation, 1, false);
+    list.push_back({moe_layers, c.moe.num_experts, D, 1});
+    add_ffn(moe_layers, c.moe.intermediate_size, c.moe.activation, c.moe.top_k);
+    if (c.moe.shared.num_experts > 0) add_ffn(moe_layers, c.moe.shared.width(), c.moe.activation, 1);
   }
-  list.push_back({"head", 1, 1, c.vocab_size, D, 1});
+  list.push_back({1, c.vocab_size, D, 1});
   return list;
 }
+
+// What one rank holds, and the bytes of a micro-batch there.
+class RankMemory {
+ public:
+  RankMemory(const train::ExperimentConfig& config, model::Decoder& model, const parallel::Mesh& mesh);
+  ExpectedMemory expected() const;
+
+ private:
+  void add(const nn::Parameter& parameter, const Box& box, int64_t replicas);
+  void add_packed(const Box& box, nn::View view);
+  const Box& box(const std::string& name) const { return boxes_.at(name); }
+  int64_t attention_bytes(const std::string& layer) const;
+  int64_t ffn_bytes(ops::Activation activation, int64_t rows, int64_t F) const;
+  int64_t moe_bytes(const std::string& layer) const;
+  int64_t dense_bytes(const std::string& layer) const;
+  int64_t head_bytes() const;
+  int64_t transient_bytes() const;
+  std::string layer_name(int64_t layer) const { return fmt::format("layers.{}", layer); }
+
+  const train::ExperimentConfig& c_;
+  const model::ModelConfig& m_;
+  std::map<std::string, Box> boxes_;                 // by parameter
+  int64_t element_, sum_, D_;                        // bytes of an element and of a sum
+  int64_t tensor_, T_, own_, expert_rows_;           // T: gathered over tensor ranks; own: those between layers
+  int64_t elements_ = 0, updated_ = 0, packed_ = 0;  // updated: elements whose optimizer state this rank keeps
+};
+
+RankMemory::RankMemory(const train::ExperimentConfig& config, model::Decoder& model, const parallel::Mesh& mesh)
+    : c_(config),
+      m_(config.model),
+      element_(size_of(config.train.dtype)),
+      sum_(size_of(accumulate_type(config.train.dtype))),
+      D_(config.model.hidden_size),
+      tensor_(mesh.tensor().size()),
+      T_(config.train.micro_batch_size * config.data.sequence_length),
+      own_((T_ + tensor_ - 1) / tensor_),
+      expert_rows_(own_ * config.model.moe.top_k * mesh.expert_tensor().size()) {
+  for (const nn::Parameter* p : model.parameters())
+    add(*p, boxes_[p->name] = parallel::local_box(*p, mesh), mesh.replicas(p->placement).size());
+}
+
+void RankMemory::add(const nn::Parameter& p, const Box& box, int64_t replicas) {
+  elements_ += box.numel();
+  updated_ += c_.parallel.zero >= 1 ? box.numel() / replicas : box.numel();
+  const bool is_look_up = p.name.starts_with("embedding.") && !m_.tie_embeddings;
+  const bool is_matrix = p.decay;  // weight decay applies to matrices alone
+  if (is_matrix && !is_look_up && !p.name.ends_with("router.weight")) add_packed(box, p.placement.view);
+}
+
+void RankMemory::add_packed(const Box& box, nn::View view) {
+  const bool are_experts = view == nn::View::expert;
+  const int64_t G = are_experts ? box.extent[0] : 1, K = box.extent.back(), N = box.numel() / (G * K);
+  for (const auto product : {kernels::RowProduct::forward, kernels::RowProduct::input_gradient}) {
+    const kernels::PackArgs args{product, nullptr, nullptr, G, N, K, c_.train.dtype};
+    if (kernels::packing_pays(exec::Cpu{}, args, are_experts ? expert_rows_ : T_))
+      packed_ += kernels::packed_bytes(exec::Cpu{}, args);
+  }
+}
+
+// What one layer's attention keeps: the residual and its norm; q, k and v (also before their norm), the output, and the
+// logarithm of the softmax's sum.
+int64_t RankMemory::attention_bytes(const std::string& layer) const {
+  const int64_t q = box(layer + ".attention.q.weight").extent[0], kv = box(layer + ".attention.k.weight").extent[0];
+  const int64_t before_norm = m_.attention.qk_norm == model::QkNorm::none ? 0 : q + kv;
+  return element_ * (D_ * (own_ + T_) + T_ * (before_norm + 2 * q + 2 * kv)) + 4 * T_ * q / m_.attention.head_dim;
+}
+
+// The same for a feed-forward part of width F that `rows` rows pass.
+int64_t RankMemory::ffn_bytes(ops::Activation activation, int64_t rows, int64_t F) const {
+  return element_ * rows * F * (inner_matrices(activation) + 1);
+}
+
+int64_t RankMemory::moe_bytes(const std::string& layer) const {
+  const moe::MoeConfig& m = m_.moe;
+  int64_t bytes = element_ * D_ * (2 * own_ + expert_rows_);  // residual, norm, rows
+  bytes += ffn_bytes(m.activation, expert_rows_, box(layer + ".moe.experts.down").extent[2]);
+  bytes += own_ * (4 * m.num_experts + 16 * m.top_k);  // logits; experts, weights, positions, weights of rows
+  if (m.shared.num_experts > 0) {
+    bytes += ffn_bytes(m.activation, T_, box(layer + ".moe.shared.down").extent[1]);
+    if (tensor_ > 1) bytes += element_ * D_ * T_;
+    if (m.shared.gate != moe::SharedGate::none) bytes += element_ * D_ * own_;
+  }
+  return bytes;
+}
+
+int64_t RankMemory::dense_bytes(const std::string& layer) const {
+  return element_ * D_ * (own_ + T_) + ffn_bytes(m_.mlp.activation, T_, box(layer + ".mlp.down").extent[1]);
+}
+
+// The head works on chunks of logits; its gradients wait until backward begins.
+int64_t RankMemory::head_bytes() const {
+  const int64_t V = box(m_.tie_embeddings ? "embedding.weight" : "head.weight").extent[0];
+  const int64_t rows = std::min(T_, ops::loss_chunk_rows(m_.vocab_size, tensor_));
+  return rows * V * (4 + (element_ < 4 ? element_ : 0)) + 4 * V * D_ + 3 * T_ * D_ * element_;
+}
+
+// Gradients under way in the backward pass of a layer's widest part.
+int64_t RankMemory::transient_bytes() const {
+  int64_t moe = 0;
+  for (int64_t i = 0; i < m_.num_layers && moe == 0; ++i)
+    if (m_.is_moe(i))
+      moe = expert_rows_ *
+            (D_ + 2 * inner_matrices(m_.moe.activation) * box(layer_name(i) + ".moe.experts.down").extent[2]);
+  return element_ * (2 * D_ * T_ + moe);
+}
+
+ExpectedMemory RankMemory::expected() const {
+  ExpectedMemory memory;
+  memory.weights = elements_ * element_;
+  memory.packed = packed_;
+  memory.gradients = elements_ * sum_;
+  memory.optimizer = updated_ * sum_ * (element_ < sum_ ? 3 : 2);
+  for (int64_t i = 0; i < m_.num_layers; ++i)
+    memory.activations +=
+        attention_bytes(layer_name(i)) + (m_.is_moe(i) ? moe_bytes(layer_name(i)) : dense_bytes(layer_name(i)));
+  memory.activations += std::max(head_bytes(), transient_bytes());
+  return memory;
+}
+
+}  // namespace
 
 double flops_per_token(const model::ModelConfig& c, int64_t sequence_length) {
   double active = 0;
@@ -164,22 +180,9 @@ double flops_per_token(const model::ModelConfig& c, int64_t sequence_length) {
   return 6 * active + attention;
 }
 
-ExpectedMemory expected_memory(const train::ExperimentConfig& c, int64_t ranks) {
-  const Sharing sharing = sharing_of(c, ranks);
-  const int64_t T = c.train.micro_batch_size * c.data.sequence_length;
-  const int64_t element = size_of(c.train.dtype), sum = size_of(accumulate_type(c.train.dtype));
-  const Held held = held_elements(c, sharing);
-  const int64_t moe_layers = num_moe_layers(c.model);
-  ExpectedMemory memory;
-  memory.weights = held.elements * element;
-  memory.packed = packed_copies(c, sharing, T);
-  memory.gradients = held.elements * sum;
-  memory.optimizer = held.updated * sum * (element < sum ? 3 : 2);
-  memory.activations =
-      T * (c.model.num_layers * attention_bytes(c.model, element) + moe_layers * moe_bytes(c.model, element) +
-           (c.model.num_layers - moe_layers) * dense_bytes(c.model, element)) +
-      std::max(head_bytes(c.model, T, element), T * transient_bytes(c.model, element));
-  return memory;
+ExpectedMemory expected_memory(const train::ExperimentConfig& config, model::Decoder& model,
+                               const parallel::Mesh& mesh) {
+  return RankMemory(config, model, mesh).expected();
 }
 
 }  // namespace switchyard::bench

@@ -65,6 +65,8 @@ class StepBench {
     report.peak_resident_bytes = process_usage().peak_resident_bytes;
   }
 
+  ExpectedMemory expected_memory() { return bench::expected_memory(config_, session_.model, session_.mesh); }
+
  private:
   const train::ExperimentConfig& config_;
   train::Session session_;
@@ -113,10 +115,10 @@ StepReport measure_step(const std::string& name, const train::ExperimentConfig& 
     for (int64_t t = 1; t <= options.warm_up; ++t) bench.step(t, options, report);
     const int64_t compiled = kernels::kernels_compiled();
     bench.timed_steps(options, report);
+    report.expected = bench.expected_memory();
     report.kernels_compiled_before = compiled - compiled_at_start;
     report.kernels_compiled = kernels::kernels_compiled() - compiled;
   }
-  report.expected = expected_memory(config, world.size());
   combine(world.all(), report);
   if (options.begins) options.begins("the roof");
   if (options.roof_seconds > 0) report.roof = measure_roof(world.all(), {report.dtype}, options.roof_seconds);

@@ -18,8 +18,6 @@ constexpr int64_t kChunkLogits = 1 << 22;  // logits of a chunk: few enough to s
 constexpr int64_t kMinRows = 128;          // reading w and adding to dw again for each chunk costs little
 constexpr int64_t kMaxRows = 2048;
 
-int64_t chunk_rows(int64_t V) { return std::clamp(kChunkLogits / V / 64 * 64, kMinRows, kMaxRows); }
-
 // A pass over all tokens: what it reads, and where results go if they are wanted.
 struct Pass {
   Tensor x_TD, w_VD, targets_T;
@@ -34,8 +32,6 @@ struct Pass {
  private:
   void pack() const;
   void cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, const Tensor& dlogits_RV) const;
-  // Rows of a chunk, the same for every part.
-  int64_t most_rows() const { return chunk_rows((part.vocabulary(w_VD) + part.num_parts - 1) / part.num_parts); }
   int64_t V() const { return w_VD.dim(0); }
   int64_t D() const { return w_VD.dim(1); }
 };
@@ -68,7 +64,7 @@ void Pass::cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, co
 }
 
 void Pass::run() {
-  const int64_t T = x_TD.dim(0), rows = std::min(most_rows(), T);
+  const int64_t T = x_TD.dim(0), rows = std::min(loss_chunk_rows(part.vocabulary(w_VD), part.num_parts), T);
   const DType dtype = w_VD.dtype(), sums = accumulate_type(dtype);
   const bool needs_gradient = dx_TD.defined() || dw_VD.defined();
   const Tensor all_logits = Tensor::empty({rows, V()}, sums, Purpose::buffers);
@@ -157,6 +153,11 @@ Grads LinearCrossEntropy::backward(const Tensor& dloss) const {
 }
 
 }  // namespace
+
+int64_t loss_chunk_rows(int64_t V, int64_t num_parts) {
+  const int64_t V_of_part = (V + num_parts - 1) / num_parts;
+  return std::clamp(kChunkLogits / V_of_part / 64 * 64, kMinRows, kMaxRows);
+}
 
 Tensor linear_cross_entropy(const Tensor& x_TD, const Tensor& w_VD, const Tensor& targets_T, double scale,
                             const VocabularyPart& part) {

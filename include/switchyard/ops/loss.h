@@ -10,6 +10,9 @@
 
 namespace switchyard::ops {
 
+// Tokens of a chunk of logits, the same on each of the parts of a vocabulary of V rows.
+int64_t loss_chunk_rows(int64_t V, int64_t num_parts = 1);
+
 // scale * sum over tokens of -log softmax(w x[t])[target[t]], one element in f32 (f64 for f64). x and w: one dtype of
 // f64, f32 and bf16; targets are i32; -1: no loss. Losses are added in token order in f64. A target outside the
 // vocabulary is an Error(input) that names it and its position. Where w is a part of the vocabulary the loss is that of
