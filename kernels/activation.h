@@ -6,7 +6,9 @@
 #include "switchyard/base/dtype.h"
 #include "switchyard/base/exec.h"
 
+#include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace switchyard::kernels {
 
@@ -17,6 +19,7 @@ enum class Activation : uint8_t {
   relu,
   relu2,  // relu(x)^2
 };
+constexpr std::array<std::string_view, 5> names_of(Activation) { return {"swiglu", "geglu", "gelu", "relu", "relu2"}; }
 constexpr bool is_gated(Activation a) { return a == Activation::swiglu || a == Activation::geglu; }
 
 struct ActivationArgs {

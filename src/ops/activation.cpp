@@ -4,12 +4,8 @@
 
 #include "switchyard/autograd/apply.h"
 
-#include <array>
-
 namespace switchyard::ops {
 namespace {
-
-constexpr std::array<std::string_view, 5> kNames = {"swiglu", "geglu", "gelu", "relu", "relu2"};
 
 struct Activate {
   Activation kind;
@@ -64,8 +60,6 @@ Grads Activate::backward(const Tensor& dy) const {
 }
 
 }  // namespace
-
-std::string_view name_of(Activation kind) { return kNames.at(static_cast<size_t>(kind)); }
 
 Tensor activate(const Tensor& h_TX, Activation kind, const Tensor& row_weight_T) {
   return apply(Activate{.kind = kind}, h_TX, row_weight_T);

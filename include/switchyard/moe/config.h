@@ -8,13 +8,6 @@
 #include <optional>
 #include <vector>
 
-namespace switchyard::kernels {
-
-// Activations of an FFN in a config.
-constexpr auto names_of(Activation) { return config::names("swiglu", "geglu", "gelu", "relu", "relu2"); }
-
-}  // namespace switchyard::kernels
-
 namespace switchyard::moe {
 
 // Which layers are MoE: layer i, from 0, when i >= first, (i - first) % every == 0 and i is not in except.

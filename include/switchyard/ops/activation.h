@@ -14,7 +14,7 @@ namespace switchyard::ops {
 using kernels::Activation;
 using kernels::is_gated;
 
-std::string_view name_of(Activation kind);
+inline std::string_view name_of(Activation kind) { return names_of(kind).at(static_cast<size_t>(kind)); }
 
 // Gated: h is (T, 2F) = gate | up and gives (T, F); else (T, F) gives (T, F); f64, f32 or bf16. With a weight per row
 // (f32; f64 for f64) rows are multiplied by it, and it is differentiated too. Error(internal): an odd width of a gated
