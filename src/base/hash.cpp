@@ -1,12 +1,14 @@
 // XXH3-128 through the xxHash library.
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
+
+#include <fmt/format.h>
 
 #include <xxhash.h>
 
 #include <cstring>
 #include <new>
 
-namespace switchyard::checkpoint {
+namespace switchyard {
 namespace {
 
 Digest canonical(XXH128_hash_t hash) {
@@ -39,4 +41,4 @@ Digest Hasher::digest() const { return canonical(XXH3_128bits_digest(state_.get(
 
 void Hasher::Free::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }
 
-}  // namespace switchyard::checkpoint
+}  // namespace switchyard

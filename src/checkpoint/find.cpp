@@ -4,7 +4,7 @@
 
 #include "checkpoint/reader.h"
 #include "checkpoint/store.h"
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
 
 #include <sstream>
 

@@ -3,7 +3,7 @@
 #include "switchyard/checkpoint/manifest.h"
 
 #include "checkpoint/parts.h"
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
 
 #include <algorithm>
 #include <cstring>

@@ -3,7 +3,7 @@
 
 #include "switchyard/base/error.h"
 
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
 
 namespace switchyard::checkpoint {
 

@@ -3,7 +3,7 @@
 
 #include "switchyard/comm/agree.h"
 
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
 
 namespace switchyard::checkpoint {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "checkpoint/parts.h"
 #include "checkpoint/store.h"
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
 
 #include <algorithm>
 #include <chrono>

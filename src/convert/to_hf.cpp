@@ -1,7 +1,7 @@
 // Each stored slice is read once, by one rank, and its parts go to their places in the files: any layout may have
 // written the checkpoint, and no tensor has to fit into memory.
+#include "switchyard/base/hash.h"
 #include "switchyard/base/new_folder.h"
-#include "switchyard/checkpoint/hash.h"
 #include "switchyard/comm/agree.h"
 
 #include "convert/export_plan.h"
@@ -15,7 +15,7 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;
 struct Written {
   size_t shard;
   int64_t begin, bytes;
-  checkpoint::Digest hash;
+  Digest hash;
 };
 
 class Exporter {
@@ -65,7 +65,7 @@ class Exporter {
     for (size_t n = 0; n < layouts_.size(); ++n) readers.emplace_back(folder_.open_file(name(n)));
     for (const Written& w : written_) {
       readers[w.shard].file().read_at(w.begin, buffer.data(), w.bytes);
-      require(checkpoint::hash_of(buffer.data(), static_cast<size_t>(w.bytes)) == w.hash, ExitCode::io,
+      require(hash_of(buffer.data(), static_cast<size_t>(w.bytes)) == w.hash, ExitCode::io,
               "{}: the {} bytes from {} are not those that were written", folder_.path_of(name(w.shard)), w.bytes,
               w.begin);
     }
@@ -96,7 +96,7 @@ class Exporter {
         }
         const auto piece_bytes = static_cast<size_t>(part * size);
         files_[shard].write_at(begin, {reinterpret_cast<const char*>(piece), piece_bytes});
-        if (is_proved_) written_.push_back({shard, begin, part * size, checkpoint::hash_of(piece, piece_bytes)});
+        if (is_proved_) written_.push_back({shard, begin, part * size, hash_of(piece, piece_bytes)});
       }
     });
   }

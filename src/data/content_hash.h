@@ -4,13 +4,11 @@
 #include "switchyard/base/file.h"
 
 #include <string>
-#include <string_view>
 
 namespace switchyard::data {
 
-std::string hash_of(std::string_view bytes);  // hexadecimal
-
-// Of a file: all of it up to 1 GiB, else 64 KiB at each of 16,384 places spread evenly from the first byte to the last.
-std::string hash_of(const File& file, int64_t bytes);
+// In hexadecimal, of all of the file up to 1 GiB, else of 64 KiB at each of 16,384 places spread evenly from the first
+// byte to the last.
+std::string content_hash(const File& file, int64_t bytes);
 
 }  // namespace switchyard::data

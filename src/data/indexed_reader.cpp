@@ -1,6 +1,7 @@
 // Reading token files: plain reads at an offset. A mapped file that shrinks would kill the process; a read reports it.
 #include "content_hash.h"
 #include "index_file.h"
+#include "switchyard/base/hash.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -56,7 +57,7 @@ IndexedTokens::IndexedTokens(const std::string& prefix) : prefix_(prefix) {
     if (!end_to_end) pointers_.push_back(index.pointer(i));
     tokens += index.length(i);
   }
-  index_hash_ = hash_of(index.bytes);
+  index_hash_ = to_hex(hash_of(index.bytes.data(), index.bytes.size()));
 }
 
 void IndexedTokens::read(int64_t first, std::span<int32_t> out) const {
@@ -95,7 +96,7 @@ void IndexedTokens::read_run(int64_t byte, std::span<int32_t> out) const {
 }
 
 std::string IndexedTokens::fingerprint() const {
-  return fmt::format("idx:{} bin:{}:{}", index_hash_, bin_bytes_, hash_of(bin_, bin_bytes_));
+  return fmt::format("idx:{} bin:{}:{}", index_hash_, bin_bytes_, content_hash(bin_, bin_bytes_));
 }
 
 }  // namespace switchyard::data

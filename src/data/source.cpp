@@ -66,7 +66,7 @@ class BatchFileSource final : public Source {
   int64_t fixed_batch() const override { return B_; }
   std::string fingerprint() const override {
     const int64_t bytes = file_.file().size();
-    return fmt::format("safetensors:{}:{}", bytes, hash_of(file_.file(), bytes));
+    return fmt::format("safetensors:{}:{}", bytes, content_hash(file_.file(), bytes));
   }
 
   void read(int64_t sample, const SampleView& out) const override {

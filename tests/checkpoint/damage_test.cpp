@@ -2,7 +2,7 @@
 // one.
 #include "switchyard/checkpoint/inspect.h"
 
-#include "switchyard/checkpoint/hash.h"
+#include "switchyard/base/hash.h"
 #include "tests/checkpoint/state.h"
 #include "tests/support/ranks.h"
 #include "tests/support/scratch.h"
@@ -212,7 +212,7 @@ TEST_F(Hostile, SizesThatDoNotFitAreRefusedBeforeTheyAreAllocated) {
 
 TEST_F(Hostile, BytesThatAreNoManifestAreRefusedWhateverTheirHash) {
   for (const std::string& body : {std::string("not a message"), std::string(100, '\xff'), std::string(1, '\0')}) {
-    const auto hash = checkpoint::hash_of(body.data(), body.size());
+    const auto hash = hash_of(body.data(), body.size());
     const std::string bytes = body + std::string(reinterpret_cast<const char*>(hash.data()), hash.size());
     expect_error(ExitCode::input, {"file-name"}, [&] { checkpoint::decode(bytes, "file-name"); });
   }

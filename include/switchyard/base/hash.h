@@ -2,15 +2,16 @@
 // the folder.
 #pragma once
 
-#include "switchyard/checkpoint/manifest.h"
-
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
 
 struct XXH3_state_s;
 
-namespace switchyard::checkpoint {
+namespace switchyard {
+
+using Digest = std::array<unsigned char, 16>;  // canonical form: big-endian
 
 Digest hash_of(const void* data, size_t bytes);
 std::string to_hex(const Digest& digest);
@@ -28,4 +29,4 @@ class Hasher {
   std::unique_ptr<XXH3_state_s, Free> state_;
 };
 
-}  // namespace switchyard::checkpoint
+}  // namespace switchyard

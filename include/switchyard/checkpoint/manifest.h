@@ -4,9 +4,9 @@
 // exactly once.
 #pragma once
 
+#include "switchyard/base/hash.h"
 #include "switchyard/tensor/box.h"
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,8 +15,6 @@
 namespace switchyard::checkpoint {
 
 constexpr uint32_t kFormatVersion = 1;
-
-using Digest = std::array<unsigned char, 16>;  // XXH3-128, canonical form
 
 struct Meta {
   int64_t step = 0;
