@@ -4,6 +4,8 @@
 //   D head width    rows are stored padded: row_stride(D) apart, padded(D) of them computed
 #pragma once
 
+#include "switchyard/base/round_up.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -26,7 +28,6 @@ struct Vector {
 template <class A>
 constexpr int64_t kColumns = 2 * Vector<A>::lanes;  // columns of a register tile
 
-constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 template <class A>
 constexpr int64_t padded(int64_t width) {
   return round_up(width, kColumns<A>);

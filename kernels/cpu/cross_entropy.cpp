@@ -2,6 +2,7 @@
 // Traffic: logits read; dlogits written if wanted.
 #include "kernels/cross_entropy.h"
 
+#include "kernels/cpu/row_max.h"
 #include "kernels/cpu/vecmath.h"
 #include "switchyard/base/threads.h"
 
@@ -14,14 +15,6 @@ namespace {
 
 constexpr int64_t kGrain = 1 << 13;  // elements a thread should have at least
 constexpr int64_t kBlock = 1024;     // of a row summed in f32 before f64 takes over: vocabularies are long
-
-template <class A>
-A row_max(const A* x, int64_t V) {
-  A largest = x[0];
-#pragma omp simd reduction(max : largest)
-  for (int64_t v = 0; v < V; ++v) largest = x[v] > largest ? x[v] : largest;
-  return largest;
-}
 
 // sum_v exp(x[v] - largest); the exponentials replace x if kKeep.
 template <bool kKeep, class A>
@@ -75,7 +68,7 @@ void statistics(const SplitCrossEntropyArgs& a) {
     A* x = static_cast<A*>(a.logits) + r * a.V;
     double* row = a.statistics + r * 3;
     const int64_t target = a.targets[r] < 0 ? -1 : a.targets[r] - a.first;
-    const A largest = a.V == 0 ? -std::numeric_limits<A>::infinity() : row_max(x, a.V);
+    const A largest = row_max(x, a.V);
     row[0] = static_cast<double>(largest);
     row[1] = a.V == 0 ? 0 : sum_of_exponentials<false>(x, largest, a.V);
     row[2] = target >= 0 && target < a.V ? static_cast<double>(x[target]) : 0;

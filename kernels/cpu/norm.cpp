@@ -1,22 +1,14 @@
 // A row is read from memory once: later passes over it find it in the first-level cache. Traffic: forward reads x and
-// writes y; backward reads dy and x and writes dx. Column sums (dw, db) are made per chunk of rows and then added in
-// chunk order; chunks depend on T alone, so no result depends on the number of threads.
+// writes y; backward reads dy and x and writes dx.
 #include "kernels/norm.h"
 
+#include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/vecmath.h"
-#include "switchyard/base/threads.h"
 
 #include <algorithm>
 
 namespace switchyard::kernels {
 namespace {
-
-constexpr int64_t kGrain = 1 << 14;  // elements a thread should have at least
-constexpr int64_t kMaxChunks = 64;   // of rows, for column sums
-constexpr int64_t kChunkRows = 32;   // at least
-
-int64_t num_chunks(int64_t T) { return std::clamp<int64_t>(T / kChunkRows, 1, kMaxChunks); }
-int64_t grain_rows(int64_t D) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(D, 1)); }
 
 template <class T, bool kCentred, class A = accumulate_t<T>>
 A row_mean(const T* x, int64_t D) {
@@ -74,26 +66,15 @@ void row_dx(const T* dy, const T* x, const T* w, T* dx, A mean, A rstd, int64_t 
   }
 }
 
-template <class A>
-void add_chunks(const A* parts, int64_t stride, int64_t chunks, A* sums, int64_t D, bool accumulate) {
-  for (int64_t c = 0; c < chunks; ++c) {
-    const A* part = parts + c * stride;
-    const bool assign = c == 0 && !accumulate;
-#pragma omp simd
-    for (int64_t d = 0; d < D; ++d) sums[d] = (assign ? 0 : sums[d]) + part[d];
-  }
-}
-
 template <class T, bool kCentred>
 void backward(const NormBackwardArgs& a) {
   using A = accumulate_t<T>;
   const auto* w = static_cast<const T*>(a.w);
   auto* scratch = static_cast<A*>(a.scratch);
-  const int64_t chunks = num_chunks(a.T);
-  parallel_for(chunks, std::max<int64_t>(1, chunks * kGrain / std::max<int64_t>(a.T * a.D, 1)), [&](int64_t c) {
+  for_each_chunk(a.T, a.D, [&](int64_t c, int64_t begin, int64_t end) {
     A *dw = scratch + c * 2 * a.D, *db = dw + a.D;
     std::fill(dw, dw + 2 * a.D, A{0});
-    for (int64_t t = a.T * c / chunks; t < a.T * (c + 1) / chunks; ++t) {
+    for (int64_t t = begin; t < end; ++t) {
       const T* x = static_cast<const T*>(a.x) + t * a.D;
       const T* dy = static_cast<const T*>(a.dy) + t * a.D;
       const A mean = kCentred ? static_cast<const A*>(a.mean)[t] : A{0};
@@ -109,8 +90,8 @@ void backward(const NormBackwardArgs& a) {
       }
     }
   });
-  if (a.dw) add_chunks(scratch, 2 * a.D, chunks, static_cast<A*>(a.dw), a.D, a.accumulate_dw);
-  if (a.db) add_chunks(scratch + a.D, 2 * a.D, chunks, static_cast<A*>(a.db), a.D, a.accumulate_db);
+  if (a.dw) add_chunks(scratch, 2 * a.D, num_chunks(a.T), static_cast<A*>(a.dw), a.D, a.accumulate_dw);
+  if (a.db) add_chunks(scratch + a.D, 2 * a.D, num_chunks(a.T), static_cast<A*>(a.db), a.D, a.accumulate_db);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/vecmath.h"
 #include "kernels/products.h"
+#include "switchyard/base/round_up.h"
 #include "switchyard/base/threads.h"
 
 #include <atomic>
@@ -11,7 +12,6 @@
 
 namespace switchyard::kernels {
 
-constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 constexpr int64_t aligned(int64_t bytes) { return round_up(bytes, 64); }
 
 inline const std::byte* bytes_at(const void* base, int64_t elements, DType dtype) {

@@ -2,6 +2,7 @@
 // its row once, from cache after the first; none writes.
 #pragma once
 
+#include "kernels/cpu/row_max.h"
 #include "kernels/cpu/vecmath.h"
 #include "switchyard/base/error.h"
 
@@ -34,14 +35,6 @@ inline bool is_finite_row(const A* z, int64_t E) {
 #pragma omp simd reduction(| : bad)
   for (int64_t e = 0; e < E; ++e) bad |= !(std::fabs(z[e]) <= std::numeric_limits<A>::max());
   return bad == 0;
-}
-
-template <class A>
-inline A row_max(const A* z, int64_t E) {
-  A largest = -std::numeric_limits<A>::infinity();
-#pragma omp simd reduction(max : largest)
-  for (int64_t e = 0; e < E; ++e) largest = z[e] > largest ? z[e] : largest;
-  return largest;
 }
 
 template <class A>

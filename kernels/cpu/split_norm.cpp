@@ -2,18 +2,13 @@
 // reads x and writes y; its backward reads dy and x and writes dx and dw_terms.
 #include "kernels/split_norm.h"
 
+#include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/vecmath.h"
-#include "switchyard/base/threads.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace switchyard::kernels {
 namespace {
-
-constexpr int64_t kGrain = 1 << 14;  // elements a thread should have at least
-
-int64_t grain_rows(int64_t D) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(D, 1)); }
 
 template <class A, class Args>
 A scale_of(const Args& a, int64_t t) {

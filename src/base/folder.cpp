@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <random>
 #include <utility>
 
 #include <dirent.h>
@@ -142,6 +143,11 @@ std::vector<std::string> Folder::names() const {
   }
   std::sort(found.begin(), found.end());
   return found;
+}
+
+std::string random_id() {
+  std::random_device device;
+  return fmt::format("{:08x}{:08x}", device(), device());
 }
 
 int64_t free_bytes(const std::filesystem::path& path) {

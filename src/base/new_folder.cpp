@@ -5,8 +5,6 @@
 
 #include "base/system_call.h"
 
-#include <random>
-
 namespace switchyard {
 
 namespace fs = std::filesystem;
@@ -19,8 +17,7 @@ NewFolder::NewFolder(const fs::path& target) {
       !fs::exists(target_, error) || (fs::is_directory(target_, error) && fs::is_empty(target_, error));
   require(is_free, ExitCode::usage, "{} exists; accepted: a path where nothing is yet, or an empty folder",
           target.string());
-  std::random_device device;
-  const std::string name = fmt::format(".{}.tmp-{:08x}{:08x}", target_.filename().string(), device(), device());
+  const std::string name = fmt::format(".{}.tmp-{}", target_.filename().string(), random_id());
   fs::create_directories(target_.parent_path(), error);
   Folder(target_.parent_path()).make_folder(name);
   aside_ = target_.parent_path() / name;

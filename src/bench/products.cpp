@@ -3,6 +3,7 @@
 
 #include "bench/timing.h"
 #include "kernels/products.h"
+#include "switchyard/tensor/kernel_args.h"
 
 #include <numeric>
 
@@ -27,8 +28,6 @@ struct Operands {
   }
   double gflops(double seconds) const { return shape.flops() / seconds / 1e9; }
 };
-
-Tensor scratch_of(int64_t bytes) { return Tensor::empty({bytes}, DType::u8, Purpose::buffers); }
 
 double row_product_rate(const Operands& o, RowProduct product, bool is_packed, double seconds) {
   const bool is_forward = product == RowProduct::forward;

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <random>
 #include <thread>
 
 namespace switchyard::checkpoint {
@@ -40,11 +39,6 @@ std::optional<int64_t> step_of(const std::string& name) {
   const auto result = std::from_chars(name.data() + kStep.size(), end, step);
   if (result.ec != std::errc() || result.ptr != end || step_name(step) != name) return std::nullopt;
   return step;
-}
-
-std::string random_id() {
-  std::random_device device;
-  return fmt::format("{:08x}{:08x}", device(), device());
 }
 
 std::string trash_name() { return std::string(kTrash) + random_id(); }

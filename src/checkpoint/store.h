@@ -23,7 +23,6 @@ constexpr int64_t kMaxManifestBytes = int64_t{256} << 20;
 fs::path store_of(const fs::path& run_dir);
 std::string step_name(int64_t step);
 std::optional<int64_t> step_of(const std::string& name);  // none for other names
-std::string random_id();                                  // 16 hexadecimal digits
 std::string trash_name();                                 // a new one
 
 // A folder that another rank has made or seen a moment ago; on a network file system it may take a while to appear.

@@ -43,7 +43,7 @@ std::string shown_document(const IndexedTokens& tokens, int64_t d, const Tokeniz
   const bool is_cut = length > bytes_shown;
   return fmt::format("document {} ({} tokens{}):\n{}{}\n", d, length,
                      length > 0 && !is_cut && ids.back() == tokenizer.end_of_document() ? ", ended" : "",
-                     printable(tokenizer.decode(ids)), is_cut ? " ..." : "");
+                     escaped(tokenizer.decode(ids)), is_cut ? " ..." : "");
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   return std::make_unique<ByteTokenizer>();
 }
 
-std::string printable(std::string_view text) {
+std::string escaped(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const size_t length = utf8_length(text);

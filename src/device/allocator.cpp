@@ -3,6 +3,7 @@
 #include "switchyard/device/allocator.h"
 
 #include "switchyard/base/error.h"
+#include "switchyard/base/round_up.h"
 
 #include <sys/mman.h>
 
@@ -14,8 +15,6 @@ namespace {
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kMinSegment = 32 << 20;
-
-int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "switchyard/ops/activation.h"
 
 #include "switchyard/autograd/apply.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 namespace {
@@ -30,7 +31,7 @@ Tensor Activate::forward(const Tensor& h, const Tensor& row_weight) {
   Tensor y_TF = Tensor::empty(shape, h.dtype());
   on_device(h, [&](auto exec) {
     kernels::activation(exec, {.h = h_TX.raw(),
-                               .row_weight = row_weight_T.defined() ? row_weight_T.raw() : nullptr,
+                               .row_weight = raw_or_null(row_weight_T),
                                .y = y_TF.raw(),
                                .T = T,
                                .F = F,
@@ -48,9 +49,9 @@ Grads Activate::backward(const Tensor& dy) const {
   on_device(h_TX, [&](auto exec) {
     kernels::activation_backward(exec, {.dy = dy_TF.raw(),
                                         .h = h_TX.raw(),
-                                        .row_weight = row_weight_T.defined() ? row_weight_T.raw() : nullptr,
-                                        .dh = dh_TX.defined() ? dh_TX.raw() : nullptr,
-                                        .drow_weight = drow_weight_T.defined() ? drow_weight_T.raw() : nullptr,
+                                        .row_weight = raw_or_null(row_weight_T),
+                                        .dh = raw_or_null(dh_TX),
+                                        .drow_weight = raw_or_null(drow_weight_T),
                                         .T = dy_TF.rows(),
                                         .F = dy_TF.dim(-1),
                                         .kind = kind,

@@ -4,6 +4,7 @@
 #include "kernels/attention.h"
 #include "ops/heads.h"
 #include "switchyard/autograd/apply.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 namespace {
@@ -11,8 +12,6 @@ namespace {
 constexpr int64_t kFewQueries = 8;  // up to here packing blocks of keys costs more than it saves
 
 kernels::Heads heads(const Tensor& t) { return {t.raw(), t.strides()[0], t.strides()[1], t.strides()[2]}; }
-
-void* raw_or_null(const Tensor& t) { return t.defined() ? t.raw() : nullptr; }
 
 void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                   const Tensor& sinks) {
@@ -55,8 +54,6 @@ kernels::AttentionArgs arguments(const Tensor& q, const Tensor& k, const Tensor&
           .soft_cap = options.soft_cap,
           .dtype = q.dtype()};
 }
-
-Tensor scratch_of(int64_t bytes) { return Tensor::empty({bytes}, DType::u8, Purpose::buffers); }
 
 Tensor in_accumulate_type(const Tensor& sinks, DType dtype) {
   return sinks.defined() ? sinks.to(accumulate_type(dtype)).contiguous() : Tensor{};

@@ -2,6 +2,7 @@
 //   E / divisor * sum_t sum_e f[group of t, e] P[t, e]
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/router.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 namespace {
@@ -20,7 +21,7 @@ struct BalanceLoss {
 kernels::BalanceLossArgs BalanceLoss::args(const Tensor& loss, const Tensor& scratch) const {
   return {.logits = logits_TE.raw(),
           .frequencies = frequencies_GE.raw(),
-          .loss = loss.defined() ? loss.raw() : nullptr,
+          .loss = raw_or_null(loss),
           .scratch = scratch.defined() ? scratch.data<double>() : nullptr,
           .T = logits_TE.dim(0),
           .E = logits_TE.dim(1),

@@ -3,6 +3,7 @@
 
 #include "kernels/bias.h"
 #include "switchyard/autograd/graph.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 
@@ -15,7 +16,7 @@ inline void bias_gradient(const Tensor& dy_RN, const autograd::GradSlot& db) {
                                  .N = dy_RN.dim(-1),
                                  .accumulate = db.accumulate,
                                  .dtype = dy_RN.dtype()};
-  const Tensor scratch = Tensor::empty({kernels::bias_gradient_scratch_bytes(args)}, DType::u8, Purpose::buffers);
+  const Tensor scratch = scratch_of(kernels::bias_gradient_scratch_bytes(args));
   args.scratch = scratch.raw();
   on_device(dy_RN, [&](auto exec) { kernels::bias_gradient(exec, args); });
 }

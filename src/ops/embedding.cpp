@@ -3,6 +3,7 @@
 
 #include "kernels/embedding.h"
 #include "switchyard/autograd/apply.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 namespace {
@@ -56,7 +57,7 @@ Grads Embedding::backward(const Tensor& dy) const {
                                       .first = first,
                                       .accumulate = dw.accumulate,
                                       .dtype = dy.dtype()};
-  const Tensor scratch = Tensor::empty({kernels::embedding_backward_scratch_bytes(args)}, DType::u8, Purpose::buffers);
+  const Tensor scratch = scratch_of(kernels::embedding_backward_scratch_bytes(args));
   args.scratch = scratch.raw();
   on_device(dy, [&](auto exec) { kernels::embedding_backward(exec, args); });
   return {Tensor{}, dw.result()};

@@ -6,6 +6,7 @@
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/loss.h"
 #include "switchyard/ops/packed.h"
+#include "switchyard/tensor/kernel_args.h"
 
 #include <algorithm>
 
@@ -47,7 +48,7 @@ void Pass::cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, co
   const int64_t R = end - begin;
   const auto* targets = targets_T.data<int32_t>() + begin;
   void* losses = losses_T.slice(0, begin, end).raw();
-  void* dlogits = dlogits_RV.defined() ? dlogits_RV.raw() : nullptr;
+  void* dlogits = raw_or_null(dlogits_RV);
   const DType dtype = w_VD.dtype();
   if (!part.is_split()) {
     on_device(x_TD, [&](auto exec) {

@@ -1,7 +1,7 @@
-// What the two norms share: how many rows of the weight's length an input has, and optional buffers.
+// What the two norms share: how many rows of the weight's length an input has.
 #pragma once
 
-#include "switchyard/tensor/tensor.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 
@@ -14,7 +14,5 @@ inline int64_t norm_rows(std::string_view op, const Tensor& x, const Tensor& w) 
   check(x.dtype() == w.dtype(), "{}: input {}, weight {}", op, name_of(x.dtype()), name_of(w.dtype()));
   return x.numel() / columns;
 }
-
-inline void* raw_or_null(const Tensor& t) { return t.defined() ? t.raw() : nullptr; }
 
 }  // namespace switchyard::ops

@@ -2,14 +2,9 @@
 #include "ops/products.h"
 
 #include "switchyard/ops/packed.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
-namespace {
-
-Tensor scratch_of(int64_t bytes) { return Tensor::empty({bytes}, DType::u8, Purpose::buffers); }
-
-}  // namespace
-
 void multiply(kernels::RowProduct product, const Tensor& rows, const Tensor& w, const WeightShape& shape,
               const std::vector<int64_t>& offsets, const Tensor& out) {
   const ProductWeights weights = product_weights(w, product, shape.G, shape.N, shape.K, offsets.back());

@@ -1,5 +1,6 @@
 // Top-k selection and counting: no gradient passes through them.
 #include "switchyard/ops/router.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 
@@ -31,7 +32,7 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
                                   .score = score,
                                   .groups = groups,
                                   .dtype = logits.dtype()};
-  const Tensor scratch = Tensor::empty({kernels::select_experts_scratch_bytes(args)}, DType::u8, Purpose::buffers);
+  const Tensor scratch = scratch_of(kernels::select_experts_scratch_bytes(args));
   args.scratch = scratch.raw();
   on_device(logits, [&](auto exec) { kernels::select_experts(exec, args); });
   return selected;

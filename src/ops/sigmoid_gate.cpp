@@ -2,6 +2,7 @@
 #include "kernels/elementwise.h"
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/elementwise.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 namespace {
@@ -40,8 +41,8 @@ Grads SigmoidGate::backward(const Tensor& dy) const {
     kernels::sigmoid_gate_backward(exec, {.dy = dy_TD.raw(),
                                           .x = x_TD.raw(),
                                           .gate = gate_T1.raw(),
-                                          .dx = dx_TD.defined() ? dx_TD.raw() : nullptr,
-                                          .dgate = dgate_T1.defined() ? dgate_T1.raw() : nullptr,
+                                          .dx = raw_or_null(dx_TD),
+                                          .dgate = raw_or_null(dgate_T1),
                                           .T = gate_T1.numel(),
                                           .D = x_TD.dim(-1),
                                           .dtype = x_TD.dtype()});

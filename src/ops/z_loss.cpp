@@ -2,6 +2,7 @@
 //   1 / divisor * sum_t (log sum_e exp z[t, e])^2
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/router.h"
+#include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
 namespace {
@@ -12,7 +13,7 @@ struct ZLoss {
 
   kernels::ZLossArgs args(const Tensor& loss, const Tensor& scratch) const {
     return {.logits = logits_TE.raw(),
-            .loss = loss.defined() ? loss.raw() : nullptr,
+            .loss = raw_or_null(loss),
             .scratch = scratch.defined() ? scratch.data<double>() : nullptr,
             .T = logits_TE.dim(0),
             .E = logits_TE.dim(1),

@@ -1,6 +1,7 @@
 // First the segments, then the storage, then the values.
 #include "switchyard/parallel/buckets.h"
 
+#include "switchyard/base/round_up.h"
 #include "switchyard/parallel/placement.h"
 
 #include <map>
@@ -9,8 +10,6 @@ namespace switchyard::parallel {
 namespace {
 
 constexpr int64_t kSegmentAlignment = 64;  // elements: 128 bytes in bf16, so products get aligned weights
-
-int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 int64_t end_of(const Bucket& bucket) {
   if (bucket.segments.empty()) return 0;

@@ -104,7 +104,7 @@ ExitCode generate_text(Program& program, const Options& options) {
   std::string text = options.prompt;
   continued(prompt, tokenizer->end_of_document(), [&](int32_t id) { tokenizer->decode(id, text); });
   // What a model makes up may drive a terminal; a file gets the bytes as they are.
-  Console::standard().line(::isatty(STDOUT_FILENO) == 1 ? data::printable(text) : text);
+  Console::standard().line(::isatty(STDOUT_FILENO) == 1 ? data::escaped(text) : text);
   return ExitCode::finished;
 }
 

@@ -1,4 +1,4 @@
-// The byte tokenizer gives back what it was given; printable text holds nothing that drives a terminal.
+// The byte tokenizer gives back what it was given; escaped text holds nothing that drives a terminal.
 #include "switchyard/data/tokenizer.h"
 
 #include "tests/support/scratch.h"
@@ -53,7 +53,7 @@ TEST(Printable, KeepsTextAndEscapesTheRest) {
            Row{"\xe2\x80\xae", "\\xe2\\x80\\xae", "right-to-left override"},
            Row{std::string_view("\0\x7f\r", 3), "\\x00\\x7f\\x0d", "control characters"},
        })
-    EXPECT_EQ(printable(row.text), row.expected) << row.why;
+    EXPECT_EQ(escaped(row.text), row.expected) << row.why;
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ class Folder {
   int fd_ = -1;
 };
 
+std::string random_id();                                // 16 hexadecimal digits, for a name that nothing else has
 int64_t free_bytes(const std::filesystem::path& path);  // of its file system, that this user may fill
 
 }  // namespace switchyard

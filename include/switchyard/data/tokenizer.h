@@ -45,6 +45,6 @@ class ByteTokenizer : public Tokenizer {
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);  // throws Error(usage) on a name it does not know
 
 // Text made safe for a terminal: control characters and bytes that are not UTF-8 become escapes such as \x1b.
-std::string printable(std::string_view text);
+std::string escaped(std::string_view text);
 
 }  // namespace switchyard::data
