@@ -68,10 +68,4 @@ Tensor Embedding::operator()(const Tensor& ids, const ops::VocabularyPart& part)
 
 Placement split_vocabulary() { return {View::dense, {{.dim = 0, .axis = "tp", .is_uneven = true}}}; }
 
-int64_t count_elements(const Parameters& parameters) {
-  int64_t total = 0;
-  for (const Parameter* parameter : parameters) total += numel_of(parameter->global_shape);
-  return total;
-}
-
 }  // namespace switchyard::nn

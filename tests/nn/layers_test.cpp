@@ -66,15 +66,6 @@ TEST(Layers, NameShapeDecayAndInitOfEveryParameter) {
                   {"x.down_bias", {D}, false, InitKind::zeros}}));
 }
 
-TEST(Layers, CountElementsAddsGlobalShapes) {
-  Linear linear("x", N, D, {}, {.has_bias = true});
-  Norm norm("y", NormKind::layer, D, 1e-6);
-  Parameters parameters;
-  linear.parameters(parameters), norm.parameters(parameters);
-  EXPECT_EQ(count_elements(parameters), N * D + N + 2 * D);
-  EXPECT_EQ(count_elements({}), 0);
-}
-
 // sum_d x[t, d] w[n, d]
 std::vector<double> product(const std::vector<double>& x, const std::vector<double>& w, int64_t rows, int64_t inner) {
   const auto columns = static_cast<int64_t>(w.size()) / inner;

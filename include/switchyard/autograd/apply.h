@@ -83,11 +83,7 @@ requires(std::is_same_v<In, Tensor>&&...) Tensor apply(Op op, const In&... input
   return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{}).at(0);
 }
 
-// For ops with several outputs, or a number of inputs known only at run time (forward takes const Tensors&).
-template <class Op, class... In>
-requires(std::is_same_v<In, Tensor>&&...) Tensors apply_many(Op op, const In&... inputs) {
-  return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{});
-}
+// For ops whose forward takes const Tensors&, a number known only at run time; they may have several outputs.
 template <class Op>
 Tensors apply_list(Op op, const Tensors& inputs) {
   return autograd::apply_all(std::move(op), inputs, std::make_index_sequence<0>{});

@@ -73,6 +73,4 @@ class Embedding {
 // Tables and heads [V, D] are split by rows, whatever the vocabulary: the last rank may hold fewer.
 Placement split_vocabulary();
 
-int64_t count_elements(const Parameters& parameters);  // of the global tensors
-
 }  // namespace switchyard::nn
