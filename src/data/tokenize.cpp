@@ -70,7 +70,7 @@ class Tokenize {
   std::vector<Encoded> encode_wave() {
     const auto n = static_cast<int64_t>(wave_.size());
     std::vector<Encoded> encoded(wave_.size());
-    std::vector<std::exception_ptr> failures(wave_.size());  // none may leave a parallel region
+    std::vector<std::exception_ptr> failures(wave_.size());  // what is reported is the first by order, not by time
     parallel_items(n, [&](int64_t i) {
       const Piece& piece = wave_[static_cast<size_t>(i)];
       try {

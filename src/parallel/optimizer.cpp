@@ -12,15 +12,16 @@ namespace {
 
 std::byte* at(const Tensor& flat, int64_t element) { return flat.raw() + element * size_of(flat.dtype()); }
 
-}  // namespace
-
+// Calls visit(segment, begin, end) for the part [begin, end) of each segment inside [from, to) of the bucket.
 template <class Visit>
-void ShardedAdamW::visit_range(const Bucket& bucket, int64_t from, int64_t to, Visit&& visit) const {
+void visit_range(const Bucket& bucket, int64_t from, int64_t to, Visit&& visit) {
   for (const Segment& segment : bucket.segments) {
     const int64_t begin = std::max(from, segment.offset), end = std::min(to, segment.offset + segment.count);
     if (begin < end) visit(segment, begin, end);
   }
 }
+
+}  // namespace
 
 ShardedAdamW::ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerConfig& config, bool shard,
                            const Mesh& mesh, uint64_t seed)

@@ -37,8 +37,7 @@ inline Command mpirun() {
   return {"mpirun"};
 }
 
-// `command` on ranks of this machine; one rank needs no launcher. Ranks that share a core give way while they wait. The
-// time that scripts/lib.sh leaves for a save after SIGTERM is not given: mpirun would wait as long after every failure.
+// `command` on ranks of this machine; one rank needs no launcher. Ranks that share a core give way while they wait.
 inline Command on_ranks(int ranks, const Command& command) {
   if (ranks == 1) return command;
   Command launcher = mpirun() + Command{"-n", std::to_string(ranks), "--bind-to", "none"};

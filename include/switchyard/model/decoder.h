@@ -1,6 +1,8 @@
 // The decoder: embedding, layers of attention and feed-forward (dense or mixture of experts), final norm, head.
 //   B sequences, S positions, s of them on this rank, T = B * S tokens, D width, V vocabulary
-// Written for one device: what tensor ranks add is in `Sequence` (cut by position between layers) and `VocabularyPart`.
+// The lines are those of one rank. What tensor ranks add is in `Sequence` (cut by position between layers),
+// `VocabularyPart` and the placements of parameters; attention asks the mesh for the heads of its cache, an MoE layer
+// for its dispatcher.
 #pragma once
 
 #include "switchyard/model/attention.h"

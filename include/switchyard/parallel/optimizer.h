@@ -38,9 +38,6 @@ class ShardedAdamW {
     Tensor master, exp_avg, exp_avg_sq;
   };
   void gather_weights();
-  // Calls visit(segment, state, begin, end) for the part [begin, end) of each segment inside [from, to) of its bucket.
-  template <class Visit>
-  void visit_range(const Bucket& bucket, int64_t from, int64_t to, Visit&& visit) const;
 
   std::vector<Bucket>& buckets_;
   optim::OptimizerConfig config_;
