@@ -77,7 +77,15 @@ std::vector<std::string> key_list(const Type& section) {
   return out;
 }
 
-std::string range_text(const Rules& rules, bool is_integer) {
+Rules with_limits(Rules rules, bool is_integer) {
+  constexpr double kLargest = 2147483647;
+  if (is_integer) rules.min = std::max(rules.min, -kLargest);
+  if (is_integer && rules.max > 1e300) rules.max = kLargest;
+  return rules;
+}
+
+std::string range_text(const Rules& of_field, bool is_integer) {
+  const Rules rules = with_limits(of_field, is_integer);
   const auto number = [&](double value) {
     return is_integer ? std::to_string(static_cast<int64_t>(value)) : number_text(value);
   };

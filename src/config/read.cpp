@@ -54,14 +54,6 @@ std::string_view number_hint(const Node& node) {
   return is_special ? "; it must be finite" : "";
 }
 
-// Integers without a range of their own fit 32 bits, so that products of two never overflow.
-Rules with_limits(Rules rules, bool is_integer) {
-  constexpr double kLargest = 2147483647;
-  if (is_integer) rules.min = std::max(rules.min, -kLargest);
-  if (is_integer && rules.max > 1e300) rules.max = kLargest;
-  return rules;
-}
-
 template <class T>
 std::optional<T> parse_number(std::string_view text, const Rules& rules) {
   if (text.starts_with('+')) text.remove_prefix(1);

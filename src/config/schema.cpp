@@ -40,7 +40,8 @@ Json section_json(const Type& section) {
   return {{"type", "object"}, {"additionalProperties", false}, {"properties", std::move(properties)}};
 }
 
-void add_range(Json& json, const Rules& rules, bool is_integer) {
+void add_range(Json& json, const Rules& of_field, bool is_integer) {
+  const Rules rules = with_limits(of_field, is_integer);
   const auto number = [&](double value) { return is_integer ? Json(static_cast<int64_t>(value)) : Json(value); };
   if (rules.min > -1e300) json["minimum"] = number(rules.min);
   if (rules.max < 1e300) json["maximum"] = number(rules.max);

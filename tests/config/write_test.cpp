@@ -111,6 +111,7 @@ TEST(Describe, MarkdownHasARowPerKey) {
   const std::string text = to_markdown(describe<Example>());
   for (const char* row :
        {"| `name` | text | required | what it is called |", "| `count` | an integer from 1 to 1000 | `3` | how many |",
+        "| `steps` | list; each an integer from 0 to 2147483647 |",
         "| `color` | `red`, `dark-red` | `red` | which color. Not built yet: `blue` |", "## range\n",
         "| `window` | `none` or section | `{first: 0, last: 9}` | what is seen; none: all |", "## rules[]\n",
         "Only for color dark-red", "Only the default is accepted: time travel is not built yet"})
@@ -124,6 +125,7 @@ TEST(Describe, SchemaRefusesUnknownKeysAndStatesRangesAndDefaults) {
   EXPECT_EQ(properties["count"]["type"], "integer");
   EXPECT_EQ(properties["count"]["maximum"], 1000);
   EXPECT_EQ(properties["count"]["default"], 3);
+  EXPECT_EQ(properties["steps"]["items"]["maximum"], 2147483647) << "what is accepted where no limit is given";
   EXPECT_EQ(properties["scale"]["exclusiveMinimum"], 0.0);
   EXPECT_EQ(properties["color"]["enum"], (nlohmann::json{"red", "dark-red"}));
   EXPECT_EQ(properties["wings"]["const"], 2);

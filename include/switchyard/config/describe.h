@@ -112,7 +112,9 @@ struct Describe<T> {
   }
 };
 
-std::vector<std::string> key_list(const Type& section);       // every key of a section, dotted
+std::vector<std::string> key_list(const Type& section);  // every key of a section, dotted
+// Integers without a range of their own fit 32 bits, so that products of two never overflow.
+Rules with_limits(Rules rules, bool is_integer);
 std::string range_text(const Rules& rules, bool is_integer);  // "an integer from 1 to 8"
 std::string to_markdown(const Type& section);                 // tables of every key, section by section
 std::string to_json_schema(const Type& section, const std::string& title);
