@@ -14,13 +14,13 @@ void add_config(Program& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       program.app.add_subcommand("config", "What a config means, and every key with type, default and meaning");
-  command->add_option("config", options->config, "YAML file, for --resolved");
+  CLI::Option* config = command->add_option("config", options->config, "YAML file, for --resolved");
   command->add_option("overrides", options->overrides, "key=value");
   auto* what = command->add_option_group("output");
   what->add_flag("--resolved", options->resolved, "Every key with its value and where it came from");
-  what->add_flag("--schema", options->schema, "JSON Schema");
-  what->add_flag("--docs", options->docs, "Markdown: docs/config.md");
-  what->add_flag("--families", options->families, "Values of model.family");
+  what->add_flag("--schema", options->schema, "JSON Schema")->excludes(config);
+  what->add_flag("--docs", options->docs, "Markdown: docs/config.md")->excludes(config);
+  what->add_flag("--families", options->families, "Values of model.family")->excludes(config);
   what->require_option(0, 1);
   command->callback([&program, options] {
     program.action = [options] {

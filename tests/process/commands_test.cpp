@@ -75,6 +75,8 @@ TEST(ConfigCommand, SchemaDocsAndFamiliesArePrinted) {
   EXPECT_TRUE(Json::parse(schema.out, nullptr, false).is_object()) << schema.text();
   expect_outcome(run({program(), "config", "--docs"}), 0, {"# Configuration", "`global_batch_size`"});
   expect_outcome(run({program(), "config", "--families"}), 0, {"generic"});
+  for (const char* what : {"--schema", "--docs", "--families"})
+    expect_outcome(run({program(), "config", what, "nope.yaml"}), 64, {what, "excludes config"});
 }
 
 }  // namespace
