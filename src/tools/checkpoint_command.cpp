@@ -1,15 +1,12 @@
 // switchyard checkpoint show | verify | diff
-#include "switchyard/base/console.h"
 #include "switchyard/checkpoint/inspect.h"
 #include "tools/commands.h"
 
 namespace switchyard::tools {
 namespace {
 
-ExitCode print(const checkpoint::Report& report) {
-  std::string_view text = report.text;
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  Console::standard().line(text);
+ExitCode tell(const checkpoint::Report& report) {
+  print(report.text);
   return report.code;
 }
 
@@ -25,18 +22,18 @@ void add_checkpoint(Program& program) {
   const char* where = "Folder of a checkpoint, or of a run: its newest one";
   CLI::App* show = command->add_subcommand("show", "What a checkpoint holds");
   show->add_option("checkpoint", options->a, where)->required();
-  show->callback([&program, options] { program.action = [options] { return print(checkpoint::show(options->a)); }; });
+  show->callback([&program, options] { program.action = [options] { return tell(checkpoint::show(options->a)); }; });
   CLI::App* verify = command->add_subcommand("verify", "Read every byte and check its hash");
   verify->add_option("checkpoint", options->a, "Folder of a checkpoint, or of a run: all of its checkpoints")
       ->required();
   verify->callback(
-      [&program, options] { program.action = [options] { return print(checkpoint::verify(options->a)); }; });
+      [&program, options] { program.action = [options] { return tell(checkpoint::verify(options->a)); }; });
   CLI::App* diff = command->add_subcommand(
       "diff", "Compare two checkpoints, whatever layouts wrote them; exit code 1 if they differ");
   diff->add_option("a", options->a, where)->required();
   diff->add_option("b", options->b, where)->required();
   diff->callback(
-      [&program, options] { program.action = [options] { return print(checkpoint::diff(options->a, options->b)); }; });
+      [&program, options] { program.action = [options] { return tell(checkpoint::diff(options->a, options->b)); }; });
 }
 
 }  // namespace switchyard::tools

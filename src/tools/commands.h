@@ -2,6 +2,7 @@
 // `action`.
 #pragma once
 
+#include "switchyard/base/console.h"
 #include "switchyard/base/error.h"
 #include "switchyard/checkpoint/load.h"
 #include "switchyard/comm/agree.h"
@@ -51,6 +52,12 @@ Weights open_weights(Program& program, const std::string& where, const std::vect
 // A checkpoint that must be there, and the experiment that made it.
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world);
 train::ExperimentConfig checkpoint_config(const checkpoint::Found& found);
+
+// On standard output; a newline at the end of the text is its own.
+inline void print(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  Console::standard().line(text);
+}
 
 // What a number of the command line may be, both ends included; a NaN is in no range.
 template <class T>

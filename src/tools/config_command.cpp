@@ -1,5 +1,4 @@
 // switchyard config [CONFIG] --resolved | --schema | --docs | --families
-#include "switchyard/base/console.h"
 #include "switchyard/train/experiment.h"
 #include "tools/commands.h"
 
@@ -24,9 +23,6 @@ void add_config(Program& program) {
   what->require_option(0, 1);
   command->callback([&program, options] {
     program.action = [options] {
-      const auto print = [](const std::string& text) {
-        Console::standard().line(text.ends_with('\n') ? text.substr(0, text.size() - 1) : text);
-      };
       if (options->schema)
         print(train::config_schema());
       else if (options->docs)

@@ -85,9 +85,7 @@ void add_convert(Program& program) {
     if (!command->get_subcommands().empty()) return;
     program.action = [options] {
       require(!options->table.empty(), ExitCode::usage, "convert: give from-hf, to-hf or --table FAMILY");
-      std::string text = model::family_table(family_named(options->table));
-      text.pop_back();
-      Console::standard().line(text);
+      print(model::family_table(family_named(options->table)));
       return ExitCode::finished;
     };
   });

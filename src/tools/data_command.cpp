@@ -1,5 +1,4 @@
 // switchyard data tokenize | inspect
-#include "switchyard/base/console.h"
 #include "switchyard/base/threads.h"
 #include "switchyard/data/corpus.h"
 #include "tools/commands.h"
@@ -13,11 +12,6 @@ struct Options {
   data::TokenizeOptions tokenize;
   int64_t documents = 3;
 };
-
-void print(std::string_view text) {
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  Console::standard().line(text);
-}
 
 void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<Options>& options) {
   CLI::App* sub = command->add_subcommand(

@@ -73,8 +73,7 @@ void add_compare(Program& program) {
   command->callback([&program, files] {
     program.action = [files] {
       const auto result = files::compare(files->a, files->b, files->only, files->bound);
-      if (!result.text.empty())
-        Console::standard().line(std::string_view(result.text).substr(0, result.text.size() - 1));
+      if (!result.text.empty()) print(result.text);
       return result.is_equal ? ExitCode::finished : ExitCode::difference;
     };
   });
