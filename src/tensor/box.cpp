@@ -25,6 +25,12 @@ int64_t position_in(const Box& box, const Shape& index) {
 
 }  // namespace
 
+Tensor part_of(Tensor whole, const Box& box) {
+  for (size_t d = 0; d < box.offset.size(); ++d)
+    whole = whole.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
+  return whole;
+}
+
 void for_each_common_run(const Slice& a, const Slice& b, const VisitRun& visit) {
   const Box common = intersection(a.box, b.box);
   if (common.numel() == 0) return;

@@ -92,10 +92,7 @@ class Gradients {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const nn::Parameter& p = *parameters_[i];
       Tensor sum = Tensor::zeros(p.global_shape, DType::f32);
-      Tensor part = sum;
-      const Box box = parallel::local_box(p, mesh_);
-      for (size_t d = 0; d < box.offset.size(); ++d)
-        part = part.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
+      Tensor part = part_of(sum, parallel::local_box(p, mesh_));
       std::vector<double> values = leaves_[i]->grad.to_vector<double>();
       for (double& value : values) value /= mesh_.data().size();
       part.copy_from(Tensor::of(values, part.shape()).to(DType::f32));
@@ -118,10 +115,7 @@ void add_gradients(const Results& whole, const model::ModelConfig& config, Resul
   }
   for (const model::HubTensor& tensor : model::hub_tensors(config, config.family)) {
     if (tensor.is_selection_bias) continue;
-    Tensor part = whole.at(tensor.entry);
-    for (size_t d = 0; d < tensor.box.offset.size(); ++d)
-      part = part.slice(static_cast<int64_t>(d), tensor.box.offset[d], tensor.box.offset[d] + tensor.box.extent[d]);
-    out["grad." + tensor.name] = part.contiguous().view(tensor.shape);
+    out["grad." + tensor.name] = part_of(whole.at(tensor.entry), tensor.box).contiguous().view(tensor.shape);
   }
 }
 

@@ -21,9 +21,7 @@ class ToHf : public testing::Test {
     for (const model::HubTensor& tensor : model::hub_tensors(folder.config(), folder.config().family)) {
       Tensor& whole = weights[tensor.entry];
       if (!whole.defined()) whole = Tensor::zeros(tensor.entry_shape, DType::f32);
-      Tensor part = whole;
-      for (size_t d = 0; d < tensor.box.offset.size(); ++d)
-        part = part.slice(static_cast<int64_t>(d), tensor.box.offset[d], tensor.box.offset[d] + tensor.box.extent[d]);
+      Tensor part = part_of(whole, tensor.box);
       part.copy_from(folder.tensors.at(tensor.name).view(part.shape()));
     }
     if (change) change(weights);

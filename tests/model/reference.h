@@ -21,7 +21,7 @@ class Reference {
       files.read(tensor.name, 0, weight.raw(), weight.bytes());
       weights.emplace(tensor.name, weight);
       places.emplace(tensor.name, tensor);
-      Tensor part = part_of(tensor, whole(tensor));
+      Tensor part = view_of(tensor, whole(tensor));
       part.copy_from(weight.to(part.dtype()));
       if (!tensor.is_selection_bias) whole(tensor).bump_version();
     }
@@ -30,10 +30,8 @@ class Reference {
   }
 
   // The part of one of our parameters that a tensor is.
-  static Tensor part_of(const model::HubTensor& tensor, Tensor whole) {
-    for (size_t d = 0; d < tensor.box.offset.size(); ++d)
-      whole = whole.slice(static_cast<int64_t>(d), tensor.box.offset[d], tensor.box.offset[d] + tensor.box.extent[d]);
-    return whole.view(tensor.shape);
+  static Tensor view_of(const model::HubTensor& tensor, const Tensor& whole) {
+    return part_of(whole, tensor.box).view(tensor.shape);
   }
 
   std::map<std::string, model::HubTensor> places;  // by published name

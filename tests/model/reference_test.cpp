@@ -58,7 +58,7 @@ TEST_P(ReferenceModel, LossAndGradients) {
     const model::HubTensor& place = reference.places.at(name);
     if (place.is_selection_bias) continue;
     const Tensor grad = model.grad(place.entry.substr(place.entry.find('/') + 1));
-    EXPECT_LE(norm_error(Reference::part_of(place, grad), expected.at("grad." + name)), 1e-4) << name;
+    EXPECT_LE(norm_error(Reference::view_of(place, grad), expected.at("grad." + name)), 1e-4) << name;
   }
 }
 

@@ -37,12 +37,6 @@ inline Tensor coefficients(const nn::Parameter& p, int64_t step, int64_t micro_b
   return random_tensor(p.global_shape, DType::f64, fmt::format("{} {} {}", p.name, step, micro_batch));
 }
 
-inline Tensor part_of(Tensor whole, const Box& box) {
-  for (size_t d = 0; d < box.extent.size(); ++d)
-    whole = whole.slice(static_cast<int64_t>(d), box.offset[d], box.offset[d] + box.extent[d]);
-  return whole.clone();
-}
-
 class ToyModel {
  public:
   ToyModel() {
@@ -67,7 +61,7 @@ class ToyModel {
       Tensors losses;
       for (const nn::Parameter* p : parameters_) {
         if (p->name == "unused") continue;
-        const Tensor c = part_of(coefficients(*p, step, j), parallel::local_box(*p, mesh));
+        const Tensor c = part_of(coefficients(*p, step, j), parallel::local_box(*p, mesh)).contiguous();
         losses.push_back(apply(Dot{c}, p->value));
         if (p->name == "shared") losses.push_back(apply(Dot{c}, p->value));
       }

@@ -15,6 +15,9 @@ struct Box {
   bool operator==(const Box&) const = default;
 };
 
+// The part of a tensor that a box of it is, as a raw view of the same rank.
+Tensor part_of(Tensor whole, const Box& box);
+
 // A row-major element range [begin, end) inside a box: how optimizer shards cut a parameter.
 struct Slice {
   Box box;
