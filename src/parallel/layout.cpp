@@ -25,12 +25,6 @@ int64_t Layout::stride_of(size_t axis) const {
 
 int64_t Layout::num_ranks() const { return axes_.empty() ? 1 : stride_of(0) * axes_[0].size; }
 
-std::string Layout::describe() const {
-  std::string text;
-  for (const Axis& axis : axes_) text += fmt::format("{}{} {}", text.empty() ? "" : " x ", axis.name, axis.size);
-  return text;
-}
-
 int64_t Layout::axis_size(std::string_view axis) const { return axes_[index_of(axis)].size; }
 
 int64_t Layout::coordinate(int64_t rank, std::string_view axis) const {

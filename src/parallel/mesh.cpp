@@ -95,9 +95,4 @@ std::string Mesh::expert_by_node() const {
   return fmt::format("ranks {} are on nodes {}", fmt::join(expert_.ranks(), " "), fmt::join(nodes, " "));
 }
 
-std::string Mesh::axes() const {
-  return fmt::format("{} ranks: dense {}; experts {}", all_.size(), dense_layout_.describe(),
-                     expert_layout_.describe());
-}
-
 }  // namespace switchyard::parallel

@@ -210,7 +210,7 @@ bool Trainer::save() {
   meta.program_version = program_version();
   meta.config = experiment_.resolved();
   meta.data_fingerprint = data_.fingerprint;
-  meta.layout = session_.mesh.axes();
+  meta.layout = session_.mesh.describe();
   const auto result =
       checkpoint::save(config_.run.dir, session_.mesh.all(), session_.entries(), meta, config_.checkpoint.keep);
   if (!result.message.empty() && is_first_rank()) log()->warn("{}", result.message);

@@ -34,8 +34,6 @@ TEST(Layout, BothViewsCoverTheSameRanks) {
     EXPECT_EQ(kDense.peers(rank, {"dp", "cp", "tp"}), kExpert.peers(rank, {"edp", "ep", "etp"}));
 }
 
-TEST(Layout, IsDescribedFromTheOutermostAxisOn) { EXPECT_EQ(kDense.describe(), "pp 2 x dp 4 x cp 1 x tp 2"); }
-
 TEST(Layout, SeveralAxesMakeTheUnion) {
   EXPECT_EQ(kDense.peers(3, {"dp", "tp"}), (Ranks{0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(kDense.peers(3, {"pp", "dp", "cp", "tp"}).size(), 16u);

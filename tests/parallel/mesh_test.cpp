@@ -28,7 +28,7 @@ TEST(Mesh, FoldsExpertsOverDataRanks) {
     EXPECT_EQ(mesh.replicas(kWhole).ranks(), (Ranks{0, 1, 2, 3}));
     EXPECT_EQ(mesh.coordinate(nn::View::expert, "ep"), world.rank() % 2);
     EXPECT_EQ(mesh.coordinate(nn::View::dense, "dp"), world.rank());
-    EXPECT_EQ(mesh.axes(), "4 ranks: dense pp 1 x dp 4 x cp 1 x tp 1; experts pp 1 x edp 2 x ep 2 x etp 1");
+    EXPECT_EQ(mesh.describe(), "4 ranks: data 4, experts split over 2, each held by 2");
   });
 }
 
@@ -39,6 +39,7 @@ TEST(Mesh, FoldsExpertsOverDataAndTensorRanks) {
     EXPECT_EQ(mesh.tensor().ranks(), (Ranks{pair, pair + 1}));
     EXPECT_EQ(mesh.data().ranks(), (r % 2 == 0 ? Ranks{0, 2, 4, 6} : Ranks{1, 3, 5, 7}));
     EXPECT_EQ(mesh.tokens().size(), 8);
+    EXPECT_EQ(mesh.describe(), "8 ranks: data 4, tensor 2, experts split over 2 x 2, each held by 2");
     EXPECT_EQ(mesh.expert_tensor().ranks(), (Ranks{pair, pair + 1}));
     EXPECT_EQ(mesh.expert().ranks(), (Ranks{four + r % 2, four + r % 2 + 2}));
     EXPECT_EQ(mesh.replicas(kExperts).ranks(),

@@ -21,7 +21,6 @@ class Layout {
   explicit Layout(std::vector<Axis> axes);
 
   int64_t num_ranks() const;
-  std::string describe() const;  // "pp 2 x edp 2 x ep 4"
   int64_t axis_size(std::string_view axis) const;
   int64_t coordinate(int64_t rank, std::string_view axis) const;
   // Ranks that differ from `rank` only along the given axes, ascending; `rank` is among them.

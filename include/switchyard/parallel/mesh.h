@@ -53,8 +53,7 @@ class Mesh {
   const Layout& layout(nn::View view) const { return view == nn::View::dense ? dense_layout_ : expert_layout_; }
   const std::vector<int>& nodes() const { return world_.nodes(); }  // of every rank of the world
   int64_t coordinate(nn::View view, std::string_view axis) const { return layout(view).coordinate(all_.rank(), axis); }
-  std::string describe() const;        // one line for the log
-  std::string axes() const;            // the ranks and every axis of both views, in one line
+  std::string describe() const;        // one line for the log and for checkpoints
   std::string expert_by_node() const;  // ranks of the expert group and their nodes, for messages
 
  private:
