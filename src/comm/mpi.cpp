@@ -2,6 +2,7 @@
 // MPI_Isend and one MPI_Irecv (more above 1 GiB, since counts are int). MPI moves while a rank waits or asks.
 #include "comm/host_channel.h"
 #include "comm/mpi_status.h"
+#include "switchyard/comm/world.h"
 
 #include <algorithm>
 #include <array>

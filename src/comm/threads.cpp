@@ -3,6 +3,7 @@
 // failed, all waiting ranks get an Error: a mistake in a test is a message, never a hang.
 #include "comm/host_channel.h"
 #include "comm/host_copy.h"
+#include "switchyard/comm/world.h"
 
 #include <condition_variable>
 #include <deque>

@@ -1,5 +1,5 @@
 // JSON Schema (draft 2020-12) of a config, for editors that check and complete YAML.
-#include "switchyard/config/describe.h"
+#include "switchyard/config/key_types.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,7 @@
 // Every collective against plain loops, for any group of any transport: threads (tests/comm) and mpi (tests/mpi).
 #pragma once
 
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 #include "switchyard/tensor/tensor.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // The ranks of the test program.
 #pragma once
 
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 
 namespace switchyard::test {
 

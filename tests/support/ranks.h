@@ -3,7 +3,7 @@
 #pragma once
 
 #include "switchyard/base/threads.h"
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "switchyard/base/dtype.h"
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 #include "switchyard/parallel/config.h"
 
 #include <nlohmann/json_fwd.hpp>

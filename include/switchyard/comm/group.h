@@ -16,7 +16,6 @@ namespace switchyard::comm {
 
 class Channel;
 class Operation;
-class Transport;
 
 enum class Reduce : uint8_t { sum, max, min };
 
@@ -77,38 +76,6 @@ class Group {
 
   std::shared_ptr<Channel> channel_;
   std::shared_ptr<Traffic> traffic_;
-};
-
-// All ranks of the job and the transport between them.
-class World {
- public:
-  static World self();  // one rank, no library started
-  static World mpi(int* argc,
-                   char*** argv);            // the ranks that a launcher started; without a launcher the same as self()
-  static std::vector<World> threads(int n);  // n ranks of one process, each to be used by a thread of its own
-
-  int rank() const { return all_.rank(); }
-  int size() const { return all_.size(); }
-  const Group& all() const { return all_; }
-  // Ascending, this rank among them; only these ranks call. Each call gives a group with an order of calls of its own.
-  Group split(const std::vector<int>& ranks) const;
-
-  // The first `count` ranks as a world of their own; only these ranks call.
-  World first(int count) const;
-
-  // Node of each rank: 0, 1, ... in the order of their first ranks. From shared memory, or as the user says.
-  const std::vector<int>& nodes() const { return nodes_; }
-  void set_ranks_per_node(int64_t count);  // 0: keep what the launcher says
-  int64_t ranks_on_this_machine() const;   // from shared memory, whatever the user says
-
-  // Ends all ranks of the job; ranks that are threads get an Error from the collective they wait in.
-  [[noreturn]] void abort(int code) const;
-
- private:
-  explicit World(std::shared_ptr<Transport> transport);
-  std::shared_ptr<Transport> transport_;
-  Group all_;
-  std::vector<int> machines_, nodes_;
 };
 
 }  // namespace switchyard::comm

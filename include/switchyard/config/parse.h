@@ -3,6 +3,7 @@
 
 #include "switchyard/config/describe.h"
 #include "switchyard/config/read.h"
+#include "switchyard/config/sources.h"
 
 namespace switchyard::config {
 

@@ -2,7 +2,7 @@
 // is where this rank stands in both, and the groups it communicates in.
 #pragma once
 
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 #include "switchyard/nn/parameter.h"
 #include "switchyard/parallel/config.h"
 #include "switchyard/parallel/layout.h"

@@ -1,7 +1,7 @@
 // An experiment as a user gives it: files and overrides in, a checked ExperimentConfig and its documentation out.
 #pragma once
 
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 #include "switchyard/config/parse.h"
 #include "switchyard/train/config.h"
 

@@ -2,6 +2,7 @@
 //   B sequences, S positions, T = B S tokens, V vocabulary, E experts, K choices, i a decoder layer
 #pragma once
 
+#include "switchyard/comm/world.h"
 #include "switchyard/convert/weights.h"
 #include "switchyard/files/safetensors.h"
 #include "switchyard/train/config.h"

@@ -1,7 +1,7 @@
 // A whole run: set up, train, evaluate, save, stop. Called by every rank.
 #pragma once
 
-#include "switchyard/comm/group.h"
+#include "switchyard/comm/world.h"
 #include "switchyard/train/experiment.h"
 
 namespace switchyard::train {

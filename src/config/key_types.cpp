@@ -1,6 +1,7 @@
 // The keys of a config as a list and as Markdown tables.
-#include "switchyard/config/describe.h"
+#include "switchyard/config/key_types.h"
 
+#include "switchyard/config/write.h"
 #include "text.h"
 
 #include <algorithm>

@@ -1,9 +1,10 @@
 // Scalars from YAML text, strictly, and the messages about what was refused.
-#include "switchyard/config/read.h"
+#include "switchyard/config/reader.h"
 
-#include "switchyard/config/describe.h"
+#include "switchyard/config/key_types.h"
 #include "text.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace switchyard::config {
