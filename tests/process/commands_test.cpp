@@ -1,4 +1,4 @@
-// checkpoint show | verify | diff, and config --resolved, as a user sees them.
+// checkpoint show | verify | diff, data inspect, and config --resolved, as a user sees them.
 #include "tests/support/runs.h"
 
 namespace switchyard::test {
@@ -36,6 +36,16 @@ TEST_F(CheckpointCommand, DiffEndsWith1WhereContentDiffers) {
   expect_outcome(checkpoint({"diff", checkpoint_of(dir_, 2), checkpoint_of(dir_, 4)}), 1,
                  {"step: 2 and 4", "consumed samples: 16 and 32", "model/embedding.weight"});
   expect_outcome(checkpoint({"diff", dir_, checkpoint_of(dir_, 4)}), 0, {"no byte differs"});
+}
+
+TEST(DataCommand, InspectShowsCountsLengthsAndDocuments) {
+  const Command inspect{program(), "data", "inspect", corpus().train};
+  expect_outcome(
+      run(inspect + Command{"--documents", "1"}), 0,
+      {corpus().train + ": ", "tokens of type u16", "fingerprint idx:", "tokens per document", "document 0 ("});
+  const Outcome none = run(inspect + Command{"--documents", "0"});
+  expect_outcome(none, 0, {"tokens per document"});
+  EXPECT_EQ(none.out.find("document 0"), std::string::npos) << none.out;
 }
 
 // Without the remarks about where each value came from.
