@@ -34,7 +34,7 @@ of your own. Each row trains like one rank with the same global batch and is com
 gradient of every parameter in the first step (2-norm of the difference, relative to the larger of the parameter's norm
 and 1e-6 of that of all gradients; the worst is named), gradient norms, balance losses, and the experts of every token.
 
-In f64 everything must agree up to the order of sums: 1e-12 in the first step, 1e-9 later, all experts equal. In f32 the
+In f64 everything must agree up to the order of sums: 1e-12 in the first step, 1e-10 later, all experts equal. In f32 the
 bounds are 1e-6 for the first loss, 1e-5 for gradients and later losses, as long as no rounding turns a choice between
 experts whose margin is at most 1e-5; from such a near tie on, a run goes its own way and is not judged.
 

@@ -49,7 +49,7 @@ std::string describe(const OtherChoice& other) {
 }  // namespace
 
 Bounds bounds_of(DType dtype) {
-  if (dtype == DType::f64) return {.first_step = 1e-12, .gradient = 1e-12, .later = 1e-9, .near_tie = -1};
+  if (dtype == DType::f64) return {.first_step = 1e-12, .gradient = 1e-12, .later = 1e-10, .near_tie = -1};
   return {.first_step = 1e-6, .gradient = 1e-5, .later = 1e-5, .near_tie = 1e-5};
 }
 
