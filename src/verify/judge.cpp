@@ -1,5 +1,5 @@
 // Numbers against bounds, in words.
-#include "switchyard/verify/compare.h"
+#include "switchyard/verify/verify.h"
 
 #include <algorithm>
 #include <cmath>
@@ -92,6 +92,12 @@ void judge_gradients(std::vector<GradientDifference> differences, Comparison& co
           "step 1: gradient of {}: exactly zero on one rank (of an expert, or all), and not here", d.parameter));
   }
   comparison.failures.insert(comparison.failures.begin(), failures.begin(), failures.end());  // what says most first
+}
+
+bool all_equal(const std::vector<Part>& parts) {
+  return std::ranges::all_of(parts, [](const Part& part) {
+    return std::ranges::all_of(part.comparisons, [](const Comparison& c) { return c.failures.empty(); });
+  });
 }
 
 }  // namespace switchyard::verify

@@ -99,7 +99,7 @@ std::string verdict_of(const Report& report) {
                                                      [](const Comparison& c) { return c.layout.ranks_per_node > 0; });
   std::string text =
       has_made_up_nodes ? "all ranks are on one node; the hierarchical dispatcher saw made-up ones\n" : "";
-  text += report.is_equal ? "equal in f64" : "DIFFERENT in f64";
+  text += report.is_equal ? "equal" : "DIFFERENT";
   for (const Part& part : report.parts) {
     const auto different = std::ranges::count_if(part.comparisons, [](const auto& c) { return !c.failures.empty(); });
     const auto ties = std::ranges::count_if(part.comparisons, [](const auto& c) { return c.near_tie.has_value(); });

@@ -142,8 +142,7 @@ Report verify(const std::string& name, const train::ExperimentConfig& config, co
   const int64_t total = options.steps * std::ssize(dtypes) * (1 + std::ssize(layouts.fit));
   Verification verification(std::move(base), world, options, listener, total);
   for (const DType dtype : dtypes) report.parts.push_back(verification.part(dtype, layouts.fit));
-  report.is_equal = std::ranges::all_of(report.parts.front().comparisons,
-                                        [](const Comparison& comparison) { return comparison.failures.empty(); });
+  report.is_equal = all_equal(report.parts);
   world.all().broadcast(&report.is_equal, sizeof report.is_equal, 0).wait();
   return report;
 }

@@ -19,7 +19,7 @@ TEST_P(Verify, FindsEveryLayoutEqual) {
   const Command some{"--steps", "3", "--only", "dp 2 tp 2*zero 1", "dp 1 tp 4*zero 1", "dp 4 tp 1*alltoall*"};
   const Command words = is_full_run() ? Command{} : some;
   expect_outcome(run(verify(4, GetParam(), and_report(words)), {}, 10 * kPatience), 0,
-                 {"equal in f64", "f32 on one rank"});
+                 {"equal; f64: ", "f32 on one rank"});
   const Json json = report();
   EXPECT_TRUE(json.at("equal"));
   EXPECT_EQ(json.at("ranks"), 4);
@@ -55,7 +55,7 @@ TEST_P(PlantedBug, IsFoundAndItsParameterNamed) {
   EXPECT_FALSE(json.at("equal"));
   const std::string worst = json.at("layouts").at(0).at("parameter");
   EXPECT_THAT(worst, testing::HasSubstr(GetParam().parameter));
-  expect_outcome(outcome, 1, {"DIFFERENT in f64", "differs", fmt::format("gradient of {}: ", worst)});
+  expect_outcome(outcome, 1, {"DIFFERENT; f64: ", "differs", fmt::format("gradient of {}: ", worst)});
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -75,13 +75,13 @@ TEST(VerifyCommand, ListsLayoutsThatDoNotFitWithTheReason) {
 TEST(VerifyCommand, TakesGroupsThatAreTiedToTheMachineIntoEveryLayout) {
   const std::string tied = "model.moe.router.groups={count: 0, keep: 1, tie_to: rank}";
   expect_outcome(run(verify(2, "tensor", {"--steps", "1", "parallel.expert=2", "model.moe.top_k=2", tied})), 0,
-                 {"equal in f64", " 0 different"});
+                 {"equal; f64: ", " 0 different"});
   expect_outcome(run(verify(2, "tensor", {"--steps", "1", "parallel.expert=4", tied})), 64, {"world size 2"});
 }
 
 TEST(VerifyCommand, OfOneRankComparesDispatchersAndZero) {
   expect_outcome(run(verify(1, "tensor", {"--steps", "1"})), 0,
-                 {"allgather", "equal in f64; f64: 3 layouts, 0 different"});
+                 {"allgather", "equal; f64: 3 layouts, 0 different"});
 }
 
 TEST(VerifyCommand, TrainsOnDataThatIsGiven) {

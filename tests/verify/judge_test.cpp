@@ -13,6 +13,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::StartsWith;
 
 train::StepResult result_of(double loss) {
   train::StepResult result;
@@ -78,6 +79,18 @@ TEST(Judge, NamesTheWorstParameter) {
   EXPECT_EQ(comparison.gradient, 0.5);
   EXPECT_THAT(comparison.failures, ElementsAre(HasSubstr("gradient of b: 5.0e-01 apart, bound 1e-12"),
                                                HasSubstr("gradient of c: exactly zero on one rank")));
+}
+
+// One dtype that differs is a difference of the config, a near tie is none.
+TEST(Judge, CountsFailuresOfEveryDtype) {
+  const Comparison equal, failed{.failures = {"step 1: loss"}}, tie{.near_tie = OtherChoice{.step = 1}};
+  for (const auto& [f64, f32, is_equal] :
+       {std::tuple{equal, equal, true}, {equal, tie, true}, {equal, failed, false}, {failed, equal, false}}) {
+    Report report{.parts = {{.comparisons = {equal, f64}}, {.dtype = DType::f32, .comparisons = {equal, f32}}}};
+    report.is_equal = all_equal(report.parts);
+    EXPECT_EQ(report.is_equal, is_equal);
+    EXPECT_THAT(verdict_of(report), StartsWith(is_equal ? "equal; f64: 2 layouts" : "DIFFERENT; f64: 2 layouts"));
+  }
 }
 
 TEST(Report, StaysInAHundredColumns) {

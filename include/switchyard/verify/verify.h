@@ -1,5 +1,4 @@
-// `switchyard verify`: a config on one rank and in every layout that fits the ranks at hand, in f64, which judges, and
-// in f32, which is shown.
+// `switchyard verify`: a config on one rank and in every layout that fits the ranks at hand, in f64 and in f32.
 #pragma once
 
 #include "switchyard/verify/compare.h"
@@ -31,8 +30,11 @@ struct Report {
   bool is_tiny = true;
   std::vector<Part> parts = {};  // f64, f32
   std::vector<Misfit> misfits = {};
-  bool is_equal = true;  // in f64; the same on every rank
+  bool is_equal = true;  // all_equal(parts); the same on every rank
 };
+
+// Nothing failed, in any dtype; a near tie is no failure.
+bool all_equal(const std::vector<Part>& parts);
 
 // What is told while it goes on; each may be empty.
 struct Listener {
