@@ -4,6 +4,7 @@
 
 #include "switchyard/autograd/profile.h"
 #include "switchyard/config/fields.h"
+#include "switchyard/optim/clip.h"
 
 #include <chrono>
 #include <cmath>
@@ -107,11 +108,6 @@ void backward_from(const Tensor& total, bool is_faulty) {
   autograd::backward({total}, {Tensor::full(total.shape(), total.dtype(), std::nan(""))});
 }
 
-// min(1, max_norm / norm), as torch.nn.utils.clip_grad_norm_ has it; max_norm 0: never clipped.
-double clip_factor(double norm, double max_norm) {
-  return max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
-}
-
 }  // namespace
 
 StepResult train_step(Session& session, const std::vector<data::Batch>& batches, int64_t t, double lr) {
@@ -153,7 +149,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   if (!result.is_finite) return result;
 
   const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
-  session.optimizer.step(lr, clip_factor(result.grad_norm, train.clip_grad), t);
+  session.optimizer.step(lr, optim::clip_factor(result.grad_norm, train.clip_grad), t);
   for (size_t i = 0; i < layers.size(); ++i) layers[i]->update_bias(result.expert_counts[i]);
   fault_after_step(session, t);
   return result;
