@@ -1,6 +1,7 @@
 // The protocol of a save: aside, hashed, synced, proved, renamed. Nothing before the rename touches what was there.
 #include "switchyard/checkpoint/save.h"
 
+#include "switchyard/base/clock.h"
 #include "switchyard/base/folder.h"
 #include "switchyard/comm/agree.h"
 
@@ -9,7 +10,6 @@
 #include "switchyard/base/hash.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace switchyard::checkpoint {
 namespace {
@@ -202,7 +202,7 @@ int64_t bytes_of(std::span<const Entry> entries) {
 
 SaveResult save(const fs::path& run_dir, const comm::Group& all, std::span<const Entry> entries, const Meta& meta,
                 int64_t keep) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = now();
   SaveResult result;
   result.bytes = bytes_of(entries);
   all.all_reduce(&result.bytes, 1, DType::i64).wait();
@@ -220,7 +220,7 @@ SaveResult save(const fs::path& run_dir, const comm::Group& all, std::span<const
                          result.bytes, free_text(run_dir));
     });
   }
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = now() - start;
   return result;
 }
 

@@ -1,6 +1,7 @@
 // The corpus, wave by wave: pieces are read in order, encoded in parallel, and written in order.
 #include "encode.h"
 
+#include "switchyard/base/clock.h"
 #include "switchyard/base/error.h"
 #include "switchyard/base/progress.h"
 #include "switchyard/base/threads.h"
@@ -9,7 +10,6 @@
 
 #include <xxhash.h>
 
-#include <chrono>
 #include <exception>
 #include <optional>
 
@@ -32,7 +32,7 @@ class Tokenize {
   }
 
   TokenizeSummary run() {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = now();
     PieceReader reader(files_, options_.limits);
     Progress progress("tokenize", summary_.input_bytes, Unit::bytes, 10, 0, console_);
     while (fill_wave(reader)) {
@@ -42,7 +42,7 @@ class Tokenize {
     }
     check_not_empty();
     commit();
-    summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    summary_.seconds = now() - start;
     return std::move(summary_);
   }
 

@@ -3,10 +3,10 @@
 #include "switchyard/train/step.h"
 
 #include "switchyard/autograd/profile.h"
+#include "switchyard/base/clock.h"
 #include "switchyard/config/fields.h"
 #include "switchyard/optim/clip.h"
 
-#include <chrono>
 #include <cmath>
 
 namespace switchyard::train {
@@ -40,14 +40,14 @@ bool needs_counting_pass(const Session& session, size_t num_batches) {
 
 // Fixes the expert frequencies of the step before the passes that train on them. Returns the seconds that it took.
 double count_step(Session& session, const std::vector<data::Batch>& batches) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = now();
   const autograd::NoGrad no_grad;
   const auto layers = session.model.moe_layers();
   for (moe::MoeLayer* layer : layers) layer->begin_count();
   moe::Losses none;
   for (const data::Batch& batch : batches) session.model.hidden(batch.tokens_BS, batch.document_BS, none);
   for (moe::MoeLayer* layer : layers) layer->end_count();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return now() - begin;
 }
 
 // What a layer adds to the sums of a step, and to the minima.
