@@ -1,5 +1,6 @@
-// The training step. Everything that ranks must agree on travels in two sums: how many tokens there are, before, and
-// what came out, after.
+// The training step. What ranks must agree on is small and travels around the passes: before, a sum of loss tokens;
+// after, the sum of the gradient norm, a sum of losses and counts, and a minimum of margins. The trainer adds what is
+// of the run.
 #include "switchyard/train/step.h"
 
 #include "switchyard/autograd/profile.h"
