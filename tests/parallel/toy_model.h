@@ -67,8 +67,11 @@ class ToyModel {
       }
       autograd::backward(losses, Tensors(losses.size()));
     }
+    num_sent_in_backward_ = sync.num_under_way();
     sync.finish();
   }
+
+  size_t num_sent_in_backward() const { return num_sent_in_backward_; }  // buckets, in the last step
 
   // The gradient of the whole parameter. An expert's box gets what the ranks that hold it computed.
   static std::vector<double> gradient(const nn::Parameter& p, int64_t step, const parallel::Mesh& mesh) {
@@ -98,6 +101,7 @@ class ToyModel {
   }
   std::vector<std::unique_ptr<nn::Parameter>> owned_;
   nn::Parameters parameters_;
+  mutable size_t num_sent_in_backward_ = 0;
 };
 
 // Loshchilov & Hutter 2019 on whole parameters.

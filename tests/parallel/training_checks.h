@@ -29,6 +29,18 @@ inline void expect_part(const Tensor& got, const nn::Parameter& p, const paralle
   EXPECT_LE(max_error(got.detach(), expected.to_vector<double>()), tolerance) << p.name << ": " << what;
 }
 
+// Buckets that are complete when the last backward ends: they are sent in order, from the last one, and the first that
+// holds a parameter without a gradient keeps those behind it back.
+inline size_t complete_in_backward(const std::vector<parallel::Bucket>& buckets) {
+  size_t count = 0;
+  for (auto bucket = buckets.rbegin(); bucket != buckets.rend(); ++bucket) {
+    for (const parallel::Segment& segment : bucket->segments)
+      if (segment.parameter->name == "unused") return count;
+    if (bucket->replicas.size() > 1) ++count;
+  }
+  return count;
+}
+
 inline void check_gradients_are_summed(comm::World& world, const ToyLayout& layout) {
   const ToyModel model;
   const parallel::Mesh mesh = toy_mesh(world, layout.expert);
@@ -38,6 +50,7 @@ inline void check_gradients_are_summed(comm::World& world, const ToyLayout& layo
     for (auto& bucket : buckets)
       for (auto& segment : bucket.segments) segment.leaf->grad.fill(99);  // nothing of this may be left
     model.backward(mesh, sync, step);
+    EXPECT_EQ(model.num_sent_in_backward(), complete_in_backward(buckets));
     for (const nn::Parameter* p : model.parameters())
       expect_part(autograd::leaf_of(p->value)->grad, *p, mesh, ToyModel::gradient(*p, step, mesh),
                   tolerance(accumulate_type(layout.dtype), 8), "gradient");

@@ -38,6 +38,19 @@ void for_each_row(Check&& check) {
 
 TEST(GradientSync, SumsOverReplicasAndMicroBatches) { for_each_row(test::check_gradients_are_summed); }
 
+TEST(GradientSync, SendsBucketsWhileBackwardGoesOn) {
+  for (const bool shard : {true, false})
+    run_ranks(2, [&](comm::World& world) {
+      const test::ToyModel model;
+      const Mesh mesh = test::toy_mesh(world, 1);
+      auto buckets = make_buckets(model.parameters(), mesh, DType::f32, 1, 1);  // one for each parameter
+      GradientSync sync(buckets, shard);
+      model.backward(mesh, sync, 1);
+      EXPECT_EQ(model.num_sent_in_backward(), 2u) << "\"more_experts\" and \"shared\"; \"unused\" comes next";
+      EXPECT_EQ(sync.num_under_way(), 0u) << "after finish";
+    });
+}
+
 TEST(Zero, ShardedAdamWEqualsPlain) { for_each_row(test::check_adamw); }
 
 TEST(Zero, EveryElementHasOneOwnerWhoseMasterReachesAllReplicas) { for_each_row(test::check_ownership); }

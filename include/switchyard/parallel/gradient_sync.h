@@ -22,6 +22,7 @@ class GradientSync {
 
   void begin_step();        // the next backward assigns gradients instead of adding
   void expect_last_pass();  // the next backward is the last of the step: send buckets as they complete
+  size_t num_under_way() const { return works_.size(); }  // reductions started since begin_step and not waited for
   // Sends what was not sent, waits for all; gradients that nobody wrote are zero. Throws if another rank has failed.
   void finish();
 
