@@ -3,7 +3,6 @@
 
 #include "switchyard/autograd/graph.h"
 #include "switchyard/moe/balance.h"
-#include "switchyard/moe/tied_groups.h"
 #include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/router.h"
 #include "switchyard/ops/shape.h"
@@ -26,11 +25,18 @@ Tensor shares(const Tensor& counts_GE, DType dtype) {
   return Tensor::of(values, counts_GE.shape()).to(dtype);
 }
 
+// A count of 0 is the map's, and train::fit_to_world is where it becomes a number.
+const MoeConfig& fitted(const MoeConfig& config) {
+  check(config.router.groups.count > 0, "MoE layer: router.groups.count={} was not taken from the map",
+        config.router.groups.count);
+  return config;
+}
+
 }  // namespace
 
 MoeLayer::MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const MoeInit& init,
                    const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher)
-    : config_(tie_groups(config, mesh.layout(nn::View::expert), mesh.nodes())),
+    : config_(fitted(config)),
       router_(name + ".router", width, config_, init.in),
       experts_(name + ".experts", config.num_experts, width, config.intermediate_size, config.activation, init.in,
                init.out),

@@ -39,6 +39,7 @@ struct MoeInit {
 
 class MoeLayer {
  public:
+  // `config` fits the world: router.groups.count is not 0.
   MoeLayer(const std::string& name, int64_t width, const MoeConfig& config, const MoeInit& init,
            const parallel::Mesh& mesh, parallel::DispatcherKind dispatcher);
 
