@@ -26,7 +26,7 @@ struct Change {
 
 // Settings of the model that leave all shapes as they are.
 std::vector<Change> changes_of_model(model::ModelConfig before, const model::ModelConfig& now) {
-  before.vocab_size = now.vocab_size;                              // has a flag of its own
+  before.vocab_size = now.vocab_size;                              // has a message of its own
   before.moe.router.groups.tie_to = now.moe.router.groups.tie_to;  // of the layout
   const auto difference = config::first_difference(config::to_node(before), config::to_node(now), "model");
   if (!difference) return {};
@@ -45,7 +45,6 @@ std::vector<Change> changes_of_run(const ExperimentConfig& before, const Experim
   compare("global_batch_size", "train.global_batch_size", before.train.global_batch_size, now.train.global_batch_size);
   if (has_loss_of_micro_batches(now.model.moe))
     compare("micro_batch_size", "train.micro_batch_size", before.train.micro_batch_size, now.train.micro_batch_size);
-  compare("vocab_size", "model.vocab_size", before.model.vocab_size, now.model.vocab_size);
   compare("seed", "run.seed", before.run.seed, now.run.seed);
   return changes;
 }
@@ -67,6 +66,10 @@ void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& conf
   comm::together(all, [&] {
     const auto sources = config::Sources::of_text((found.folder / "manifest").string(), meta.config);
     before = parse_experiment(sources, {}, without_run_and_data()).config;
+    require(before.model.vocab_size == config.model.vocab_size, ExitCode::usage,
+            "model.vocab_size was {} in {} and is {} now; a model's vocabulary cannot change its size: give "
+            "model.vocab_size={}, or train from the start in another run.dir",
+            before.model.vocab_size, found.folder.string(), config.model.vocab_size, before.model.vocab_size);
     std::vector<Change> changes = changes_of_run(before, config);
     if (meta.data_fingerprint != data_fingerprint)
       changes.push_back({"data", "the fingerprint of data.train", meta.data_fingerprint, data_fingerprint});

@@ -14,9 +14,8 @@ struct Position {
 };
 
 // Changes between a checkpoint and the run that goes on from it that a user may allow by name.
-inline constexpr std::array<const char*, 9> kAllowedChanges{
-    "data", "tokenizer", "sequence_length", "document_mask", "global_batch_size", "micro_batch_size", "vocab_size",
-    "seed", "model"};
+inline constexpr std::array<const char*, 8> kAllowedChanges{
+    "data", "tokenizer", "sequence_length", "document_mask", "global_batch_size", "micro_batch_size", "seed", "model"};
 
 // Fills the session by checkpoint.resume and checkpoint.init. `allowed`: those of kAllowedChanges that are accepted
 // although they change what a run means. Throws Error(usage), naming the key, both values and the flag, for a change
