@@ -26,6 +26,20 @@ class Draws {
   uint64_t next_ = 0;
 };
 
+inline model::RopeScalingConfig draw_scaling(Draws& draw) {
+  using model::RopeScalingKind;
+  switch (draw.of({RopeScalingKind::linear, RopeScalingKind::llama3, RopeScalingKind::yarn})) {
+    case RopeScalingKind::linear: return {.kind = RopeScalingKind::linear, .factor = 4};
+    case RopeScalingKind::llama3:
+      return {.kind = RopeScalingKind::llama3,
+              .factor = 4,
+              .original_max_position = 8,
+              .low_freq_factor = 1,
+              .high_freq_factor = 4};
+    default: return {.kind = RopeScalingKind::yarn, .factor = 4, .original_max_position = 8};
+  }
+}
+
 inline void draw_attention(Draws& draw, model::AttentionConfig& a) {
   a.num_heads = draw.of<int64_t>({2, 3, 4, 6});
   a.num_kv_heads = draw.one_in(2) ? a.num_heads : draw.of<int64_t>({1, a.num_heads % 2 == 0 ? a.num_heads / 2 : 1});
@@ -37,6 +51,7 @@ inline void draw_attention(Draws& draw, model::AttentionConfig& a) {
   a.sinks = draw.one_in(3);
   a.soft_cap = draw.one_in(4) ? 5.0 : 0.0;
   a.rope.fraction = a.head_dim == 8 && draw.one_in(2) ? 0.5 : 1.0;
+  if (draw.one_in(2)) a.rope.scaling = draw_scaling(draw);
 }
 
 inline std::vector<moe::BalanceConfig> draw_balance(Draws& draw) {
@@ -44,7 +59,8 @@ inline std::vector<moe::BalanceConfig> draw_balance(Draws& draw) {
   for (const auto scope :
        {moe::BalanceScope::micro_batch, moe::BalanceScope::sequence, moe::BalanceScope::global_batch})
     if (draw.one_in(3)) list.push_back({.scope = scope, .coefficient = 0.1});
-  if (draw.one_in(3)) list.push_back({.kind = moe::BalanceKind::z_loss, .coefficient = 0.01});
+  for (const auto kind : {moe::BalanceKind::sequence, moe::BalanceKind::hf_pooled, moe::BalanceKind::z_loss})
+    if (draw.one_in(3)) list.push_back({.kind = kind, .coefficient = 0.01});
   if (draw.one_in(3))
     list.push_back({.kind = moe::BalanceKind::bias,
                     .rate = 0.01,
@@ -78,6 +94,7 @@ inline void draw_moe(Draws& draw, moe::MoeConfig& m) {
     m.router.score_order = draw.of({moe::ScoreOrder::before, moe::ScoreOrder::after});
   m.router.normalize = draw.one_in(2);
   m.router.scale = draw.of({1.0, 2.5});
+  m.router.selection_bias = draw.one_in(4);  // with kind bias or without
   m.router.groups = draw_groups(draw, m);
   m.balance = draw_balance(draw);
 }
@@ -94,12 +111,14 @@ inline train::ExperimentConfig draw_config(Draws& draw) {
   m.init.std = 0.3;
   m.mlp.intermediate_size = draw.of<int64_t>({4, 8, 12});
   m.mlp.activation = draw.of({ops::Activation::swiglu, ops::Activation::gelu});
+  m.mlp.bias = draw.one_in(3);
   draw_attention(draw, m.attention);
   draw_moe(draw, m.moe);
   if (draw.one_in(10))
     m.moe.layers.reset();
   else
     m.moe.layers = moe::LayerPattern{.first = draw.between(0, m.num_layers - 1), .every = draw.between(1, 2)};
+  if (m.moe.layers && draw.one_in(3)) m.moe.layers->except = {draw.between(0, m.num_layers - 1)};
   c.run.seed = draw.between(0, 1000);
   c.data.sequence_length = draw.of<int64_t>({4, 8, 12});
   c.data.document_mask = draw.one_in(3);
