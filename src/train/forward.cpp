@@ -5,6 +5,7 @@
 #include "switchyard/autograd/graph.h"
 #include "switchyard/comm/agree.h"
 #include "switchyard/parallel/placement.h"
+#include "switchyard/train/generate.h"
 #include "switchyard/train/session.h"
 
 #include <algorithm>
@@ -15,6 +16,10 @@ namespace {
 using Results = std::map<std::string, Tensor>;
 
 constexpr int64_t kIgnored = -100;
+
+void begin(const ForwardOptions& options, const char* part) {
+  if (options.begins) options.begins(part);
+}
 
 Tensor read_ids(const files::SafetensorsFile& inputs, const std::string& name, int64_t vocabulary, bool may_ignore) {
   const files::TensorInfo& info = inputs.at(name);
@@ -119,16 +124,11 @@ void add_gradients(const Results& whole, const model::ModelConfig& config, Resul
   }
 }
 
-Tensor generated(model::Decoder& model, const Tensor& prompt_BP, int64_t count) {
-  const int64_t B = prompt_BP.dim(0), length = prompt_BP.dim(1) + count;
-  require(length <= model.config().max_position, ExitCode::usage,
-          "--generate: {} prompt tokens and {} new ones exceed model.max_position={}", prompt_BP.dim(1), count,
-          model.config().max_position);
-  auto caches = model.make_caches(B, length);
-  Tensor next = prompt_BP;
+Tensor generated(model::Decoder& model, const Tensor& prompt_BP, const ForwardOptions& options) {
+  const int64_t B = prompt_BP.dim(0), count = options.generate;
   std::vector<int64_t> ids(static_cast<size_t>(B * count));
-  for (int64_t n = 0; n < count; ++n) {
-    const Tensor logits_BV = model.next_logits(next, caches);
+  decode(model, prompt_BP, count, [&](int64_t n, const Tensor& logits_BV) {
+    begin(options, "a token");
     const auto logits = logits_BV.to_vector<double>();
     std::vector<int32_t> best(static_cast<size_t>(B));
     for (int64_t b = 0; b < B; ++b) {
@@ -136,8 +136,8 @@ Tensor generated(model::Decoder& model, const Tensor& prompt_BP, int64_t count) 
       best[static_cast<size_t>(b)] = static_cast<int32_t>(std::max_element(row, row + logits_BV.dim(1)) - row);
       ids[static_cast<size_t>(b * count + n)] = best[static_cast<size_t>(b)];
     }
-    next = Tensor::of(best, {B, 1});
-  }
+    return best;
+  });
   return Tensor::of(ids, {B, count});
 }
 
@@ -159,13 +159,17 @@ Results forward(const ExperimentConfig& config, comm::World& world, const conver
             to_string(tokens_BS.shape()));
     if (options.generate > 0) prompt_BP = read_ids(inputs, "prompt_ids", V, false).to(DType::i32);
   });
+  begin(options, "loading");
   FrozenModel frozen(config, world, options.dtype, source);
   Results out;
+  begin(options, "the forward pass");
   add_passes(frozen.model, frozen.mesh, tokens_BS, options, out);
   int64_t count = 0;
+  begin(options, "the losses");
   if (targets_BS.defined()) count = add_loss(frozen.model, tokens_BS, targets_BS, out);
-  if (options.generate > 0) out["generated_ids"] = generated(frozen.model, prompt_BP, options.generate);
+  if (options.generate > 0) out["generated_ids"] = generated(frozen.model, prompt_BP, options);
   if (options.gradients) {
+    begin(options, "the gradients");
     const Gradients gradients(frozen.model, frozen.mesh);
     const double share = 1.0 / static_cast<double>(std::max<int64_t>(count, 1));
     autograd::backward(frozen.model.loss(tokens_BS, targets_BS, {}, share, model::Recompute::none).total);

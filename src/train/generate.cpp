@@ -34,26 +34,33 @@ int64_t sample_token(const std::vector<float>& logits_V, const SamplingOptions& 
   return order[count - 1];
 }
 
+void decode(model::Decoder& model, const Tensor& prompt_BP, int64_t max_tokens, const Choose& choose) {
+  const autograd::NoGrad no_grad;
+  const int64_t B = prompt_BP.dim(0), P = prompt_BP.dim(1), length = P + max_tokens;
+  require(P > 0, ExitCode::usage, "generate: the prompt is empty");
+  require(length <= model.config().max_position, ExitCode::usage,
+          "generate: {} prompt tokens and {} new ones exceed model.max_position={}", P, max_tokens,
+          model.config().max_position);
+  std::vector<model::KvCache> caches = model.make_caches(B, length);
+  Tensor next = prompt_BP;
+  for (int64_t n = 0; n < max_tokens; ++n) {
+    const std::vector<int32_t> chosen = choose(n, model.next_logits(next, caches));
+    if (chosen.empty()) return;
+    next = Tensor::of(chosen, {B, 1});
+  }
+}
+
 void generate(model::Decoder& model, std::optional<int32_t> end, const std::vector<int32_t>& prompt,
               const SamplingOptions& options, const std::function<void(int32_t)>& emit) {
-  const autograd::NoGrad no_grad;
-  const auto length = static_cast<int64_t>(prompt.size()) + options.max_tokens;
-  require(!prompt.empty(), ExitCode::usage, "generate: the prompt is empty");
-  require(length <= model.config().max_position, ExitCode::usage,
-          "generate: {} prompt tokens and {} new ones exceed model.max_position={}", prompt.size(), options.max_tokens,
-          model.config().max_position);
   const Random random(options.seed, "generate");
-  std::vector<model::KvCache> caches = model.make_caches(1, length);
-  std::vector<int32_t> next = prompt;
-  for (int64_t i = 0; i < options.max_tokens; ++i) {
-    const Tensor tokens_BS = Tensor::of(next, {1, static_cast<int64_t>(next.size())});
-    const Tensor logits_V = model.next_logits(tokens_BS, caches);
+  const auto choose = [&](int64_t n, const Tensor& logits_1V) -> std::vector<int32_t> {
     const auto token = static_cast<int32_t>(
-        sample_token(logits_V.to_vector<float>(), options, random.uniform(static_cast<uint64_t>(i))));
-    if (token == end) return;
+        sample_token(logits_1V.to_vector<float>(), options, random.uniform(static_cast<uint64_t>(n))));
+    if (token == end) return {};
     emit(token);
-    next = {token};
-  }
+    return {token};
+  };
+  decode(model, Tensor::of(prompt, {1, std::ssize(prompt)}), options.max_tokens, choose);
 }
 
 }  // namespace switchyard::train

@@ -7,6 +7,7 @@
 #include "switchyard/files/safetensors.h"
 #include "switchyard/train/config.h"
 
+#include <functional>
 #include <map>
 
 namespace switchyard::train {
@@ -17,6 +18,7 @@ struct ForwardOptions {
   bool hidden = false;     // hidden.i (B, S, D): the residual stream before layer i; one more behind the last
   int64_t generate = 0;    // greedy ids after `prompt_ids`: generated_ids (B, N)
   DType dtype = DType::f32;
+  std::function<void(const std::string&)> begins = {};  // called with the name of each part of the work
 };
 
 // `inputs` has input_ids (B, S) of I64; labels (B, S), where position t predicts label t + 1 and -100 is ignored, add
