@@ -18,7 +18,7 @@ class BadConfig : public testing::TestWithParam<Mistake> {};
 TEST_P(BadConfig, EndsAllRanksWithOneMessageAndWritesNothing) {
   const Scratch scratch;
   const std::string dir = scratch.path("run");
-  const Outcome outcome = train({"tiny", GetParam().ranks, GetParam().overrides}, dir);
+  const Outcome outcome = train({"tiny", GetParam().ranks, GetParam().overrides}, dir, {}, kLimitOfAMistake);
   expect_outcome(outcome, 64, GetParam().parts);
   expect_one_message(outcome);
   EXPECT_FALSE(fs::exists(dir));
@@ -69,7 +69,8 @@ TEST(BadConfigFile, ThatCannotBeReadIsNamedOnOneRankAndOnTwo) {
   const std::vector<std::pair<std::string, std::string>> rows{{missing, "No such file or directory"},
                                                               {folder, "is a folder"}};
   for (const auto& [path, reason] : rows)
-    for (const int ranks : {1, 2}) expect_outcome(run(on_ranks(ranks, {program(), "train", path})), 64, {path, reason});
+    for (const int ranks : {1, 2})
+      expect_outcome(run(on_ranks(ranks, {program(), "train", path}), {}, kLimitOfAMistake), 64, {path, reason});
 }
 
 TEST(BadConfigFile, WhoseReaderMayNotReadItIsNamed) {
@@ -79,22 +80,22 @@ TEST(BadConfigFile, WhoseReaderMayNotReadItIsNamed) {
   fs::permissions(scratch.path(""), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
   const Command command = as_another_user({program(), "config", file, "--resolved"});
   if (command.empty()) GTEST_SKIP() << "the program cannot be run as another user here";
-  expect_outcome(run(command), 64, {file, "Permission denied"});
+  expect_outcome(run(command, {}, kLimitOfAMistake), 64, {file, "Permission denied"});
 }
 
 TEST(BadConfigFile, NamesFileLineKeyAndValue) {
   const Scratch scratch;
   const std::string file = scratch.write("bad.yaml", "run: {dir: x}\ntrain:\n  steps: -1\nmodle: {}\n");
-  expect_outcome(run({program(), "train", file}), 64,
+  expect_outcome(run({program(), "train", file}, {}, kLimitOfAMistake), 64,
                  {file + ":3", "train.steps", "-1", file + ":4", "modle", "did you mean 'model'"});
 }
 
 TEST(CommandLine, MistakesAreUsageErrors) {
   for (const Command& words : {Command{"train"}, Command{"train", "--frobnicate"},
                                Command{"generate", "x", "--temperature", "-1"}, Command{"config"}})
-    expect_outcome(run(Command{program()} + words), 64);
-  expect_outcome(run({program(), "frobnicate"}), 64, {"frobnicate"});
-  expect_outcome(run({program()}), 64, {"train", "eval"});
+    expect_outcome(run(Command{program()} + words, {}, kLimitOfAMistake), 64);
+  expect_outcome(run({program(), "frobnicate"}, {}, kLimitOfAMistake), 64, {"frobnicate"});
+  expect_outcome(run({program()}, {}, kLimitOfAMistake), 64, {"train", "eval"});
   expect_outcome(run({program(), "--help"}), 0, {"train", "eval", "generate", "data", "checkpoint", "config"});
   expect_outcome(run({program(), "--version"}), 0, {"switchyard "});
 }
@@ -128,7 +129,7 @@ TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {
   const Scratch scratch;
   const std::string dir = scratch.path("run");
   const Train seed_1{"tiny", 1, {"run.seed=1"}}, seed_2{"tiny", 1, {"run.seed=2"}};
-  const Outcome outcome = run(as_ranks({seed_1.command(dir), seed_2.command(dir)}));
+  const Outcome outcome = run(as_ranks({seed_1.command(dir), seed_2.command(dir)}), {}, kLimitOfAMistake);
   expect_outcome(outcome, 64, {"the command line", "rank 0: train", "run.seed=1", "rank 1: train", "run.seed=2"});
   expect_one_message(outcome);
   EXPECT_FALSE(fs::exists(dir));

@@ -27,7 +27,7 @@ TEST(StayingInStep, ProgramsOfTwoCommitsAreRefusedWithBoth) {
   const std::string dir = scratch.path("run");
   Command other = Train{}.command(dir);
   other.front() = program_of_another_commit(scratch, "switchyard");
-  const Outcome outcome = run(as_ranks({Train{}.command(dir), other}));
+  const Outcome outcome = run(as_ranks({Train{}.command(dir), other}), {}, kLimitOfAMistake);
   expect_outcome(outcome, 64, {"the program must be the same on all ranks", "rank 0: ", "rank 1: ", "(commit "});
   expect_one_message(outcome);
   EXPECT_FALSE(fs::exists(dir));
@@ -39,7 +39,7 @@ TEST_P(AnError, OnOneRankEndsTheJobWithItsMessage) {
   const Scratch scratch;
   const std::string dir = scratch.path("run");
   const Train run = endless(4, {"parallel.expert=2", "parallel.tensor=2"});
-  const Outcome outcome = train(run, dir, {{"SWITCHYARD_FAULT", fmt::format("error:3:{}", GetParam())}});
+  const Outcome outcome = train(run, dir, {{"SWITCHYARD_FAULT", fmt::format("error:3:{}", GetParam())}}, kLimitOfAnError);
   expect_outcome(outcome, 70, {fmt::format("[rank {}] switchyard: SWITCHYARD_FAULT: an error in step 3", GetParam())});
   expect_one_message(outcome);
   expect_verdict(dir, "failed", -1);

@@ -104,7 +104,8 @@ TEST_F(Stop, ADeadRankEndsTheJobAndResumeIsBitIdentical) {
   Process process(run.command(dir_));
   ASSERT_TRUE(saves_a_checkpoint(dir_, process)) << process.wait(0).text();
   kill(process.rank(1), SIGKILL);
-  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
+  const auto has_ended = [&] { return process.is_over() && process.family().empty(); };
+  ASSERT_TRUE(wait_until(has_ended, kLimitOfAnError)) << "processes are left";
   EXPECT_EQ(process.wait().code, 128 + SIGKILL);
   EXPECT_FALSE(verdict_of(dir_).is_object());
   expect_resume_is_bit_identical(run, dir_, scratch_.path("straight"));
@@ -116,9 +117,7 @@ TEST_F(Stop, AHungRankEndsTheJobByTheWatchdogWithAStackOfAllOthers) {
   Process process(run.command(dir_));
   const pid_t hung = process.rank(3);
   ASSERT_TRUE(reaches_step(dir_, process, 22)) << process.wait(0).text();
-  kill(hung, SIGSTOP);
-  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
-  expect_outcome(process.wait(), 76, {"run.watchdog=5", "last collective: ", ", number ", "switchyard("});
+  expect_end_by_watchdog(process, hung, 5, {"run.watchdog=5", "last collective: ", ", number ", "switchyard("});
   std::string logs;
   for (const int rank : {0, 1, 2}) {
     const std::string log = read_text(fmt::format("{}/log/rank-{:04}.log", dir_, rank));
@@ -136,9 +135,7 @@ TEST_F(Stop, ARankThatHangsInTheStartEndsTheJobToo) {
   Process process(run.command(dir_));
   const pid_t rank = process.rank(1);
   ASSERT_TRUE(wait_until([&] { return process.is_over() || fs::exists(dir_ + "/log/rank-0001.log"); }));
-  kill(rank, SIGSTOP);
-  ASSERT_TRUE(wait_until([&] { return process.is_over() && process.family().empty(); })) << "processes are left";
-  expect_outcome(process.wait(), 76, {"the start took longer than run.watchdog=3"});
+  expect_end_by_watchdog(process, rank, 3, {"the start took longer than run.watchdog=3"});
   EXPECT_EQ(last_step(dir_), 0);
   expect_verdict(dir_, "failed", -1);
 }

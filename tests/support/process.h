@@ -22,7 +22,11 @@ namespace switchyard::test {
 using Command = std::vector<std::string>;
 using Environment = std::map<std::string, std::string>;
 
-constexpr double kPatience = 120;  // seconds until a test gives up; what it waits for takes a few
+// Seconds until a test gives up. What it waits for takes a few; of mistakes and failures the time is part of the claim.
+constexpr double kPatience = 120;
+constexpr double kLimitOfAMistake = 10;         // until a config is refused
+constexpr double kLimitOfAnError = 30;          // until an exception, or a dead rank, has ended all ranks
+constexpr double kLimitAfterTheWatchdog = 5.0;  // from run.watchdog seconds after a rank has hung until all have ended
 
 // True as soon as `condition` is; false if it is not within the limit.
 inline bool wait_until(const std::function<bool()>& condition, double seconds = kPatience) {

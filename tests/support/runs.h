@@ -17,6 +17,15 @@ using Json = nlohmann::json;
 inline fs::path build_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
 inline std::string program() { return build_folder() / "switchyard"; }
 
+// Stops the rank: the watchdog must end it and all others in time.
+inline void expect_end_by_watchdog(Process& process, pid_t rank, double watchdog,
+                                   const std::vector<std::string>& parts) {
+  kill(rank, SIGSTOP);
+  const auto has_ended = [&] { return process.is_over() && process.family().empty(); };
+  EXPECT_TRUE(wait_until(has_ended, watchdog + kLimitAfterTheWatchdog)) << "processes are left";
+  expect_outcome(process.wait(0), 76, parts);
+}
+
 // A file of the source tree: below the current folder, or above the build folder.
 inline std::string source_file(const fs::path& file) {
   if (fs::exists(file)) return file;
@@ -108,8 +117,9 @@ struct Train {
   Train with(const Command& more) const { return {config, ranks, overrides + more}; }
 };
 
-inline Outcome train(const Train& what, const std::string& dir, const Environment& environment = {}) {
-  return run(what.command(dir), environment);
+inline Outcome train(const Train& what, const std::string& dir, const Environment& environment = {},
+                     double seconds = kPatience) {
+  return run(what.command(dir), environment, seconds);
 }
 // The same, where the training is to finish.
 inline void must_train(const Train& what, const std::string& dir) { expect_outcome(train(what, dir), 0); }
