@@ -16,9 +16,14 @@
 namespace switchyard::train {
 namespace {
 
-constexpr std::array kKinds{std::pair{"nan", FaultKind::nan},     std::pair{"flip", FaultKind::flip},
-                            std::pair{"error", FaultKind::error}, std::pair{"swap", FaultKind::swap},
-                            std::pair{"scale", FaultKind::scale}, std::pair{"unsummed", FaultKind::unsummed}};
+constexpr std::array kKinds{std::pair{"nan", FaultKind::nan},
+                            std::pair{"flip", FaultKind::flip},
+                            std::pair{"error", FaultKind::error},
+                            std::pair{"error_in_backward", FaultKind::error_in_backward},
+                            std::pair{"error_in_save", FaultKind::error_in_save},
+                            std::pair{"swap", FaultKind::swap},
+                            std::pair{"scale", FaultKind::scale},
+                            std::pair{"unsummed", FaultKind::unsummed}};
 
 bool hits_here(const Session& session, FaultKind kind, int64_t t) {
   return session.fault.hits(kind, session.mesh.all().rank(), t);
@@ -48,6 +53,17 @@ void swap_experts_of_first_layer(model::Decoder& model) {
 template <class T>
 void double_values(void* values, int64_t count) {
   for (T *v = static_cast<T*>(values), *end = v + count; v != end; ++v) *v *= 2;
+}
+
+// The next gradient that is complete while a bucket is under way ends backward with an exception.
+void fail_in_backward(Session& session, int64_t t) {
+  for (parallel::Bucket& bucket : session.buckets)
+    for (parallel::Segment& segment : bucket.segments)
+      segment.leaf->on_complete = [&session, t, then = segment.leaf->on_complete] {
+        then();
+        if (session.sync.num_under_way() > 0)
+          fail(ExitCode::internal, "SWITCHYARD_FAULT: an error in the backward pass of step {}", t);
+      };
 }
 
 }  // namespace
@@ -86,6 +102,7 @@ void fault_before_step(Session& session, int64_t t) {
 
 void fault_before_backward(Session& session, int64_t t) {
   if (hits_here(session, FaultKind::error, t)) fail(ExitCode::internal, "SWITCHYARD_FAULT: an error in step {}", t);
+  if (hits_here(session, FaultKind::error_in_backward, t)) fail_in_backward(session, t);
 }
 
 void fault_after_sums(Session& session, int64_t t) {
@@ -95,6 +112,11 @@ void fault_after_sums(Session& session, int64_t t) {
     double_values<double>(owned.grad, owned.slice.numel());
   else
     double_values<float>(owned.grad, owned.slice.numel());
+}
+
+void fault_in_save(const Session& session, int64_t t) {
+  if (hits_here(session, FaultKind::error_in_save, t))
+    fail(ExitCode::internal, "SWITCHYARD_FAULT: an error in the save of step {}", t);
 }
 
 void fault_after_step(Session& session, int64_t t) {

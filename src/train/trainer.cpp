@@ -211,6 +211,7 @@ bool Trainer::save() {
   meta.config = experiment_.resolved();
   meta.data_fingerprint = data_.fingerprint;
   meta.layout = session_.mesh.describe();
+  fault_in_save(session_, good_.step);
   const auto result =
       checkpoint::save(config_.run.dir, session_.mesh.all(), session_.entries(), meta, config_.checkpoint.keep);
   if (!result.message.empty() && is_first_rank()) log()->warn("{}", result.message);

@@ -33,20 +33,37 @@ TEST(StayingInStep, ProgramsOfTwoCommitsAreRefusedWithBoth) {
   EXPECT_FALSE(fs::exists(dir));
 }
 
-class AnError : public testing::TestWithParam<int> {};  // the rank
+struct Place {
+  const char* fault;  // of SWITCHYARD_FAULT
+  const char* where;  // in the message
+  int64_t step;       // the last one whose numbers are in metrics.jsonl
+};
+void PrintTo(const Place& place, std::ostream* out) { *out << place.fault; }
+constexpr Place kPlaces[] = {{"error", "step", 2},
+                             {"error_in_backward", "the backward pass of step", 2},
+                             {"error_in_save", "the save of step", 3}};
+
+class AnError : public testing::TestWithParam<std::tuple<Place, int>> {};  // and the rank
 
 TEST_P(AnError, OnOneRankEndsTheJobWithItsMessage) {
+  const auto& [place, rank] = GetParam();
   const Scratch scratch;
   const std::string dir = scratch.path("run");
-  const Train run = endless(4, {"parallel.expert=2", "parallel.tensor=2"});
-  const Outcome outcome = train(run, dir, {{"SWITCHYARD_FAULT", fmt::format("error:3:{}", GetParam())}}, kLimitOfAnError);
-  expect_outcome(outcome, 70, {fmt::format("[rank {}] switchyard: SWITCHYARD_FAULT: an error in step 3", GetParam())});
+  const Train run = endless(4, {"parallel.expert=2", "parallel.tensor=2", "checkpoint.every=3"});
+  const Outcome outcome =
+      train(run, dir, {{"SWITCHYARD_FAULT", fmt::format("{}:3:{}", place.fault, rank)}}, kLimitOfAnError);
+  expect_outcome(outcome, 70,
+                 {fmt::format("[rank {}] switchyard: SWITCHYARD_FAULT: an error in {} 3", rank, place.where)});
   expect_one_message(outcome);
   expect_verdict(dir, "failed", -1);
-  EXPECT_EQ(last_step(dir), 2);
+  EXPECT_EQ(last_step(dir), place.step);
 }
 
-INSTANTIATE_TEST_SUITE_P(Rank, AnError, testing::Values(0, 3), testing::PrintToStringParamName());
+std::string name_of(const testing::TestParamInfo<std::tuple<Place, int>>& row) {
+  return fmt::format("{}_rank_{}", std::get<0>(row.param).fault, std::get<1>(row.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(In, AnError, testing::Combine(testing::ValuesIn(kPlaces), testing::Values(0, 3)), name_of);
 
 }  // namespace
 }  // namespace switchyard::test

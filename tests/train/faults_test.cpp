@@ -34,6 +34,8 @@ TEST(Faults, AreOfOneKind) {
 
 TEST(Faults, EveryKindHasItsName) {
   for (const auto& [name, kind] : {std::pair{"error", FaultKind::error},
+                                   {"error_in_backward", FaultKind::error_in_backward},
+                                   {"error_in_save", FaultKind::error_in_save},
                                    {"swap", FaultKind::swap},
                                    {"scale", FaultKind::scale},
                                    {"unsummed", FaultKind::unsummed}}) {

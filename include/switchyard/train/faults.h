@@ -3,6 +3,8 @@
 //   nan       the gradients of its last micro-batch are NaN; its loss stays as it is
 //   flip      after the step, one bit of its copy of a weight is another
 //   error     an exception between its last forward and backward pass
+//   error_in_backward  one inside that backward pass, as soon as it has sent a bucket of gradients
+//   error_in_save      one in the save of this step, when the other ranks have begun it
 //   swap      before the step, two experts of the first MoE layer trade places on it
 //   scale     after the sums over ranks, the gradient of the first parameter that it owns is twice what it is
 //   unsummed  on all ranks, the gradients of the first bucket that all share are not summed
@@ -14,7 +16,7 @@ namespace switchyard::train {
 
 struct Session;
 
-enum class FaultKind { nan, flip, error, swap, scale, unsummed };
+enum class FaultKind { nan, flip, error, error_in_backward, error_in_save, swap, scale, unsummed };
 
 struct Fault {
   FaultKind kind = FaultKind::nan;
@@ -32,5 +34,6 @@ void fault_before_step(Session& session, int64_t t);
 void fault_before_backward(Session& session, int64_t t);
 void fault_after_sums(Session& session, int64_t t);
 void fault_after_step(Session& session, int64_t t);
+void fault_in_save(const Session& session, int64_t t);
 
 }  // namespace switchyard::train
