@@ -67,13 +67,15 @@ std::string describe_run(const ExperimentConfig& c, Session& session, int64_t th
   return text;
 }
 
-std::string disk_warning(const std::string& run_dir, Session& session) {
-  int64_t needed = checkpoint::bytes_of(session.entries());
-  session.mesh.all().all_reduce(&needed, 1, DType::i64).wait();
-  const int64_t available = free_bytes(run_dir);
-  if (available >= 2 * needed) return {};
-  return fmt::format("{} free below {}, and a checkpoint takes {}: saving may fail",
-                     format_bytes(static_cast<double>(available)), run_dir, format_bytes(static_cast<double>(needed)));
+Disk disk_of(const std::string& run_dir, Session& session) {
+  Disk disk{.free_bytes = free_bytes(run_dir), .checkpoint_bytes = checkpoint::bytes_of(session.entries())};
+  session.mesh.all().all_reduce(&disk.checkpoint_bytes, 1, DType::i64).wait();
+  return disk;
+}
+
+std::string Disk::describe() const {
+  return fmt::format("{} free, a checkpoint takes {}", format_bytes(static_cast<double>(free_bytes)),
+                     format_bytes(static_cast<double>(checkpoint_bytes)));
 }
 
 }  // namespace switchyard::train

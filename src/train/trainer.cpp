@@ -236,12 +236,13 @@ ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string
 }
 
 void Trainer::announce(int64_t threads) {
-  const std::string warning = disk_warning(config_.run.dir, session_);
+  const Disk disk = disk_of(config_.run.dir, session_);
   if (!is_first_rank()) return;
-  Console::standard().line(describe_run(config_, session_, threads) +
-                           fmt::format("data       {} samples an epoch\n\n", data_.loader.num_samples()) +
-                           metrics::memory_table(*Allocator::current(), "memory"));
-  if (!warning.empty()) log()->warn("{}", warning);
+  Console::standard().line(
+      describe_run(config_, session_, threads) +
+      fmt::format("data       {} samples an epoch\ndisk       {}\n\n", data_.loader.num_samples(), disk.describe()) +
+      metrics::memory_table(*Allocator::current(), "memory"));
+  if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
 }
 
 ExitCode Trainer::end_on_request() {

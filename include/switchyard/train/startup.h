@@ -24,7 +24,12 @@ Data open_data(const ExperimentConfig& config, const std::vector<data::SourceCon
 // Lines about the model, the layout and the batch: parameters in all and per token, tokens per step.
 std::string describe_run(const ExperimentConfig& config, Session& session, int64_t threads);
 
-// A warning if the disk of the run's folder has less room than two checkpoints; empty otherwise. Collective.
-std::string disk_warning(const std::string& run_dir, Session& session);
+// The room that the run's folder has, and what a checkpoint takes. Collective.
+struct Disk {
+  int64_t free_bytes = 0, checkpoint_bytes = 0;
+  bool is_short() const { return free_bytes < 2 * checkpoint_bytes; }  // the old one stays until the new one is there
+  std::string describe() const;
+};
+Disk disk_of(const std::string& run_dir, Session& session);
 
 }  // namespace switchyard::train

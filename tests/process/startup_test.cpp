@@ -1,0 +1,50 @@
+// What a run says before its first step: its size, layout, cores, disk and memory.
+#include "tests/support/runs.h"
+
+#include <gmock/gmock.h>
+
+#include <sched.h>
+
+namespace switchyard::test {
+namespace {
+
+// The parts stand in this order.
+void expect_in_order(const std::string& text, const std::vector<std::string>& parts) {
+  size_t at = 0;
+  for (const std::string& part : parts) {
+    const size_t found = text.find(part, at);
+    ASSERT_NE(found, std::string::npos) << "no '" << part << "' from byte " << at << " on in: " << text;
+    at = found + part.size();
+  }
+}
+
+TEST(Startup, SaysWhatTheRunIsBeforeTheFirstStep) {
+  const Scratch scratch;
+  const Outcome outcome = train({"tiny", 2, {"train.steps=1", "parallel.expert=2"}}, scratch.path("run"));
+  expect_outcome(outcome, 0);
+  expect_in_order(outcome.out,
+                  {"model      ", " parameters, ", " active per token, 2 layers, f32\n",
+                   "layout     2 ranks: data 2, experts split over 2, each held by 1; ZeRO 1; 1 thread per rank\n",
+                   "dispatch   ", "batch      8 sequences of 32 tokens = 256 tokens a step, in micro-batches of 2\n",
+                   "data       ", " samples an epoch\n", "disk       ", " free, a checkpoint takes ", "memory ", "now",
+                   "peak\n", "  weights ", "  gradients ", "  optimizer ", "  activations ", "  all ", "step 1/1 "});
+  EXPECT_EQ(count_of(outcome.err, "this rank may use"), 0) << outcome.err;
+}
+
+TEST(Startup, WarnsOfFewerCoresThanThreads) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  int core = 0;
+  while (!CPU_ISSET(core, &allowed)) ++core;
+  const Scratch scratch;
+  const Command bound{"taskset", "-c", std::to_string(core)};
+  const Outcome outcome =
+      run(bound + Train{"tiny", 1, {"train.steps=1", "run.threads=2"}}.command(scratch.path("run")));
+  expect_outcome(outcome, 0, {"2 threads per rank"});
+  EXPECT_THAT(outcome.err, testing::HasSubstr("2 threads, but this rank may use 1 cores only"));
+  EXPECT_LT(outcome.text().find("2 threads per rank"), outcome.text().find("step 1/1 "));
+}
+
+}  // namespace
+}  // namespace switchyard::test
