@@ -1,4 +1,5 @@
 // The program: declares the commands, runs the one that was given, turns errors into one message and an exit code.
+#include "switchyard/base/console.h"
 #include "switchyard/base/version.h"
 #include "tools/commands.h"
 
@@ -20,7 +21,8 @@ int report(const tools::Program& program, const std::exception& error) {
   const int code = static_cast<int>(code_of(error));
   const comm::World* world = program.world_.get();
   const bool is_shared = !world || world->size() == 1 || dynamic_cast<const SharedError*>(&error) != nullptr;
-  if (!is_shared || !world || world->rank() == 0) fmt::print(stderr, "{}: {}\n", program.speaker(), error.what());
+  if (!is_shared || !world || world->rank() == 0)
+    Console::standard().warning(fmt::format("{}: {}", program.speaker(), error.what()));
   if (!is_shared) world->abort(code);
   return code;
 }
@@ -71,11 +73,11 @@ int main(int argc, char** argv) {
     program.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return program.app.exit(error);  // help or version
-    fmt::print(stderr, "switchyard: {}\n", refusal(program.app, error, argc, argv));
+    Console::standard().warning(fmt::format("switchyard: {}", refusal(program.app, error, argc, argv)));
     return static_cast<int>(ExitCode::usage);
   }
   if (!program.action) {
-    fmt::print(stderr, "{}", program.app.help());
+    Console::standard().warning(program.app.help());
     return static_cast<int>(ExitCode::usage);
   }
   int code = 0;

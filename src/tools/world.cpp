@@ -1,4 +1,5 @@
 // Ranks of the launcher, and what they must have in common: one command line, one experiment.
+#include "switchyard/base/console.h"
 #include "switchyard/base/log.h"
 #include "switchyard/base/version.h"
 #include "switchyard/comm/agree.h"
@@ -48,8 +49,9 @@ void Program::leave_world() {
 }
 
 train::Watchdog Program::watchdog() const {
-  return train::Watchdog(static_cast<double>(patience),
-                         [who = speaker()](const std::string& words) { fmt::print(stderr, "{}: {}\n", who, words); });
+  return train::Watchdog(static_cast<double>(patience), [who = speaker()](const std::string& words) {
+    Console::standard().warning(fmt::format("{}: {}", who, words));
+  });
 }
 
 std::string Program::speaker() const {
