@@ -92,31 +92,40 @@ double Roof::gflops(DType dtype) const {
   return best;
 }
 
-Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, double seconds, int64_t divide) {
+Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, double seconds, int64_t divide,
+                  const std::function<void(const std::string&)>& begins) {
   Roof roof;
   roof.machine = processor_name();
   roof.ranks = all.size();
   roof.threads = num_threads();
   roof.has_bf16_instructions = kernels::has_bf16_products();
-  auto append = [&](const std::vector<ProductRate>& rates) {
+  auto begin = [&](const char* what) {
+    if (begins) begins(fmt::format("the roof of {}", what));
+  };
+  auto append = [&](auto* rates_of, const ProductShape& shape, DType dtype) {
+    begin("products");
+    const auto rates = rates_of(divided(shape, divide), dtype, seconds);
     roof.products.insert(roof.products.end(), rates.begin(), rates.end());
     all.barrier();
   };
   for (const DType dtype : dtypes) {
     for (const ProductShape& square : kSquares) {
-      append(library_rates(divided(square, divide), dtype, seconds));
-      append(product_rates(divided(square, divide), dtype, seconds));
+      append(library_rates, square, dtype);
+      append(product_rates, square, dtype);
     }
-    for (const ProductShape& layer : kLayers) append(product_rates(divided(layer, divide), dtype, seconds));
+    for (const ProductShape& layer : kLayers) append(product_rates, layer, dtype);
   }
   for (const int64_t bytes : {kCachedBytes, kTriadBytes}) {
+    begin("memory");
     roof.memory.push_back(memory_rate("copy", bytes / divide, 2, seconds, copy));
     roof.memory.push_back(memory_rate("triad", bytes / divide, 3, seconds, triad));
   }
   sum_over_ranks(all, roof);
-  if (all.size() > 1)
-    for (const int64_t bytes : {64 << 10, 1 << 20, 16 << 20})
-      roof.exchange.push_back(exchange_rate(all, bytes, seconds));
+  if (all.size() == 1) return roof;
+  for (const int64_t bytes : {64 << 10, 1 << 20, 16 << 20}) {
+    begin("the exchange");
+    roof.exchange.push_back(exchange_rate(all, bytes, seconds));
+  }
   return roof;
 }
 

@@ -120,8 +120,8 @@ StepReport measure_step(const std::string& name, const train::ExperimentConfig& 
     report.kernels_compiled = kernels::kernels_compiled() - compiled;
   }
   combine(world.all(), report);
-  if (options.begins) options.begins("the roof");
-  if (options.roof_seconds > 0) report.roof = measure_roof(world.all(), {report.dtype}, options.roof_seconds);
+  if (options.roof_seconds > 0)
+    report.roof = measure_roof(world.all(), {report.dtype}, options.roof_seconds, 1, options.begins);
   return report;
 }
 

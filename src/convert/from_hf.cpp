@@ -13,26 +13,29 @@ namespace switchyard::convert {
 namespace {
 
 checkpoint::Entry entry_of(const files::ModelFolder& folder, const std::string& name, const std::string& entry,
-                           const Shape& shape, DType dtype, const Box& box) {
+                           const Shape& shape, DType dtype, const Box& box, const Begins& begins) {
   return {.name = entry,
           .global_shape = shape,
           .dtype = dtype,
           .slice = {box, 0, box.numel()},
-          .read = [&folder, name](int64_t first, void* out, int64_t bytes) { folder.read(name, first, out, bytes); }};
+          .read = [&folder, &begins, name](int64_t first, void* out, int64_t bytes) {
+            if (first == 0 && begins) begins(name);
+            folder.read(name, first, out, bytes);
+          }};
 }
 
-std::vector<checkpoint::Entry> entries_of(const HubModel& hub, const comm::Group& all) {
+std::vector<checkpoint::Entry> entries_of(const HubModel& hub, const comm::Group& all, const Begins& begins) {
   std::vector<checkpoint::Entry> entries;
   const files::ModelFolder& folder = hub.folder();
   int64_t turn = 0;
   for (const auto& [tensor, dtype] : hub.sources())
     if (turn++ % all.size() == all.rank())
-      entries.push_back(entry_of(folder, tensor.name, tensor.entry, tensor.entry_shape, dtype, tensor.box));
+      entries.push_back(entry_of(folder, tensor.name, tensor.entry, tensor.entry_shape, dtype, tensor.box, begins));
   for (const std::string& name : hub.carried()) {
     const files::TensorInfo& info = folder.at(name);
     if (turn++ % all.size() == all.rank())
       entries.push_back(entry_of(folder, name, std::string(checkpoint::kCarriedPrefix) + name, info.shape,
-                                 *files::dtype_of(info.dtype), Box::whole(info.shape)));
+                                 *files::dtype_of(info.dtype), Box::whole(info.shape), begins));
   }
   if (all.rank() != 0) return entries;
   for (checkpoint::Entry& entry : checkpoint::side_file_entries(hub.side_files())) entries.push_back(std::move(entry));
@@ -55,7 +58,7 @@ Summary from_hf(const std::filesystem::path& folder, const std::filesystem::path
     target.emplace(out);
     return target->path().string();
   });
-  const auto entries = entries_of(*hub, all);
+  const auto entries = entries_of(*hub, all, options.begins);
   checkpoint::Meta meta;
   meta.program_version = program_version();
   meta.config = model_section_text(hub->config());

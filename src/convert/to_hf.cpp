@@ -127,13 +127,20 @@ Summary to_hf(const checkpoint::Found& found, const model::ModelConfig& config, 
   comm::together(all, [&] {
     Exporter exporter(plan, aside, options.check);
     exporter.open();
+    const auto begin = [&](const checkpoint::StoredTensor& stored) {
+      if (options.begins) options.begins(stored.name);
+    };
     checkpoint::read_slices(
         found, all, [&](const std::string& name) { return plan.weights.contains(name); },
-        [&](const auto& stored, const auto& slice, const std::byte* bytes) { exporter.take(stored, slice, bytes); });
+        [&](const auto& stored, const auto& slice, const std::byte* bytes) {
+          begin(stored);
+          exporter.take(stored, slice, bytes);
+        });
     if (plan.carried_from)
       checkpoint::read_slices(
           *plan.carried_from, all, [](const std::string& name) { return name.starts_with(checkpoint::kCarriedPrefix); },
           [&](const auto& stored, const auto& slice, const std::byte* bytes) {
+            begin(stored);
             exporter.take_carried(stored, slice, bytes);
           });
     exporter.close();

@@ -36,8 +36,12 @@ ExitCode bench_roof(Program& program, const Options& options) {
   train::RunConfig run;
   run.threads = options.threads;
   train::set_up_threads(run, world);
+  train::Watchdog watchdog = program.watchdog();
+  std::optional<train::Watchdog::Section> section;
+  const auto begins = [&](const std::string& row) { section.emplace(watchdog, row); };
   const bench::Roof roof =
-      bench::measure_roof(world.all(), {DType::f32, DType::bf16}, options.roof_seconds, options.roof_divide);
+      bench::measure_roof(world.all(), {DType::f32, DType::bf16}, options.roof_seconds, options.roof_divide, begins);
+  section.reset();
   report(world, bench::table_of(roof), bench::json_of(roof), options.json);
   return ExitCode::finished;
 }
@@ -87,6 +91,7 @@ void add_roof(Program& program, CLI::App& bench) {
   command->add_option("--divide", options->roof_divide, "Smaller shapes by this factor, for a quick look")
       ->check(in_range<int64_t>(1, 16));
   command->add_option("--json", options->json, "File for the same numbers as JSON");
+  program.take_patience(*command);
   command->callback(
       [&program, options] { program.action = [&program, options] { return bench_roof(program, *options); }; });
 }
@@ -130,6 +135,7 @@ void add_dispatch(Program& program, CLI::App& bench) {
   command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks")
       ->check(in_range<int64_t>(0, 4096));
   command->add_option("--json", options->json, "File for the same numbers as JSON");
+  program.take_patience(*command);
   command->callback(
       [&program, options] { program.action = [&program, options] { return bench_dispatch(program, *options); }; });
 }

@@ -29,8 +29,10 @@ struct Program {
   void leave_world();  // the end of MPI, if it was started
   std::unique_ptr<comm::World> world_;
 
-  // Seconds that a section may take, 0: for ever. The command line's run.watchdog from the start, then the config's.
+  // Seconds that a section may take, 0: for ever. The command line's run.watchdog from the start, then the config's;
+  // commands without a config take an option.
   int64_t patience = train::RunConfig{}.watchdog;
+  void take_patience(CLI::App& command);
   train::Watchdog watchdog() const;  // one that says its last words on stderr
   std::string speaker() const;  // who is talking, before every message: the program, and its rank if there are more
 };

@@ -43,17 +43,34 @@ void report(const comm::World& world, const convert::Summary& summary, const std
       fmt::format("{}: {} tensors, {}", out, summary.tensors, format_bytes(static_cast<double>(summary.bytes))));
 }
 
+// A large model takes longer than any section may: each tensor begins a new one.
+class Watched {
+ public:
+  explicit Watched(const Program& program)
+      : dog_(program.watchdog()), section_(std::in_place, dog_, "the conversion") {}
+  convert::Begins begins() {
+    return [this](const std::string& part) { section_.emplace(dog_, part); };
+  }
+
+ private:
+  train::Watchdog dog_;
+  std::optional<train::Watchdog::Section> section_;
+};
+
 ExitCode from_hf(Program& program, const Options& options) {
   comm::World& world = program.world();
-  const auto summary = convert::from_hf(options.in, options.out, {options.unused, options.check}, world.all());
+  Watched watched(program);
+  const auto summary =
+      convert::from_hf(options.in, options.out, {options.unused, options.check, watched.begins()}, world.all());
   report(world, summary, options.out);
   return ExitCode::finished;
 }
 
 ExitCode to_hf(Program& program, const Options& options) {
   comm::World& world = program.world();
+  Watched watched(program);
   const checkpoint::Found found = find_checkpoint(options.in, world);
-  convert::ToHfOptions how{.unused = options.unused, .check = options.check};
+  convert::ToHfOptions how{.unused = options.unused, .check = options.check, .begins = watched.begins()};
   train::ExperimentConfig config;
   comm::together(world.all(), [&] {
     config = checkpoint_config(found);
@@ -94,6 +111,7 @@ void add_convert(Program& program) {
   in->add_option("folder", options->in, "Folder with config.json and safetensors")->required();
   in->add_option("out", options->out, "Checkpoint to make; absent or empty")->required();
   add_common(in, *options);
+  program.take_patience(*in);
   in->callback([&program, options] { program.action = [&program, options] { return from_hf(program, *options); }; });
 
   CLI::App* out = command->add_subcommand("to-hf", "A checkpoint becomes a folder that transformers loads");
@@ -106,6 +124,7 @@ void add_convert(Program& program) {
   out->add_flag("--keep-carried", options->keep_carried,
                 "Keep layers of multi-token prediction that training has made stale");
   add_common(out, *options);
+  program.take_patience(*out);
   out->callback([&program, options] { program.action = [&program, options] { return to_hf(program, *options); }; });
 }
 

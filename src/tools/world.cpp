@@ -54,6 +54,13 @@ train::Watchdog Program::watchdog() const {
   });
 }
 
+void Program::take_patience(CLI::App& command) {
+  command
+      .add_option("--watchdog", patience, "Seconds that a part of the work may take before the job ends; 0: any time")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
 std::string Program::speaker() const {
   if (!world_ || world_->size() == 1) return "switchyard";
   return fmt::format("[rank {}] switchyard", world_->rank());

@@ -284,22 +284,35 @@ ExitCode Trainer::run() {
   return end(ExitCode::finished, metrics::Verdict::finished, fmt::format("{} steps", steps));
 }
 
-}  // namespace
-
-ExitCode run_training(const Experiment& given, comm::World& world, const std::vector<std::string>& allowed) {
-  Experiment experiment = given;
-  const ExperimentConfig& config = experiment.config;
-  const std::string& dir = config.run.dir;
+// Ranks agree on the run, and its folder is theirs as long as the lock lives (on rank 0). What is written there,
+// verdict and log, may be another run's before.
+std::unique_ptr<checkpoint::RunLock> take_run(Experiment& experiment, comm::World& world, RunState& state) {
+  const std::string& dir = experiment.config.run.dir;
+  set_up_log({.rank = world.rank()});
+  Watchdog watchdog(static_cast<double>(experiment.config.run.watchdog), [&, logger = log()](const std::string& words) {
+    logger->critical("{}; last collective: {}", words, world.all().last_started());
+  });
+  const Watchdog::Section section(watchdog, "the start");
   comm::together(world.all(), [&] { fit_to_world(experiment, world); });
   comm::require_same(world.all(), ExitCode::usage, "the resolved config", experiment.resolved());
   std::unique_ptr<checkpoint::RunLock> lock;
-  RunState state;
   state.committed = std::stoll(comm::on_rank_zero(world.all(), [&] {
     lock = std::make_unique<checkpoint::RunLock>(dir);
     checkpoint::clean(dir);
     return std::to_string(checkpoint::newest_step(dir));
   }));
   comm::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
+  return lock;
+}
+
+}  // namespace
+
+ExitCode run_training(const Experiment& given, comm::World& world, const std::vector<std::string>& allowed) {
+  Experiment experiment = given;
+  const ExperimentConfig& config = experiment.config;
+  const std::string& dir = config.run.dir;
+  RunState state;
+  const auto lock = take_run(experiment, world, state);
   const int64_t threads = set_up_threads(config.run, world);
   Watchdog watchdog(
       static_cast<double>(config.run.watchdog),

@@ -92,6 +92,14 @@ TEST_F(BenchCommand, ARankThatHangsEndsAllByTheWatchdog) {
   expect_end_by_watchdog(process, rank, 3, {"[rank 0] switchyard: step ", "took longer than run.watchdog=3 seconds"});
 }
 
+TEST_F(BenchCommand, ARankThatHangsInTheRoofEndsAllByTheWatchdog) {
+  Process process(on_ranks(
+      2, {program(), "bench", "roof", "--divide", "4", "--seconds", "0.4", "--threads", "1", "--watchdog", "5"}));
+  const pid_t rank = process.rank(1);
+  ASSERT_TRUE(wait_until([&] { return process.is_over() || processor_seconds(rank) > 2; }));
+  expect_end_by_watchdog(process, rank, 5, {"[rank 0] switchyard: the roof of products took longer"});
+}
+
 TEST_F(BenchCommand, RoofHasEveryRowAndTheExchangeWhereThereIsOne) {
   for (const int ranks : {1, 2}) {
     SCOPED_TRACE(ranks);

@@ -102,6 +102,34 @@ TEST_F(Inference, ACheckpointThatCannotBeReadInTimeEndsAllByTheWatchdog) {
   expect_outcome(run(as_ranks({eval, held_up + eval})), 76, {"[rank 0] " + words});
 }
 
+struct HeldUp {
+  const char* name;
+  std::string file;  // or folder, where rank 1 is held up when it opens it
+  Command words;
+  const char* section;
+};
+
+TEST_F(Inference, CommandsWhoseRankHangsEndAllByTheWatchdog) {
+  if (run({"strace", "-o", "/dev/null", "true"}).code != 0) GTEST_SKIP() << "strace cannot trace a program here";
+  const std::string step = fs::canonical(checkpoint_of(dir_, 30)),
+                    golden = fs::canonical(source_file("tests/model/goldens/llama/base")),
+                    ids = golden + "/expected.safetensors";
+  const std::vector<HeldUp> rows{
+      {"forward",
+       ids,
+       {"forward", golden, "--inputs", ids, "--out", scratch_->path("out"), "run.watchdog=2"},
+       "reading the inputs"},
+      {"from-hf", golden, {"convert", "from-hf", golden, scratch_->path("a"), "--watchdog", "2"}, "the conversion"},
+      {"to-hf", step, {"convert", "to-hf", dir_, scratch_->path("b"), "--watchdog", "2"}, "the conversion"}};
+  for (const auto& [name, file, words, section] : rows) {
+    SCOPED_TRACE(name);
+    const Command command = Command{program()} + words;
+    const Command held_up{"strace", "-o", "/dev/null", "-P", file, "-e", "inject=openat:delay_enter=8000000"};
+    expect_outcome(run(as_ranks({command, held_up + command})), 76,
+                   {fmt::format("[rank 0] switchyard: {} took longer than run.watchdog=2 seconds", section)});
+  }
+}
+
 TEST_F(Inference, TextDrivesNoTerminal) {
   const std::string prompt = "\x1b[2J";
   const Command words{"--max-tokens", "1", "--temperature", "0"};

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,9 @@ struct Roof {
 };
 
 // Collective. `seconds`: for each row. `divide`: shapes and arrays are smaller by this in every dimension, for tests.
-Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, double seconds = 0.2, int64_t divide = 1);
+// `begins` is called with the name of each row.
+Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, double seconds = 0.2, int64_t divide = 1,
+                  const std::function<void(const std::string&)>& begins = {});
 
 std::string table_of(const Roof& roof);
 nlohmann::ordered_json json_of(const Roof& roof);

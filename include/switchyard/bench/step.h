@@ -45,7 +45,7 @@ struct StepReport {
 struct StepOptions {
   int64_t warm_up = 3, steps = 10;
   double roof_seconds = 0.2;                            // for each row of the roof; 0: none is measured
-  std::function<void(const std::string&)> begins = {};  // called with the name of each step, and of the roof
+  std::function<void(const std::string&)> begins = {};  // called with the name of each step, and row of the roof
 };
 
 // Collective. `name` is what the report calls the config.

@@ -4,6 +4,7 @@
 
 #include "switchyard/convert/hub_model.h"
 
+#include <functional>
 #include <optional>
 
 namespace switchyard::convert {
@@ -13,9 +14,12 @@ struct Summary {
   std::vector<std::string> notes = {};  // lines for the log
 };
 
+using Begins = std::function<void(const std::string&)>;  // called with the name of each part of the work; may be empty
+
 struct FromHfOptions {
   std::vector<std::string> unused = {};  // patterns of tensors and keys that may be dropped
   bool check = false;                    // read the result back and compare hashes
+  Begins begins = {};
 };
 
 // A checkpoint of step 0 without moments: tensors in their stored dtypes, the folder's config, tokenizer and generation
@@ -32,6 +36,7 @@ struct ToHfOptions {
   bool check = false;
   bool has_byte_tokenizer = false;                               // where no tokenizer came with the weights
   std::optional<checkpoint::Found> carried_from = std::nullopt;  // of tensors that training has not kept
+  Begins begins = {};
 };
 
 Summary to_hf(const checkpoint::Found& found, const model::ModelConfig& config, const std::filesystem::path& out,
