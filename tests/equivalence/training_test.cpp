@@ -18,12 +18,13 @@ struct Compared {
 };
 void PrintTo(const Compared& row, std::ostream* out) { *out << row.name; }
 
-// Router logits of order 1, and a seed whose choices between experts are far from ties in `tensor`.
-const Command kClearChoices{"model.init.std=0.2", "run.seed=38"};
-const Command kFewSteps = kClearChoices + Command{"--steps", "4"};
+// Router logits of order 1. Seeds are those whose choices between experts are far from ties on one rank: about every
+// fifth is, over 50 steps.
+const Command kFewSteps{"--steps", "4", "model.init.std=0.2", "run.seed=38"};
 const Command kSparse{"--steps",
                       "5",
                       "model.init.std=0.2",
+                      "run.seed=3",
                       "model.moe.num_experts=64",
                       "model.moe.top_k=1",
                       "train.global_batch_size=8",
@@ -49,8 +50,9 @@ TEST_P(Trainings, AreThoseOfOneRank) {
   expect_outcome(run(verify(row.ranks, row.config, row.overrides + data + words), {}, 10 * kPatience), 0);
   const Json json = Json::parse(scratch.read("report"));
   EXPECT_GE(json.at("layouts").size(), 2 * row.layouts.size());
-  for (const Json& layout : json.at("layouts")) EXPECT_TRUE(layout.at("failures").empty()) << layout;  // also of f32
+  for (const Json& layout : json.at("layouts")) EXPECT_EQ(layout.at("verdict"), "equal") << layout;  // also of f32
   for (const Json& one_rank : json.at("one_rank")) {
+    EXPECT_GT(one_rank.at("smallest_margin"), 1e-5) << "f32 may turn a choice, and nothing is compared from then on";
     EXPECT_GT(one_rank.at("parameters"), 20);
     if (!row.learns) continue;
     EXPECT_EQ(one_rank.at("without_gradient"), 0);
@@ -60,8 +62,14 @@ TEST_P(Trainings, AreThoseOfOneRank) {
 
 INSTANTIATE_TEST_SUITE_P(
     Equivalence, Trainings,
-    testing::Values(Compared{"DataAndExperts", "equivalence", {"--steps", "50"}, kDataAndExperts, 4, true},
-                    Compared{"Tensor", "tensor", {"--steps", "50"}, kTensor, 4, true},
+    testing::Values(Compared{"DataAndExperts",
+                             "equivalence",
+                             {"--steps", "50", "model.init.std=0.2", "run.seed=13"},
+                             kDataAndExperts,
+                             4,
+                             true},
+                    Compared{
+                        "Tensor", "tensor", {"--steps", "50", "model.init.std=0.2", "run.seed=18"}, kTensor, 4, true},
                     Compared{"ExpertsWithoutTokens",
                              "tensor",
                              kSparse,
