@@ -75,6 +75,6 @@ cat <<TEXT
   scripts/hf_check.sh $run/hf         (installs transformers below build/, compares logits)
   python: transformers.AutoModelForCausalLM.from_pretrained("$run/hf")
   build/release/switchyard config configs/quickstart.yaml --resolved
-  mpirun -n 2 --bind-to none build/release/switchyard train configs/quickstart.yaml run.dir=runs/mine model.moe.top_k=4
+  launch/local.sh 2 configs/quickstart.yaml run.dir=runs/mine model.moe.top_k=4
   scripts/test.sh
 TEXT
