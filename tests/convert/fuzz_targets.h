@@ -13,23 +13,24 @@
 
 namespace switchyard::test {
 
-// `read` may throw Error(input); anything else ends the process, as a crash would.
+// `read` may throw Error(input); anything else ends the process, as a crash would. True if it has read.
 template <class Read>
-void must_read_or_refuse(Read&& read) {
+bool must_read_or_refuse(Read&& read) {
   try {
     read();
+    return true;
   } catch (const Error& error) {
-    if (error.code() == ExitCode::input) return;
+    if (error.code() == ExitCode::input) return false;
     std::fprintf(stderr, "exit code %d: %s\n", static_cast<int>(error.code()), error.what());
     std::abort();
   }
 }
 
 // The header, and every tensor of a dtype that we have.
-inline void fuzz_safetensors(std::string_view bytes) {
+inline bool fuzz_safetensors(std::string_view bytes) {
   static const Scratch scratch;
   const std::string path = scratch.write("model.safetensors", bytes);
-  must_read_or_refuse([&] {
+  return must_read_or_refuse([&] {
     const files::SafetensorsFile file(File::open(path));
     for (const auto& [name, tensor] : file.tensors())
       if (files::dtype_of(tensor.dtype)) file.load(name);
@@ -37,7 +38,7 @@ inline void fuzz_safetensors(std::string_view bytes) {
 }
 
 // The index of two shards.
-inline void fuzz_index(std::string_view bytes) {
+inline bool fuzz_index(std::string_view bytes) {
   static const Scratch scratch;
   if (scratch.read("model-00001-of-00002.safetensors").empty()) {
     const Tensor one = Tensor::of(std::vector<float>{1}, {1});
@@ -45,12 +46,12 @@ inline void fuzz_index(std::string_view bytes) {
     files::write_safetensors(scratch.path("model-00002-of-00002.safetensors"), {{"c", one}});
   }
   scratch.write(files::kIndexFile, bytes);
-  must_read_or_refuse([&] { files::ModelFolder(scratch.path("")).names(); });
+  return must_read_or_refuse([&] { files::ModelFolder(scratch.path("")).names(); });
 }
 
 // config.json, the model that it means, and its tensors, if they are few enough to be listed in no time.
-inline void fuzz_config(std::string_view bytes) {
-  must_read_or_refuse([&] {
+inline bool fuzz_config(std::string_view bytes) {
+  return must_read_or_refuse([&] {
     model::HubJson hub = model::parse_hub_config(std::string(bytes), "config.json");
     const model::Family family = model::family_of(hub, "config.json");
     const model::ModelConfig config = model::model_config_of(hub, "config.json");
