@@ -150,10 +150,25 @@ std::string random_id() {
   return fmt::format("{:08x}{:08x}", device(), device());
 }
 
-int64_t free_bytes(const std::filesystem::path& path) {
+namespace {
+
+struct statvfs room_of(const std::filesystem::path& path) {
   struct statvfs status {};
   if (retried([&] { return ::statvfs(path.c_str(), &status); }) != 0) fail_call("ask for free space", path.string());
-  return static_cast<int64_t>((::geteuid() == 0 ? status.f_bfree : status.f_bavail) * status.f_frsize);
+  return status;
+}
+
+}  // namespace
+
+int64_t free_bytes(const std::filesystem::path& path) {
+  const struct statvfs room = room_of(path);
+  return static_cast<int64_t>((::geteuid() == 0 ? room.f_bfree : room.f_bavail) * room.f_frsize);
+}
+
+int64_t free_files(const std::filesystem::path& path) {
+  const struct statvfs room = room_of(path);
+  const uint64_t files = ::geteuid() == 0 ? room.f_ffree : room.f_favail;
+  return room.f_files == 0 || files > INT64_MAX ? INT64_MAX : static_cast<int64_t>(files);  // btrfs has no fixed number
 }
 
 }  // namespace switchyard

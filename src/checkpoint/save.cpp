@@ -10,6 +10,8 @@
 #include "switchyard/base/hash.h"
 
 #include <algorithm>
+#include <array>
+#include <set>
 
 namespace switchyard::checkpoint {
 namespace {
@@ -94,12 +96,30 @@ Manifest write_rank_files(const Folder& folder, int rank, std::span<const Entry>
   return part;
 }
 
+// What a save puts on the disk.
+struct Room {
+  int64_t bytes = 0, files = 0;
+};
+
+// Of all ranks together, with what rank 0 makes besides: the folder, the manifest, the link to the newest.
+Room room_for(const comm::Group& all, std::span<const Entry> entries) {
+  std::array<int64_t, 2> sum{bytes_of(entries), 0};
+  std::set<std::string> files;
+  for (const Entry& entry : entries)
+    if (entry.slice.numel() > 0) files.insert(entry.file);  // those without a name of their own share one
+  sum[1] = std::ssize(files);
+  all.all_reduce(sum.data(), 2, DType::i64).wait();
+  return {sum[0], sum[1] + 3};
+}
+
 // Rank 0: room for the checkpoint and a folder aside. Returns the folder's name.
-std::string begin_save(const fs::path& run_dir, int64_t step, int64_t needed) {
+std::string begin_save(const fs::path& run_dir, int64_t step, const Room& needed) {
   if (fs::create_directories(store_of(run_dir))) Folder(run_dir).sync();
   const Folder store(store_of(run_dir));
-  const int64_t free = free_bytes(store.path());
-  require(needed <= free, ExitCode::io, "not enough room in {}", store.path().string());
+  const int64_t free = free_bytes(store.path()), files = free_files(store.path());
+  require(needed.bytes <= free, ExitCode::io, "not enough room in {}", store.path().string());
+  require(needed.files <= files, ExitCode::io, "not enough inodes in {}: {} files and folders, {} may be made",
+          store.path().string(), needed.files, files);
   const std::string aside = step_name(step) + ".tmp-" + random_id();
   store.make_folder(aside);
   return aside;
@@ -142,8 +162,8 @@ std::string tidy(const Folder& store, int64_t step, int64_t keep) {
 }
 
 void save_together(const fs::path& run_dir, const comm::Group& all, std::span<const Entry> entries, const Meta& meta,
-                   int64_t keep, SaveResult& result, std::string& aside_name) {
-  aside_name = on_rank_zero(all, [&] { return begin_save(run_dir, meta.step, result.bytes); });
+                   int64_t keep, const Room& needed, SaveResult& result, std::string& aside_name) {
+  aside_name = on_rank_zero(all, [&] { return begin_save(run_dir, meta.step, needed); });
   std::string part;
   together(all, [&] {
     check(aside_name.starts_with(step_name(meta.step) + "."), "saves step {} while rank 0 saves {}", meta.step,
@@ -204,14 +224,14 @@ SaveResult save(const fs::path& run_dir, const comm::Group& all, std::span<const
                 int64_t keep) {
   const double start = now();
   SaveResult result;
-  result.bytes = bytes_of(entries);
-  all.all_reduce(&result.bytes, 1, DType::i64).wait();
+  const Room needed = room_for(all, entries);
+  result.bytes = needed.bytes;
   std::string aside;
   const auto remove_aside = [&] {
     if (all.rank() == 0 && !aside.empty()) remove_tree(store_of(run_dir) / aside);
   };
   try {
-    save_together(run_dir, all, entries, meta, keep, result, aside);
+    save_together(run_dir, all, entries, meta, keep, needed, result, aside);
   } catch (const Error& e) {
     remove_aside();
     if (e.code() != ExitCode::io) throw;

@@ -145,6 +145,37 @@ TEST_P(SystemCalls, AnErrorFromAnyOneLeavesAWholeCheckpointAndTheRunGoesOn) {
   }
 }
 
+// A tracer can claim a short write, but then no byte is written: the program makes them itself.
+TEST(Save, AWriteThatIsCutShortIsContinued) {
+  const Scratch scratch;
+  const comm::Group alone;
+  ASSERT_TRUE(save_step(scratch.path("run"), alone, 1).saved);
+  EXPECT_EQ(run({program(), scratch.path("run"), "short-writes"}), 0);
+  const auto found = checkpoint::find(scratch.path("run"), alone);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_TRUE(loads_as_step(*found, alone, 2));
+}
+
+// A file system of `inodes`, which vanishes with the command.
+int save_within(const Scratch& scratch, int inodes) {
+  fs::create_directories(scratch.path("disk"));
+  return run(
+      {"unshare", "--mount", "sh", "-c",
+       fmt::format("mount -t tmpfs -o nr_inodes={} tmpfs \"$1\" || exit 69; exec \"$0\" \"$1/run\" 2> \"$2\"", inodes),
+       program(), scratch.path("disk"), scratch.path("message")});
+}
+
+TEST(Save, WithoutInodesForItsFilesNothingIsBegun) {
+  const Scratch scratch;
+  const int code = save_within(scratch, 20);
+  if (code == 1 || code == 69 || code == 127) GTEST_SKIP() << "this system does not let the test mount a tmpfs";
+  EXPECT_EQ(code, 0);
+  EXPECT_EQ(save_within(scratch, 6), 4);  // the root, run, checkpoints, and three more
+  EXPECT_NE(scratch.read("message").find("not enough inodes in "), std::string::npos) << scratch.read("message");
+  EXPECT_NE(scratch.read("message").find(": 4 files and folders, 3 may be made"), std::string::npos)
+      << scratch.read("message");
+}
+
 INSTANTIATE_TEST_SUITE_P(Save, SystemCalls, testing::Values(1, 2),
                          [](const auto& row) { return row.param == 1 ? "OfANewStep" : "OfAStepThatIsThere"; });
 

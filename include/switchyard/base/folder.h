@@ -41,5 +41,6 @@ class Folder {
 
 std::string random_id();                                // 16 hexadecimal digits, for a name that nothing else has
 int64_t free_bytes(const std::filesystem::path& path);  // of its file system, that this user may fill
+int64_t free_files(const std::filesystem::path& path);  // that may still be made there; INT64_MAX: it counts none
 
 }  // namespace switchyard
