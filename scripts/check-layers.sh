@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Refuses an #include against the table in layers.txt, naming both files, and files that have grown past 400 lines.
-# Usage: check-layers.sh [ROOT]
+# Refuses an #include against the table in layers.txt, naming both files, and files that have grown past 400 lines;
+# exit code 1. Usage: check-layers.sh [ROOT], another tree with a scripts/layers.txt of its own.
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "${1:-$scripts/..}"
 
-find include src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) | sort | xargs awk '
+mapfile -t files < <(find include src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) | sort)
+awk '
   # Module of a file by its path from the root; "" where the table does not rule (tests, external headers).
   function module_of(path, part, n) {
     n = split(path, part, "/")
@@ -47,4 +48,4 @@ find include src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name 
       refuse(file ":" FNR " includes " target ": a header in src is for its own module")
   }
   END { exit failed }
-' table=scripts/layers.txt scripts/layers.txt
+' table=scripts/layers.txt scripts/layers.txt "${files[@]}"
