@@ -17,7 +17,7 @@ if [ ! -s "$version_file" ]; then
   fetch() { (cd "$work" && apt-get -o APT::Sandbox::User=root download "$package") >"$work/log" 2>&1; }
   update() { if [ "$(id -u)" -eq 0 ]; then apt-get update; else sudo apt-get update; fi >>"$work/log" 2>&1; }
   if ! fetch && ! { update && fetch; }; then
-    grep -E '^(E|W):' "$work/log" >&2 || true
+    grep -E '^(E|W):|sudo:' "$work/log" >&2 || tail -n 5 "$work/log" >&2
     die 74 "cannot fetch Debian's package $package (apt-get's reasons above); the corpus needs it once"
   fi
   archive="$(echo "$work"/*.deb)"

@@ -69,5 +69,175 @@ TEST_F(Layers, AModuleThatIsNotInTheTableAndAFileThatIsTooLongAreNamed) {
                  {"kernels/add.h: module kernels is not in scripts/layers.txt", "src/ops/long.cpp: longer than 400"});
 }
 
+constexpr const char* kAsRoot = "echo 0";
+constexpr const char* kAsUser = "echo 1000";
+
+class Setup : public Scripts {
+ protected:
+  Setup() {
+    copy("scripts/setup.sh");
+    if (run({"dpkg-query", "-W", "dpkg"}).code != 0) skip_reason_ = "this system has no packages of Debian";
+    write("scripts/packages.txt", "# Debian packages\ndpkg\nnot-a-package\n");
+    stand_in("id", kAsRoot);
+  }
+  void SetUp() override {
+    if (!skip_reason_.empty()) GTEST_SKIP() << skip_reason_;
+  }
+  Outcome set_up(const Environment& environment = {}) const {
+    return run_script({tree("scripts/setup.sh")}, environment);
+  }
+  std::string skip_reason_;
+};
+
+TEST_F(Setup, WithEverythingThereNothingIsCalled) {
+  write("scripts/packages.txt", "# Debian packages\ndpkg\n");
+  stand_in("id", kAsUser);
+  for (const char* tool : {"apt-get", "sudo"}) stand_in(tool, "echo \"$0 $*\" >> $calls; exit 1");
+  const Outcome outcome = set_up();
+  expect_outcome(outcome, 0);
+  EXPECT_EQ(outcome.text() + calls(), "");
+}
+
+TEST_F(Setup, WhatIsMissingIsInstalledWithNewListsIfNeedBe) {
+  stand_in("apt-get", "echo \"$*\" >> $calls; grep -q update $calls");
+  expect_outcome(set_up(), 0, {"setup: installing not-a-package\n"});
+  const std::string install = "install -y --no-install-recommends not-a-package\n";
+  EXPECT_EQ(calls(), install + "update\n" + install);
+}
+
+TEST_F(Setup, WhatIsStillMissingIsNamedBelowTheReasons) {
+  stand_in("apt-get", "echo Reading package lists...; echo 'E: Unable to locate package not-a-package' >&2; exit 100");
+  const Outcome outcome = set_up();
+  expect_outcome(outcome, 70, {"E: Unable to locate package not-a-package\nsetup: still missing: not-a-package ("});
+  EXPECT_EQ(outcome.err.find("Reading"), std::string::npos);
+}
+
+TEST_F(Setup, AReasonThatIsNotOfAptIsShownToo) {
+  stand_in("id", kAsUser);
+  stand_in("sudo", "echo 'sudo: a password is required' >&2; exit 1");
+  expect_outcome(set_up(), 70, {"sudo: a password is required\nsetup: still missing: not-a-package ("});
+}
+
+TEST_F(Setup, AUserWithoutSudoIsToldWhatToInstall) {
+  stand_in("id", kAsUser);
+  for (const std::string tool : {"bash", "comm", "dirname", "dpkg-query", "grep", "sed", "sort"}) {
+    const Outcome found = run({"sh", "-c", "command -v " + tool});
+    fs::create_symlink(found.out.substr(0, found.out.find('\n')), scratch_.path("bin/" + tool));
+  }
+  expect_outcome(set_up({{"PATH", scratch_.path("bin")}}), 70,
+                 {"setup: missing packages: not-a-package; install them as root (there is no sudo here)"});
+}
+
+class PrepareCorpus : public Scripts {
+ protected:
+  PrepareCorpus() {
+    for (const char* script : {"scripts/lib.sh", "scripts/prepare-corpus.sh"}) copy(script);
+    fs::create_directories(tree("build/release"));
+    fs::create_symlink(program(), tree("build/release/switchyard"));
+    stand_in("id", kAsRoot);
+  }
+  Outcome prepare() const { return run_script({tree("scripts/prepare-corpus.sh")}); }
+  void expect_nothing_left() const {
+    EXPECT_FALSE(fs::exists(tree("data/linux-doc-6.1.version")));
+    EXPECT_TRUE(!fs::exists(tree("data")) || fs::is_empty(tree("data")));
+  }
+};
+
+TEST_F(PrepareCorpus, WithoutThePackageTheReasonIsShown) {
+  stand_in("apt-get", "echo Hit:1; echo 'E: Unable to locate package linux-doc-6.1' >&2; exit 100");
+  const Outcome outcome = prepare();
+  expect_outcome(outcome, 74, {"E: Unable to locate package linux-doc-6.1\n", "cannot fetch", "linux-doc-6.1"});
+  EXPECT_EQ(outcome.err.find("Hit:1"), std::string::npos);
+  expect_nothing_left();
+}
+
+TEST_F(PrepareCorpus, AReasonThatIsNotOfAptIsShownToo) {
+  stand_in("apt-get", "echo 'no space is left for a log' >&2; exit 100");
+  expect_outcome(prepare(), 74, {"no space is left for a log\n", "cannot fetch", "linux-doc-6.1"});
+  stand_in("id", kAsUser);
+  stand_in("apt-get", "echo 'E: Unable to locate package linux-doc-6.1' >&2; exit 100");
+  stand_in("sudo", "echo 'sudo: a password is required' >&2; exit 1");
+  expect_outcome(prepare(), 74, {"E: Unable to locate package", "sudo: a password is required\n", "cannot fetch"});
+  expect_nothing_left();
+}
+
+TEST_F(PrepareCorpus, ThePackageIsFetchedUnpackedAndTokenizedOnce) {
+  if (run({"dpkg-deb", "--version"}).code != 0) GTEST_SKIP() << "this system has no dpkg-deb";
+  scratch_.write("package/DEBIAN/control",
+                 "Package: linux-doc-6.1\nVersion: 6.1.0-test\nArchitecture: all\nMaintainer: nobody <a@b.c>\n"
+                 "Description: documents\n");
+  for (int d = 0; d < 40; ++d)
+    scratch_.write(fmt::format("package/usr/share/doc/linux-doc-6.1/html/_sources/{:02}.rst.txt", d),
+                   fmt::format("Document {}\n", d));
+  fs::permissions(scratch_.path("package/DEBIAN"), fs::perms(0755));
+  const std::string package = scratch_.path("linux-doc-6.1.deb");
+  expect_outcome(run({"dpkg-deb", "--build", scratch_.path("package"), package}), 0);
+  stand_in("apt-get", fmt::format("echo \"$*\" >> $calls; cp {} .", package));
+  expect_outcome(prepare(), 0, {"corpus: linux-doc-6.1 6.1.0-test, 40 documents"});
+  EXPECT_EQ(scratch_.read("tree/data/linux-doc-6.1.version"), "6.1.0-test\n");
+  std::set<std::string> made;
+  for (const auto& entry : fs::directory_iterator(tree("data"))) made.insert(entry.path().filename());
+  EXPECT_EQ(made.count("linux-doc-6.1.bin") + made.count("linux-doc-6.1-valid.bin"), 2u)
+      << testing::PrintToString(made);
+  for (const std::string& name : made) EXPECT_FALSE(name.starts_with("unpack")) << name << " is left over";
+  expect_outcome(prepare(), 0, {"corpus: linux-doc-6.1 6.1.0-test, 40 documents"});
+  EXPECT_EQ(count_of(calls(), "download linux-doc-6.1"), 1);
+}
+
+// scripts/build.sh, with a cmake that leaves what a configured folder has.
+class Build : public Scripts {
+ protected:
+  Build() {
+    for (const char* script : {"scripts/lib.sh", "scripts/build.sh"}) copy(script);
+    processor_ = run({"bash", "-c", "source \"$0\"; this_processor", tree("scripts/lib.sh")}).out;
+    scratch_.write("processor", processor_);
+    stand_in("cmake",
+             fmt::format("echo \"cmake $*\" >> $calls; mkdir -p build/release; touch build/release/build.ninja; "
+                         "cp {} build/release/processor.txt",
+                         scratch_.path("processor")));
+    stand_in("ninja", "echo \"ninja $*\" >> $calls");
+  }
+  Outcome build() const {
+    fs::remove(scratch_.path("calls"));
+    return run_script({tree("scripts/build.sh"), "release", "switchyard"});
+  }
+  std::string processor_;
+  std::string ninja_ = fmt::format("ninja -C {} switchyard\n", tree("build/release"));
+  const std::string cmake_ = "cmake --preset release\n";
+};
+
+TEST_F(Build, AFolderIsConfiguredOnceForAProcessor) {
+  expect_outcome(build(), 0);
+  EXPECT_EQ(calls(), cmake_ + ninja_);
+  expect_outcome(build(), 0);
+  EXPECT_EQ(calls(), ninja_);
+}
+
+TEST_F(Build, AFolderOfAnotherProcessorIsConfiguredAgain) {
+  expect_outcome(build(), 0);
+  write("build/release/processor.txt", processor_.substr(0, processor_.size() - 1) + " time-travel\n");
+  expect_outcome(build(), 0, {"another processor than at the last build: configuring release again"});
+  EXPECT_EQ(calls(), cmake_ + ninja_);
+  expect_outcome(build(), 0);
+  EXPECT_EQ(calls(), ninja_);
+}
+
+TEST_F(Build, ACmakeThatFailsIsHeard) {
+  stand_in("cmake", "echo 'No CMAKE_CXX_COMPILER could be found'; exit 1");
+  expect_outcome(build(), 70, {"No CMAKE_CXX_COMPILER could be found", "cmake could not configure preset release"});
+  EXPECT_EQ(calls(), "");
+}
+
+// Else every build would configure again.
+TEST_F(Build, CmakeDescribesAProcessorAsTheScriptsDo) {
+  const auto keys = [](const std::string& text) {
+    std::string found;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) found += line.substr(0, line.find(':') + 2) + "|";
+    return found + (text.ends_with("\n") ? "" : " without an end");
+  };
+  EXPECT_EQ(keys(read_text(build_folder() / "processor.txt")), keys(processor_));
+}
+
 }  // namespace
 }  // namespace switchyard::test
