@@ -1,6 +1,6 @@
 #!/bin/bash
 # A batch job that trains CONFIG, stops with a checkpoint before its time is over, and queues itself again until the run
-# has finished:   sbatch launch/slurm.sh RUN_DIR CONFIG [key=value...]
+# has finished or has failed for good:   sbatch launch/slurm.sh RUN_DIR CONFIG [key=value...]
 # Options of sbatch go before the script, for example --nodes=4 --time=12:00:00.
 #SBATCH --job-name=switchyard
 #SBATCH --nodes=2
@@ -41,10 +41,11 @@ end="$(verdict)" after="$(newest_step)"
 echo "attempt ${SLURM_RESTART_COUNT:-0}: mpirun ended with $code, verdict ${end:-none}, checkpoint $before -> $after"
 case "$end:$code" in
   finished:*) exit 0 ;;
+  failed:74 | failed:76) ;;                 # a full disk or a hang may be over at the next attempt
   failed:0) exit 70 ;;
-  failed:* | *:64 | *:65) exit "$code" ;;   # a mistake stays one
+  failed:* | *:64 | *:65) exit "$code" ;;   # mistakes, internal errors and wrong numbers stay what they are
 esac
-# A stop on request, or a crash that left no verdict. What makes no progress is not tried for ever.
+# A stop on request, ranks that were killed, a disk or a hang. What makes no progress is not tried for ever.
 idle="$run.attempts-without-progress"
 if [ "$after" -gt "$before" ]; then rm -f "$idle"; else echo "checkpoint $after" >> "$idle"; fi
 if [ -e "$idle" ] && [ "$(wc -l < "$idle")" -ge 3 ]; then

@@ -239,5 +239,59 @@ TEST_F(Build, CmakeDescribesAProcessorAsTheScriptsDo) {
   EXPECT_EQ(keys(read_text(build_folder() / "processor.txt")), keys(processor_));
 }
 
+// launch/slurm.sh, with an mpirun that leaves this verdict and exit code, and a checkpoint if it is told to.
+class BatchScript : public Scripts {
+ protected:
+  BatchScript() {
+    stand_in("mpirun",
+             "rm -f \"$RUN/verdict.json\"; [ -z \"$STEP\" ] || mkdir -p \"$RUN/checkpoints/step-$STEP\"\n"
+             "[ -z \"$VERDICT\" ] || printf '{\\n  \"verdict\": \"%s\",\\n  \"reason\": \"\"\\n}\\n' \"$VERDICT\" > "
+             "\"$RUN/verdict.json\"\n"
+             "exit \"$CODE\"");
+    stand_in("scontrol", "echo \"scontrol $*\" >> $calls");
+    fs::create_directories(dir_);
+  }
+  Outcome attempt(const std::string& verdict, int code, const std::string& step = "") const {
+    fs::remove(scratch_.path("calls"));
+    return run_script({source_file("launch/slurm.sh"), dir_, "mine.yaml"}, {{"RUN", dir_},
+                                                                            {"VERDICT", verdict},
+                                                                            {"CODE", std::to_string(code)},
+                                                                            {"STEP", step},
+                                                                            {"SLURM_JOB_ID", "7"},
+                                                                            {"SLURM_SUBMIT_DIR", scratch_.path("")}});
+  }
+  bool is_queued_again() const { return calls() == "scontrol requeue 7\n"; }
+  std::string dir_ = scratch_.path("run");
+};
+
+TEST_F(BatchScript, IsQueuedAgainAfterWhatMayBeOverNextTime) {
+  struct End {
+    const char* verdict;
+    int code;
+    bool again;
+    int ends;
+  };
+  for (const End& end : {End{"finished", 0, false, 0}, End{"resume", 75, true, 0}, End{"", 137, true, 0},
+                         End{"", 205, true, 0}, End{"failed", 74, true, 0}, End{"failed", 76, true, 0},
+                         End{"failed", 70, false, 70}, End{"failed", 65, false, 65}, End{"failed", 77, false, 77},
+                         End{"failed", 78, false, 78}, End{"failed", 0, false, 70}, End{"", 64, false, 64}}) {
+    SCOPED_TRACE(fmt::format("verdict '{}', exit code {}", end.verdict, end.code));
+    fs::remove(dir_ + ".attempts-without-progress");
+    expect_outcome(attempt(end.verdict, end.code), end.ends, {"attempt 0: mpirun ended with"});
+    EXPECT_EQ(is_queued_again(), end.again);
+  }
+}
+
+TEST_F(BatchScript, GivesUpAfterThreeAttemptsInARowWithoutACheckpoint) {
+  expect_outcome(attempt("failed", 74), 0);
+  expect_outcome(attempt("failed", 76), 0);
+  expect_outcome(attempt("failed", 74, "00000010"), 0, {"checkpoint -1 -> 10"});  // progress: counted anew
+  expect_outcome(attempt("", 137), 0);
+  expect_outcome(attempt("failed", 76), 0);
+  EXPECT_TRUE(is_queued_again());
+  expect_outcome(attempt("failed", 74), 74, {"three attempts in a row have saved no new checkpoint"});
+  EXPECT_EQ(calls(), "");
+}
+
 }  // namespace
 }  // namespace switchyard::test
