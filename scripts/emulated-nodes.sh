@@ -4,7 +4,7 @@
 # Usage: emulated-nodes.sh [--ranks-per-node R] [--rate RATE] [--delay TIME] N COMMAND...
 #   emulated-nodes.sh --rate 1gbit 2 mpirun -n 4 build/release/switchyard bench dispatch
 # RATE and TIME as tc takes them (1gbit, 2ms), for what leaves a node. Needs root, or a system that lets users make
-# network namespaces; exit code 69 where that is not so, or a tool is missing.
+# network namespaces; exit code 69 where that is not so, or a tool or the kernel's part of it is missing.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 unavailable=69
 
@@ -37,9 +37,12 @@ emulate() {
       ip link set lo up
       ip address add 10.77.0.$((n + 1))/16 dev eth0
       ip link set eth0 up
-      mount -t tmpfs tmpfs /dev/shm
-      if [ '$delay' ]; then tc qdisc add dev eth0 root netem delay $delay ${rate:+rate $rate}
-      elif [ '$rate' ]; then tc qdisc add dev eth0 root tbf rate $rate burst 256kb latency 100ms; fi"
+      mount -t tmpfs tmpfs /dev/shm"
+    local shape=()
+    if [ "$delay" ]; then shape=(netem delay "$delay" ${rate:+rate "$rate"})
+    elif [ "$rate" ]; then shape=(tbf rate "$rate" burst 256kb latency 100ms); fi
+    [ ${#shape[@]} -eq 0 ] || nsenter -t "$pid" --net tc qdisc add dev eth0 root "${shape[@]}" ||
+      die "$unavailable" "tc does not make such a link here (its reason above)"
   done
   cat > "$dir/enter" <<'AGENT'
 #!/usr/bin/env bash

@@ -8,8 +8,8 @@ namespace {
 
 constexpr int kUnavailable = 69;  // of the script, where namespaces or a tool are missing
 
-Command on_two_nodes(const Command& command) {
-  return Command{source_file("scripts/emulated-nodes.sh"), "2", "mpirun", "-n", "4"} + command;
+Command on_two_nodes(const Command& command, const Command& link = {}) {
+  return Command{source_file("scripts/emulated-nodes.sh")} + link + Command{"2", "mpirun", "-n", "4"} + command;
 }
 
 class TwoNodes : public testing::Test {
@@ -19,7 +19,21 @@ class TwoNodes : public testing::Test {
     if (outcome.code == kUnavailable) GTEST_SKIP() << outcome.err;
     expect_outcome(outcome, 0, {"node0: "});
   }
+  // What each dispatcher moved, and how long it took, over links with these options; none where tc cannot make them.
+  std::vector<Json> rates_over(const Command& link, const std::string& tokens) {
+    const std::string json = scratch_.path("bench.json");
+    const Outcome outcome = run(on_two_nodes({program(), "bench", "dispatch", "--tokens", tokens, "--width", "256",
+                                              "--experts", "16", "--top-k", "2", "--repeats", "3", "--json", json},
+                                             link));
+    if (outcome.code == kUnavailable) {
+      reason_ = outcome.err;
+      return {};
+    }
+    expect_outcome(outcome, 0, {"4 ranks on 2 nodes"});
+    return Json::parse(read_text(json)).at("rates").get<std::vector<Json>>();
+  }
   Scratch scratch_;
+  std::string reason_;
 };
 
 TEST_F(TwoNodes, HierarchicalPutsARowOnTheLinkOnceForEachNode) {
@@ -47,6 +61,26 @@ TEST_F(TwoNodes, HierarchicalPutsARowOnTheLinkOnceForEachNode) {
       EXPECT_NEAR(bytes / payload, 1, 0.02) << kind;
     }
     EXPECT_LT(hierarchical.at("link_bytes"), by_kind.at("alltoall").at("link_bytes"));
+  }
+}
+
+// Rows travel to their expert and back, and so do gradients: four times through a link, one after the other.
+TEST_F(TwoNodes, ADelayIsThatOfEachCrossing) {
+  const std::vector<Json> rates = rates_over({"--delay", "50ms"}, "64");
+  if (rates.empty()) GTEST_SKIP() << reason_;
+  EXPECT_EQ(rates.size(), 3u);
+  for (const Json& rate : rates) EXPECT_GE(rate.at("seconds").get<double>(), 4 * 0.050) << rate;
+}
+
+TEST_F(TwoNodes, ARateIsThatOfALink) {
+  const std::vector<Json> rates = rates_over({"--rate", "100mbit"}, "1024");
+  if (rates.empty()) GTEST_SKIP() << reason_;
+  EXPECT_EQ(rates.size(), 3u);
+  const double bytes_per_second = 100e6 / 8, burst = 256 * 1024;  // as scripts/emulated-nodes.sh has it
+  for (const Json& rate : rates) {
+    const double from_a_node = rate.at("payload_bytes").get<double>() / 2;
+    EXPECT_GT(from_a_node, 4 * burst);
+    EXPECT_GE(rate.at("seconds").get<double>(), (from_a_node - burst) / bytes_per_second) << rate;
   }
 }
 
