@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
-# those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree.
-# The last line is `N passed, N failed`, with `, N skipped` where some are. Usage: test.sh [--full] [FILTER], a GoogleTest
-# filter; --full: every layout and many random configs where a usual run takes some, and trainings with ranks as threads
-# under the thread sanitizer too.
+# those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree, which
+# is then installed elsewhere. The last line is `N passed, N failed`, with `, N skipped` where some are; before it, what
+# each part took. Usage: test.sh [--full] [FILTER], a GoogleTest filter; --full: every layout and many random configs
+# where a usual run takes some, trainings with ranks as threads under the thread sanitizer too, and the presets cpu-only
+# and debug, with the tests of train and verify in the latter.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 tsan_programs=(test_comm test_data)
+debug_programs=(test_train test_verify)
+full=false
 if [ "${1:-}" = --full ]; then
+  full=true
   export SWITCHYARD_TEST_FULL=1
   tsan_programs+=(test_verify)
   shift
@@ -23,6 +27,13 @@ export TSAN_OPTIONS="halt_on_error=0"
 results="$root/build/test-results"
 rm -rf "$results"
 mkdir -p "$results"
+
+times=() part_name= part_started=0
+part() {   # NAME: what follows until the next one
+  if [ -n "$part_name" ]; then times+=("$(printf '%5d s  %s' $((SECONDS - part_started)) "$part_name")"); fi
+  part_name="$1" part_started=$SECONDS
+  say "$1"
+}
 
 # Appends `passed|failed|skipped NAME` for each test in a log; a program that ends badly without a failed test counts
 # as one failed test, named after the one that was running.
@@ -42,7 +53,7 @@ report() {   # LABEL STATUS LOG SECONDS
     printf '%-28s ok      %4d s\n' "$1" "$4"
   else
     printf '%-28s FAILED  %4d s\n' "$1" "$4"
-    grep -vE '^\[( RUN  |  +OK |---|===)' "$3" | tail -n 60 | sed 's/^/    /'
+    { grep -vE '^\[( RUN  |  +OK |---|===)' "$3" || true; } | tail -n 60 | sed 's/^/    /'   # a log may be empty
   fi
 }
 
@@ -65,6 +76,25 @@ run_rank_tests() {   # RANKS PROGRAM
   report "$label" "$status" "$log-$worst.log" $((SECONDS - from))
 }
 
+# A command that counts as one test.
+run_check() {   # LABEL COMMAND...
+  local label="$1" log="$results/${1// /-}.log" status=0 from=$SECONDS
+  shift
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  if [ "$status" -eq 0 ]; then echo "passed $label"; else echo "failed $label (code $status)"; fi >>"$results/all"
+  report "$label" "$status" "$log" $((SECONDS - from))
+}
+
+# The program runs where it is installed, on a config that came with it.
+installs() {   # PRESET
+  local to status=0
+  to="$(mktemp -d)"
+  cmake --install "$root/build/$1" --prefix "$to" && "$to/bin/switchyard" --version &&
+    "$to/bin/switchyard" config "$to/share/switchyard/configs/quickstart.yaml" --resolved || status=$?
+  rm -rf "$to"
+  return "$status"
+}
+
 test_programs() {   # PRESET KIND: the names of the test programs that a build tree has
   local names
   names="$(ninja -C "$root/build/$1" -t query "$2" | sed -n 's/^ *\(test_[a-z0-9_]*\)$/\1/p' | sort -u)"
@@ -83,25 +113,29 @@ check_folders() {
   done
 }
 
-say "packages"
+part "packages"
 "$root/scripts/setup.sh"
-for preset in release asan tsan; do
-  say "building: $preset"
+presets=(release asan tsan)
+if $full; then presets+=(cpu-only debug); fi
+for preset in "${presets[@]}"; do
+  part "building: $preset"
   case "$preset" in
     release) build release all process_tests ;;
     asan) build asan unit_tests ;;
     tsan) build tsan "${tsan_programs[@]}" ;;
+    cpu-only) build cpu-only switchyard ;;
+    debug) build debug switchyard "${debug_programs[@]}" ;;
   esac
 done
 
 unit_programs="$(test_programs asan unit_tests)"
 process_programs="$(test_programs release process_tests)"
 
-say "unit tests under the address and undefined-behaviour sanitizers"
+part "unit tests under the address and undefined-behaviour sanitizers"
 for program_name in $unit_programs; do run_tests asan "$program_name"; done
-say "under the thread sanitizer: ${tsan_programs[*]}"
+part "under the thread sanitizer: ${tsan_programs[*]}"
 for program_name in "${tsan_programs[@]}"; do run_tests tsan "$program_name"; done
-say "programs and ranks, release"
+part "programs and ranks, release"
 for program_name in $process_programs; do
   if [ "$program_name" = test_mpi ]; then
     for ranks in 1 2 4; do run_rank_tests "$ranks" "$program_name"; done
@@ -110,8 +144,18 @@ for program_name in $process_programs; do
   fi
 done
 
-if [ "$GTEST_FILTER" = "*" ]; then check_folders; fi
-say "results ($((SECONDS)) s; logs in build/test-results)"
+if $full; then
+  part "in the debug tree: ${debug_programs[*]}"
+  for program_name in "${debug_programs[@]}"; do run_tests debug "$program_name"; done
+fi
+if [ "$GTEST_FILTER" = "*" ]; then
+  part "installed"
+  run_check "install release" installs release
+  if $full; then run_check "install cpu-only" installs cpu-only; fi
+  check_folders
+fi
+part "results ($((SECONDS)) s; logs in build/test-results)"
+printf '%s\n' "${times[@]}"
 sed -n 's/^skipped /skipped: /p; s/^failed /FAILED: /p' "$results/all"
 count() { grep -c "^$1 " "$results/all" || true; }
 passed=$(count passed) failed=$(count failed) skipped=$(count skipped)
