@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The last proof of an export: a pinned transformers loads the folder, and computes the logits and greedy tokens that
-# `switchyard forward` computes. Makes a Python environment below build/ on first use. Usage: hf_check.sh FOLDER...
+# `switchyard forward` computes. Makes a Python environment below build/ on first use.
+# Usage: hf_check.sh FOLDER... | hf_check.sh --all: each of configs/models, trained for 40 steps on the quickstart's corpus.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ $# -gt 0 ] || die 64 "usage: hf_check.sh FOLDER..."
+[ $# -gt 0 ] || die 64 "usage: hf_check.sh FOLDER... | hf_check.sh --all"
 [ -x "$program" ] || die 64 "$program is not there: scripts/build.sh release switchyard"
 environment="$root/build/hf"
 python="${HF_CHECK_PYTHON:-$environment/bin/python}"
@@ -14,7 +15,23 @@ if [ ! -x "$python" ]; then
 fi
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
-for folder in "$@"; do
+folders=("$@")
+if [ "$1" = --all ]; then
+  [ $# -eq 1 ] || die 64 "usage: hf_check.sh FOLDER... | hf_check.sh --all"
+  folders=()
+  "$root/scripts/prepare-corpus.sh"
+  cd "$root"
+  for config in configs/models/*.yaml; do
+    name="$(basename "$config" .yaml)"
+    say "$name"
+    "$program" train "$config" "run.dir=$work/run/$name" train.steps=40 | tail -n 2
+    "$program" convert to-hf "$work/run/$name" "$work/$name" --check
+    folders+=("$work/$name")
+  done
+fi
+say "$("$python" -c 'import sys, torch, transformers, safetensors
+print("python", sys.version.split()[0], "torch", torch.__version__, "transformers", transformers.__version__, "safetensors", safetensors.__version__)')"
+for folder in "${folders[@]}"; do
   [ -f "$folder/config.json" ] || die 65 "$folder has no config.json"
   "$python" "$root/scripts/hf_check.py" "$folder" "$work/reference.safetensors"
   "$program" forward "$folder" --inputs "$work/reference.safetensors" --out "$work/ours.safetensors" --generate 16 >/dev/null
