@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs launch/slurm.sh on a Slurm of one machine, made for this check from Debian's packages in namespaces of its own: a
-# job stops before its time limit, saves, is queued again and finishes; a job without progress is given up. Takes about
-# five minutes, most of it waiting for Slurm. Usage: slurm-check.sh (as root; installs slurmctld, slurmd, slurm-client, munge).
+# job stops before its time limit, saves, is queued again and finishes; one whose disk was full finishes at its second
+# attempt; a job without progress is given up. Takes six to ten minutes, most of it waiting for Slurm.
+# Usage: slurm-check.sh (as root; installs slurmctld, slurmd, slurm-client, munge).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(id -u)" -eq 0 ] || die 69 "needs root"
 [ -x "$program" ] || die 69 "$program is not built"
@@ -55,18 +56,24 @@ CONF
   "$program" data tokenize "$dir/text" --output "$dir/corpus" >/dev/null
   sed -E 's/(\<steps: *)[0-9]+/\11000000/' "$root/configs/tests/tiny.yaml" > "$dir/long.yaml"
   local data=("data.train=[{path: $dir/corpus}]" "data.valid=[]")
-  say "one job that must stop before its time limit, one that dies at once"
+  say "one job that must stop before its time limit, one that dies at once, one without room for a checkpoint"
   submit 1 "$program" job.log "$dir/run" "$dir/long.yaml" "${data[@]}" checkpoint.every=1000000
   submit 1 false dead.log "$dir/dead" "$dir/long.yaml"
+  mkdir "$dir/disk"
+  mount -t tmpfs -o size=128k tmpfs "$dir/disk"
+  submit 1 "$program" disk.log "$dir/disk/run" "$root/configs/tests/tiny.yaml" "${data[@]}"
+  wait_for disk.log 'attempt 0: mpirun ended with 74, verdict failed' 300
+  mount -o remount,size=64m "$dir/disk"
   wait_for job.log 'attempt 0: .*verdict resume' 300
   # What is left while it waits in the queue is a few steps.
   local step
   step="$(sed -n 's/.*"last_committed_step": *\([0-9]*\).*/\1/p' "$dir/run/verdict.json")"
   sed -i -E "s/(\<steps: *)[0-9]+/\\1$((step + 20))/" "$dir/long.yaml"
   wait_for job.log "attempt 1: .*verdict finished, checkpoint $step -> $((step + 20))" 400
+  wait_for disk.log 'attempt 1: mpirun ended with 0, verdict finished, checkpoint -1 -> 20' 400
   wait_for dead.log 'three attempts in a row' 900
   say "as it should be"
-  grep -h 'attempt ' "$dir/job.log" "$dir/dead.log"
+  grep -h 'attempt ' "$dir/job.log" "$dir/disk.log" "$dir/dead.log"
 }
 
 submit() {   # RANKS PROGRAM LOG ARGUMENTS-OF-THE-SCRIPT...
