@@ -1,5 +1,5 @@
-// switchyard bench: what its JSON promises to scripts, that the kernels it counts are all that oneDNN compiles, and that
-// steps after the warm-up take nothing from the system.
+// switchyard bench: what its JSON promises to scripts, that the kernels it counts are all that oneDNN compiles, and
+// that steps after the warm-up take nothing from the system.
 #include "tests/support/runs.h"
 
 namespace switchyard::test {

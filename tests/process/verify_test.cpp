@@ -46,7 +46,7 @@ TEST_P(Verify, FindsEveryLayoutEqual) {
 
 // glm4-moe has the bias and half of each head rotating; its groups are added. qwen2-moe has the gate of shared experts.
 INSTANTIATE_TEST_SUITE_P(Configs, Verify,
-                         testing::Values(Config{"equivalence", "equivalence", "run.seed=38"},
+                         testing::Values(Config{"equivalence", "equivalence", "run.seed=3"},
                                          Config{"tensor", "tensor", "run.seed=38"},
                                          Config{"glm4_moe",
                                                 "../models/glm4-moe-tiny",
