@@ -150,7 +150,9 @@ void add_generate(Program& program) {
   command->add_option("--top-p", options->sampling.top_p, "Sample from the likeliest tokens of this total probability")
       ->check(in_range(0.0, 1.0))
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "Same seed, same text")->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "Same seed, same text")
+      ->check(in_range<int64_t>(0))  // an unsigned number alone would wrap
+      ->capture_default_str();
   command->callback(
       [&program, options] { program.action = [&program, options] { return generate_text(program, *options); }; });
 }
