@@ -27,9 +27,9 @@ TargetsByName by_name(std::span<const Target> targets) {
   return named;
 }
 
-// Rank 0: every way in which what the ranks ask for differs from what is stored, one a line.
-std::string list_differences(const Manifest& manifest, const std::vector<std::string>& wanted_by_rank,
-                             const LoadOptions& options) {
+// Rank 0: every way in which what the ranks ask for differs from what is stored in `place`, one a line.
+std::string list_differences(const Manifest& manifest, std::string_view place,
+                             const std::vector<std::string>& wanted_by_rank, const LoadOptions& options) {
   std::map<std::string, std::string> wanted;  // name -> "dtype shape"
   for (const std::string& text : wanted_by_rank) {
     for (size_t begin = 0; begin < text.size();) {
@@ -42,19 +42,19 @@ std::string list_differences(const Manifest& manifest, const std::vector<std::st
   for (const auto& [name, kind] : wanted) {
     const StoredTensor* stored = manifest.find(name);
     if (!stored) {
-      lines += fmt::format("\n  {}: not in the checkpoint", name);
+      lines += fmt::format("\n  {}: not in {}", name, place);
       continue;
     }
     const std::string shape = to_string(stored->shape), found = fmt::format("{} {}", name_of(stored->dtype), shape);
     const bool may_convert = options.converts && is_stored_weight(stored->dtype) && kind.ends_with(" " + shape);
     if (found != kind && !may_convert)
-      lines += fmt::format("\n  {}: {} in the checkpoint, {} in this run", name, found, kind);
+      lines += fmt::format("\n  {}: {} in {}, {} in this run", name, found, place, kind);
   }
   for (const StoredTensor& stored : manifest.tensors) {
     const bool may_stay = std::any_of(options.unread.begin(), options.unread.end(),
                                       [&](std::string_view prefix) { return stored.name.starts_with(prefix); });
     if (!may_stay && !wanted.contains(stored.name))
-      lines += fmt::format("\n  {}: in the checkpoint, not in this run", stored.name);
+      lines += fmt::format("\n  {}: in {}, not in this run", stored.name, place);
   }
   return lines;
 }
@@ -103,17 +103,21 @@ void fill(const Found& found, const TargetsByName& targets) {
 
 }  // namespace
 
-void load(const Found& found, const comm::Group& all, std::span<const Target> targets, const LoadOptions& options) {
-  const TargetsByName named = by_name(targets);
+void require_fit(const Found& found, std::string_view place, const comm::Group& all, std::span<const Target> targets,
+                 const LoadOptions& options) {
   std::string wanted;
-  for (const auto& [name, list] : named)
+  for (const auto& [name, list] : by_name(targets))
     wanted += fmt::format("{}\t{} {}\n", name, name_of(list[0]->dtype), to_string(list[0]->global_shape));
   const std::vector<std::string> wanted_by_rank = gather_texts(all, wanted);
   const std::string differences =
-      on_rank_zero(all, [&] { return list_differences(found.manifest, wanted_by_rank, options); });
+      on_rank_zero(all, [&] { return list_differences(found.manifest, place, wanted_by_rank, options); });
   if (!differences.empty())
     throw SharedError(ExitCode::input, fmt::format("{} does not fit this run:{}", found.folder.string(), differences));
-  together(all, [&] { fill(found, named); });
+}
+
+void load(const Found& found, const comm::Group& all, std::span<const Target> targets, const LoadOptions& options) {
+  require_fit(found, "the checkpoint", all, targets, options);
+  together(all, [&] { fill(found, by_name(targets)); });
 }
 
 void read_slices(const Found& found, const comm::Group& all, const std::function<bool(const std::string&)>& is_wanted,

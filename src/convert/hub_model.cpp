@@ -2,6 +2,7 @@
 #include "switchyard/convert/hub_model.h"
 
 #include "switchyard/base/pattern.h"
+#include "switchyard/comm/agree.h"
 
 #include <nlohmann/json.hpp>
 
@@ -132,21 +133,17 @@ void HubModel::match_carried(const model::CarriedTensors& known, std::vector<std
   notes_.push_back(fmt::format("multi-token prediction: {} tensors are carried along, not used", carried_.size()));
 }
 
-void HubModel::load(std::span<const checkpoint::Target> targets) const {
+void HubModel::load(const comm::Group& all, std::span<const checkpoint::Target> targets) const {
   std::map<std::string, std::vector<const Source*>> by_entry;
   for (const Source& source : sources_) by_entry[source.tensor.entry].push_back(&source);
-  std::string problems;
-  for (const checkpoint::Target& target : targets) {
-    const auto found = by_entry.find(target.name);
-    if (found == by_entry.end())
-      problems += fmt::format("\n  {}: not in the folder", target.name);
-    else if (found->second[0]->tensor.entry_shape != target.global_shape)
-      problems += fmt::format("\n  {}: {} in the folder, {} in this run", target.name,
-                              to_string(found->second[0]->tensor.entry_shape), to_string(target.global_shape));
-  }
-  require(problems.empty(), ExitCode::input, "{} does not fit this run:{}", folder_.path().string(), problems);
-  for (const checkpoint::Target& target : targets)
-    for (const Source* source : by_entry.at(target.name)) fill(target, *source);
+  checkpoint::Found entries{folder_.path(), {}};
+  for (const auto& [name, parts] : by_entry)
+    entries.manifest.tensors.push_back({name, parts[0]->tensor.entry_shape, parts[0]->dtype, {}});
+  checkpoint::require_fit(entries, "the folder", all, targets, {.converts = true});
+  comm::together(all, [&] {
+    for (const checkpoint::Target& target : targets)
+      for (const Source* source : by_entry.at(target.name)) fill(target, *source);
+  });
 }
 
 void HubModel::fill(const checkpoint::Target& target, const Source& source) const {

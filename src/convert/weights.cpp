@@ -52,7 +52,7 @@ std::string WeightSource::config_text() const {
 
 void WeightSource::load(const comm::Group& all, std::span<const checkpoint::Target> targets) const {
   if (hub_)
-    comm::together(all, [&] { hub_->load(targets); });
+    hub_->load(all, targets);
   else
     checkpoint::load(
         *found_, all, targets,

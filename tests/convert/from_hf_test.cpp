@@ -19,6 +19,15 @@ class FromHf : public testing::Test {
   Summary converted(const FromHfOptions& options = {}) const {
     return from_hf(folder.write(), scratch.path("out"), options, comm::Group());
   }
+  // Whole entries, wanted in f32.
+  static std::vector<checkpoint::Target> targets_of(std::map<std::string, Tensor>& memory) {
+    std::vector<checkpoint::Target> targets;
+    for (auto& [name, tensor] : memory) {
+      const Slice whole{Box::whole(tensor.shape()), 0, tensor.numel()};
+      targets.push_back({name, tensor.shape(), DType::f32, whole, tensor.raw()});
+    }
+    return targets;
+  }
   test::Scratch scratch;
   TinyFolder folder{scratch};
   std::map<std::string, Tensor>& tensors = folder.tensors;
@@ -130,21 +139,36 @@ TEST_F(FromHf, TextNeedsTheByteTokenizer) {
   }
 }
 
-// Targets of a run whose model is another.
+// Targets of a run whose model is another: what either lacks is an error.
 TEST_F(FromHf, AFolderThatDoesNotFitTheRunIsRefusedByTensor) {
   const HubModel hub(folder.write());
-  std::vector<float> memory(96);
-  const auto target = [&](const char* name, const Shape& shape) {
-    return checkpoint::Target{name, shape, DType::f32, {Box::whole(shape), 0, numel_of(shape)}, memory.data()};
-  };
-  const std::vector<checkpoint::Target> targets{target("model/head.weight", {12, 8}), target("model/norm.weight", {9}),
-                                                target("model/other", {2})};
+  std::map<std::string, Tensor> memory;
+  for (const model::HubTensor& tensor : model::hub_tensors(folder.config(), folder.config().family))
+    memory[tensor.entry] = Tensor::zeros(tensor.entry_shape, DType::f32);
+  const auto load = [&] { hub.load(comm::Group(), targets_of(memory)); };
+  load();
+  EXPECT_TRUE(test::same_bits(memory.at("model/head.weight"), tensors.at("lm_head.weight")));
+  memory["model/norm.weight"] = Tensor::zeros({9}, DType::f32);
+  memory["model/other"] = Tensor::zeros({2}, DType::f32);
+  memory.erase("buffer/layers.1.moe.router.selection_bias");
+  memory.erase("model/head.weight");
   expect_error(ExitCode::input,
-               {"does not fit this run", "model/norm.weight: (8) in the folder, (9) in this run",
-                "model/other: not in the folder"},
-               [&] { hub.load(targets); });
-  hub.load(std::span(targets).first(1));
-  EXPECT_EQ(memory, tensors.at("lm_head.weight").to_vector<float>());
+               {"does not fit this run", "model/norm.weight: f32 (8) in the folder, f32 (9) in this run",
+                "model/other: not in the folder", "model/head.weight: in the folder, not in this run",
+                "buffer/layers.1.moe.router.selection_bias: in the folder, not in this run"},
+               load);
+}
+
+// Each rank asks for one half of the entries.
+TEST_F(FromHf, WhatAnyRankAsksForIsUsed) {
+  const HubModel hub(folder.write());
+  const auto all = model::hub_tensors(folder.config(), folder.config().family);
+  test::run_ranks(2, [&](comm::World& world) {
+    std::map<std::string, Tensor> memory;
+    for (size_t i = 0; i < all.size(); ++i)
+      if (static_cast<int>(i % 2) == world.rank()) memory[all[i].entry] = Tensor::zeros(all[i].entry_shape, DType::f32);
+    hub.load(world.all(), targets_of(memory));
+  });
 }
 
 }  // namespace

@@ -45,8 +45,13 @@ struct LoadOptions {
   bool converts = false;                      // floating dtypes may differ from those of the targets
 };
 
-// Collective: fills every rank's targets. A tensor that is missing, of another shape or dtype, or in the checkpoint and
-// asked for by no rank, is an Error(input) that lists all of them.
+// Collective: a tensor that is missing, of another shape or dtype, or stored and asked for by no rank, is an
+// Error(input) that lists all of them. `place`: what the folder is, for the message. Only names, shapes and dtypes of
+// the manifest are looked at.
+void require_fit(const Found& found, std::string_view place, const comm::Group& all, std::span<const Target> targets,
+                 const LoadOptions& options);
+
+// Collective: fills every rank's targets, which must fit.
 void load(const Found& found, const comm::Group& all, std::span<const Target> targets, const LoadOptions& options = {});
 
 // Every stored slice of the tensors that are wanted, in the order of the files, the ranks sharing the work; its hash

@@ -28,8 +28,8 @@ class HubModel {
   const std::vector<std::string>& notes() const { return notes_; }         // lines for the log
   const checkpoint::SideFiles& side_files() const { return side_files_; }  // config, tokenizer, generation
 
-  // Fills targets as checkpoint::load does; weights come in any floating dtype.
-  void load(std::span<const checkpoint::Target> targets) const;
+  // As checkpoint::load; weights come in any floating dtype.
+  void load(const comm::Group& all, std::span<const checkpoint::Target> targets) const;
 
  private:
   void match(const model::CarriedTensors& carried, const std::vector<std::string>& unused,
