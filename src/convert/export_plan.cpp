@@ -13,7 +13,6 @@ namespace switchyard::convert {
 namespace {
 
 constexpr const char* kGenerationFile = "generation_config.json";
-constexpr const char* kDepthKey = "num_nextn_predict_layers";
 
 std::string torch_name(DType dtype) {
   switch (dtype) {
@@ -125,8 +124,8 @@ void add_files(const checkpoint::Found& found, const model::ModelConfig& config,
     plan.files.emplace_back("tokenizer_config.json", byte_tokenizer_config());
   }
   if (!source) hub["use_cache"] = true;
-  if (plan.carried.empty() && !is_imported(found) && hub.contains(kDepthKey) && hub[kDepthKey] != 0) {
-    hub[kDepthKey] = 0;
+  if (plan.carried.empty() && !is_imported(found) && hub.contains(model::kMtpDepthKey) && hub[model::kMtpDepthKey] != 0) {
+    hub[model::kMtpDepthKey] = 0;
     plan.notes.push_back("multi-token prediction: left out, since training has made it stale; --keep-carried keeps it");
   }
   if (!has(kGenerationFile)) plan.files.emplace_back(kGenerationFile, generation_text(hub));

@@ -56,7 +56,9 @@ inline bool fuzz_config(std::string_view bytes) {
     const model::Family family = model::family_of(hub, "config.json");
     const model::ModelConfig config = model::model_config_of(hub, "config.json");
     model::hub_config_of(config, family, &hub);
-    if (config.num_layers * config.moe.num_experts <= 256) model::hub_tensors(config, family);
+    if (config.num_layers * config.moe.num_experts > 256) return;
+    model::hub_tensors(config, family);
+    model::carried_tensors(config, hub);
   });
 }
 

@@ -16,7 +16,8 @@ class ToHf : public testing::Test {
  protected:
   // The model of the tiny folder as training leaves it: f32, at step 3, with what `change` does to its entries.
   using Weights = std::map<std::string, Tensor>;
-  checkpoint::Found trained(const std::function<void(Weights&)>& change = {}) const {
+  // Files that came with the weights, as the folder has them, are kept.
+  checkpoint::Found trained(const std::function<void(Weights&)>& change = {}, bool keeps_files = false) const {
     Weights weights;
     for (const model::HubTensor& tensor : model::hub_tensors(folder.config(), folder.config().family)) {
       Tensor& whole = weights[tensor.entry];
@@ -32,6 +33,9 @@ class ToHf : public testing::Test {
                          .dtype = tensor.dtype(),
                          .slice = {Box::whole(tensor.shape()), 0, tensor.numel()},
                          .data = tensor.raw()});
+    const checkpoint::SideFiles files{{kConfigFile, folder.json.dump()}};
+    if (keeps_files)
+      for (checkpoint::Entry& entry : checkpoint::side_file_entries(files)) entries.push_back(std::move(entry));
     const std::string where = scratch.path("trained");
     std::filesystem::remove_all(where);
     std::filesystem::create_directory(where);
@@ -173,6 +177,18 @@ TEST_F(ToHf, LayersOfMultiTokenPredictionLeaveAsTheyCameOrNotAtAll) {
   expect_carried(false);
   written(after, {.carried_from = imported});
   expect_carried(true);
+}
+
+// Whichever of its two names the folder's config has for them.
+TEST_F(ToHf, AfterTrainingTheConfigSaysThatTheyAreLeftOut) {
+  for (const char* key : {"num_nextn_predict_layers", "num_mtp_layers"}) {
+    SCOPED_TRACE(key);
+    folder.json.erase("num_nextn_predict_layers");
+    folder.json[key] = 1;
+    EXPECT_TRUE(has_note(written(trained({}, true)).notes, "multi-token prediction: left out"));
+    EXPECT_EQ(config_out()["num_nextn_predict_layers"], 0);
+    EXPECT_FALSE(config_out().contains("num_mtp_layers"));
+  }
 }
 
 TEST_F(ToHf, ATokenizerIsWrittenWhereTheVocabularyHoldsIt) {

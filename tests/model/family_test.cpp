@@ -88,6 +88,16 @@ TEST(HubConfig, BothFormsOfRotationMeanTheSame) {
   EXPECT_FALSE(hub.contains("rope_parameters"));
 }
 
+TEST(HubConfig, ADepthOfMultiTokenPredictionHasTwoNames) {
+  HubJson json = HubJson::parse(kGlm4);
+  json.erase("num_nextn_predict_layers");
+  json["num_mtp_layers"] = 1;
+  const HubJson hub = parsed(json.dump());
+  EXPECT_EQ(hub["num_nextn_predict_layers"], 1);
+  EXPECT_FALSE(hub.contains("num_mtp_layers"));
+  EXPECT_EQ(carried_tensors(model_of(kGlm4), hub).required, carried_tensors(model_of(kGlm4), parsed(kGlm4)).required);
+}
+
 TEST(HubConfig, ScaledRotationComesInBothFormsAndLeavesInTheOld) {
   struct Row {
     HubJson scaling;
@@ -210,6 +220,8 @@ TEST(HubConfig, RefusesWhatItDoesNotUnderstand) {
                "full_attention: is not understood"},
            Row{"rope_parameters", {{"rope_theta", 10000.0}}, "rope_theta: 1000000.0, but rope_parameters says 10000.0"},
            Row{"partial_rotary_factor", 0.5, "partial_rotary_factor: 0.5"},
+           Row{"dtype", "float32", "torch_dtype: \"bfloat16\", but dtype says \"float32\""},
+           Row{"num_mtp_layers", 1, "num_mtp_layers: 1: is not understood"},
        }) {
     SCOPED_TRACE(row.key);
     expect_error(ExitCode::input, {"config.json", row.part}, [&] {
@@ -217,6 +229,16 @@ TEST(HubConfig, RefusesWhatItDoesNotUnderstand) {
       model_config_of(hub, "config.json");
     });
   }
+  const auto refuse_glm = [](const std::string& key, const HubJson& value, std::string_view part) {
+    expect_error(ExitCode::input, {"config.json", part}, [&] {
+      HubJson hub = parsed(changed(kGlm4, key, value).dump());
+      model_config_of(hub, "config.json");
+    });
+  };
+  refuse_glm("num_mtp_layers", 2, "num_nextn_predict_layers: 1, but num_mtp_layers says 2");
+  refuse_glm("num_nextn_predict_layers", 4, "num_nextn_predict_layers: 4; accepted: 0 to num_hidden_layers");
+  refuse_glm("num_nextn_predict_layers", -1, "num_nextn_predict_layers: -1; accepted");
+  refuse_glm("num_nextn_predict_layers", "1", "num_nextn_predict_layers: \"1\"; accepted: an integer");
   expect_error(ExitCode::input, {"occurs twice"}, [&] { parsed(R"({"model_type": "llama", "model_type": "llama"})"); });
 }
 

@@ -14,8 +14,9 @@ namespace switchyard::model {
 
 using HubJson = files::OrderedJson;
 
-// config.json in the form that transformers wrote before version 5 (rope_theta, rope_scaling, torch_dtype), whichever
-// it is in. Error(input) for damaged JSON, and for an architecture that is not known (the known ones are listed).
+// config.json in the form that transformers wrote before version 5 (rope_theta, rope_scaling, torch_dtype,
+// num_nextn_predict_layers), whichever it is in. Error(input) for damaged JSON, for an architecture that is not known
+// (the known ones are listed), and for keys of both forms that contradict each other.
 HubJson parse_hub_config(const std::string& text, const std::string& path);
 Family family_of(const HubJson& hub, const std::string& path);
 
@@ -51,6 +52,9 @@ std::vector<HubTensor> hub_tensors(const ModelConfig& config, Family family);
 // Other forms in which the same parts may come (transformers 5 without its conversion back): for a tensor of `names`
 // that is none of `hub_tensors`, the whole of our parameter under one name. Empty: no such name.
 std::vector<HubTensor> fused_hub_tensors(const ModelConfig& config, Family family);
+
+// How many layers of multi-token prediction there are, in config.json.
+inline constexpr const char* kMtpDepthKey = "num_nextn_predict_layers";
 
 // Tensors that are carried along: layers of multi-token prediction, by name and shape; those in `optional` may be
 // absent.

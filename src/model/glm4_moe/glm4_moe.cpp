@@ -29,9 +29,7 @@ FamilyPage glm4_moe() {
                     same("routed_scaling_factor", "moe.router.scale", "1.0"),
                     always("moe.router.score", "sigmoid"),
                     always("moe.router.selection_bias", "true"),
-                    {.keys = {"num_nextn_predict_layers", "num_mtp_layers"},
-                     .ours = "(layers that are carried, not trained)",
-                     .write = [](const Writing& w) { w.json["num_nextn_predict_layers"] = 0; }},
+                    mtp_depth(),
                 },
       .tensors =
           trunk_rows() + qkv_bias_rows() + qk_norm_rows() + dense_rows() + expert_rows() +

@@ -21,36 +21,40 @@ const FamilyPage& page_of(Family family) {
 
 namespace {
 
-// A key in its place of the old form, which may be there already, with the same value.
-void move_to(HubJson& hub, const std::string& path, const char* key, const HubJson& value) {
+// A value in its place of the old form, which may be there already and then is the same. `from`: where it came from.
+void move_to(HubJson& hub, const std::string& path, const char* key, const HubJson& value, std::string_view from) {
   const HubJson old = hub.value(key, HubJson());
-  require(old.is_null() || old == value, ExitCode::input, "{}: {}: {}, but rope_parameters says {}", path, key,
-          old.dump(), value.dump());
+  require(old.is_null() || old == value, ExitCode::input, "{}: {}: {}, but {} says {}", path, key, old.dump(), from,
+          value.dump());
   hub[key] = value;
 }
 
-// transformers 5 writes one object rope_parameters, and `dtype`.
+void rename(HubJson& hub, const std::string& path, const char* alias, const char* key) {
+  const HubJson value = hub.value(alias, HubJson());
+  if (hub.erase(alias) > 0 && !value.is_null()) move_to(hub, path, key, value, alias);
+}
+
+// transformers 5 writes one object rope_parameters, `dtype`, and num_mtp_layers.
 void to_old_form(HubJson& hub, const std::string& path) {
-  if (hub.contains("dtype") && !hub.contains("torch_dtype")) hub["torch_dtype"] = hub["dtype"];
-  hub.erase("dtype");
+  rename(hub, path, "dtype", "torch_dtype");
+  if (hub::page_of(family_of(hub, path)).carries_mtp) rename(hub, path, "num_mtp_layers", kMtpDepthKey);
   if (!hub.contains("rope_parameters") || !hub["rope_parameters"].is_object()) return;
   HubJson scaling = hub["rope_parameters"];
   hub.erase("rope_parameters");
   for (const char* key : {"rope_theta", "partial_rotary_factor"}) {
-    if (scaling.contains(key)) move_to(hub, path, key, scaling[key]);
+    if (scaling.contains(key)) move_to(hub, path, key, scaling[key], "rope_parameters");
     scaling.erase(key);
   }
   const HubJson kind = scaling.value("rope_type", scaling.value("type", HubJson("default")));
   scaling["type"] = scaling["rope_type"] = kind;
   const bool is_plain = kind == "default" && scaling.size() == 2;
-  move_to(hub, path, "rope_scaling", is_plain ? HubJson() : scaling);
+  move_to(hub, path, "rope_scaling", is_plain ? HubJson() : scaling, "rope_parameters");
 }
 
 }  // namespace
 
 HubJson parse_hub_config(const std::string& text, const std::string& path) {
   auto hub = files::parse_object<HubJson>(text, path, 32);
-  family_of(hub, path);
   to_old_form(hub, path);
   return hub;
 }

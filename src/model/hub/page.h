@@ -57,6 +57,7 @@ ConfigRule sparse_layers();          // decoder_sparse_step, mlp_only_layers
 ConfigRule first_dense_layers();     // first_k_dense_replace
 ConfigRule shared_experts();         // n_shared_experts x moe_intermediate_size
 ConfigRule expert_groups();          // n_group, topk_group
+ConfigRule mtp_depth();              // num_nextn_predict_layers
 ConfigRule rope(double theta, double fraction, bool is_partial);  // values of absent keys
 ConfigRules common_rules();                                       // sizes, and keys without effect
 

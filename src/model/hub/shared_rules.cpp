@@ -128,6 +128,17 @@ ConfigRule expert_groups() {
   return rule;
 }
 
+ConfigRule mtp_depth() {
+  ConfigRule rule{.keys = {kMtpDepthKey}, .ours = "(layers that are carried, not trained)"};
+  rule.read = [](const Reading& r) {
+    const int64_t depth = r.integer(kMtpDepthKey, 0), layers = r.integer("num_hidden_layers", 0);
+    if (depth < 0 || depth > layers)
+      r.problems.push_back(fmt::format("{}: {}; accepted: 0 to num_hidden_layers", kMtpDepthKey, depth));
+  };
+  rule.write = [](const Writing& w) { w.json[kMtpDepthKey] = 0; };
+  return rule;
+}
+
 ConfigRules common_rules() {
   return {
       same("vocab_size", "vocab_size"),
@@ -140,7 +151,7 @@ ConfigRules common_rules() {
       same("initializer_range", "init.std", "0.02"),
       fixed("hidden_act", R"("silu")"),
       fixed("attention_dropout", "0.0"),
-      harmless({"torch_dtype", "dtype", "transformers_version", "_name_or_path", "use_cache", "output_router_logits",
+      harmless({"torch_dtype", "transformers_version", "_name_or_path", "use_cache", "output_router_logits",
                 "router_aux_loss_coef", "bos_token_id", "eos_token_id", "pad_token_id", "output_attentions",
                 "output_hidden_states", "return_dict", "return_dict_in_generate", "tokenizer_class"}),
   };

@@ -103,11 +103,8 @@ std::vector<HubTensor> fused_hub_tensors(const ModelConfig& config, Family famil
 CarriedTensors carried_tensors(const ModelConfig& config, const HubJson& hub) {
   CarriedTensors carried;
   const Family family = config.family;
-  const auto depth = hub.find("num_nextn_predict_layers") != hub.end() ? hub["num_nextn_predict_layers"]
-                                                                       : hub.value("num_mtp_layers", HubJson(0));
+  const HubJson depth = hub.value(kMtpDepthKey, HubJson());
   if (family == Family::generic || !hub::page_of(family).carries_mtp || !depth.is_number_integer()) return carried;
-  require(depth.get<int64_t>() <= config.num_layers, ExitCode::input, "num_nextn_predict_layers={} for {} layers",
-          depth.get<int64_t>(), config.num_layers);
   const int64_t D = config.hidden_size, V = config.vocab_size;
   ModelConfig deeper = config;
   deeper.num_layers += depth.get<int64_t>();
