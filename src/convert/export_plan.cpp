@@ -85,13 +85,14 @@ void add_weights(const checkpoint::Found& found, const model::ModelConfig& confi
 
 void add_carried(const checkpoint::Found& found, const ToHfOptions& options, std::vector<files::NewTensor>& list,
                  ExportPlan& plan) {
-  plan.carried_from = is_imported(found) ? &found : options.carried_from ? &*options.carried_from : nullptr;
+  plan.carried_from = options.carried_from;
+  if (!plan.carried_from && is_imported(found)) plan.carried_from.emplace(found);
   if (!plan.carried_from) return;
-  for (const auto& tensor : plan.carried_from->manifest.tensors) {
-    if (!tensor.name.starts_with(checkpoint::kCarriedPrefix)) continue;
-    plan.carried.push_back(tensor.name.substr(checkpoint::kCarriedPrefix.size()));
-    list.push_back({plan.carried.back(), tensor.dtype, tensor.shape});
-  }
+  const std::vector<files::NewTensor> carried = plan.carried_from->carried();
+  require(!carried.empty() || !options.carried_from, ExitCode::usage,
+          "{} has no layers of multi-token prediction to keep; leave --keep-carried out", plan.carried_from->name());
+  list.insert(list.end(), carried.begin(), carried.end());
+  if (carried.empty()) plan.carried_from.reset();
 }
 
 void set_dtype(model::HubJson& hub, const checkpoint::Found& found, const ToHfOptions& options) {
@@ -124,9 +125,11 @@ void add_files(const checkpoint::Found& found, const model::ModelConfig& config,
     plan.files.emplace_back("tokenizer_config.json", byte_tokenizer_config());
   }
   if (!source) hub["use_cache"] = true;
-  if (plan.carried.empty() && !is_imported(found) && hub.contains(model::kMtpDepthKey) && hub[model::kMtpDepthKey] != 0) {
+  if (!plan.carried_from && !is_imported(found) && hub.contains(model::kMtpDepthKey) && hub[model::kMtpDepthKey] != 0) {
     hub[model::kMtpDepthKey] = 0;
-    plan.notes.push_back("multi-token prediction: left out, since training has made it stale; --keep-carried keeps it");
+    plan.notes.push_back(
+        "multi-token prediction: left out, since training has made it stale; --keep-carried takes it from "
+        "checkpoint.init");
   }
   if (!has(kGenerationFile)) plan.files.emplace_back(kGenerationFile, generation_text(hub));
   plan.files.emplace_back(kConfigFile, hub.dump(2) + "\n");

@@ -9,11 +9,9 @@ struct ExportPlan {
   model::Family family = model::Family::generic;
   std::vector<std::vector<files::NewTensor>> shards;
   std::map<std::string, std::vector<model::HubTensor>> weights;  // by entry of the checkpoint
-  std::vector<std::string> carried;                              // names, also entries "carried/NAME"
   checkpoint::SideFiles files;                                   // everything but weights and index
   std::vector<std::string> notes;
-
-  const checkpoint::Found* carried_from = nullptr;
+  std::optional<WeightSource> carried_from;  // if it has carried tensors
 };
 
 // Throws Error(usage) if the family cannot hold the model, naming the first key, and Error(input) if the checkpoint

@@ -31,12 +31,10 @@ std::vector<checkpoint::Entry> entries_of(const HubModel& hub, const comm::Group
   for (const auto& [tensor, dtype] : hub.sources())
     if (turn++ % all.size() == all.rank())
       entries.push_back(entry_of(folder, tensor.name, tensor.entry, tensor.entry_shape, dtype, tensor.box, begins));
-  for (const std::string& name : hub.carried()) {
-    const files::TensorInfo& info = folder.at(name);
+  for (const auto& [name, dtype, shape] : hub.carried())
     if (turn++ % all.size() == all.rank())
-      entries.push_back(entry_of(folder, name, std::string(checkpoint::kCarriedPrefix) + name, info.shape,
-                                 *files::dtype_of(info.dtype), Box::whole(info.shape), begins));
-  }
+      entries.push_back(entry_of(folder, name, std::string(checkpoint::kCarriedPrefix) + name, shape, dtype,
+                                 Box::whole(shape), begins));
   if (all.rank() != 0) return entries;
   for (checkpoint::Entry& entry : checkpoint::side_file_entries(hub.side_files())) entries.push_back(std::move(entry));
   return entries;

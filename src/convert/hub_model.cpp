@@ -123,9 +123,14 @@ void HubModel::match_carried(const model::CarriedTensors& known, std::vector<std
       return;
     }
     const files::TensorInfo& info = folder_.at(name);
-    if (info.shape != shape || !files::dtype_of(info.dtype))
+    const auto dtype = files::dtype_of(info.dtype);
+    if (info.shape != shape)
       problems.push_back(fmt::format("{}: is {}, not {}", name, info.kind(), to_string(shape)));
-    carried_.push_back(name);
+    else if (!dtype)
+      problems.push_back(
+          fmt::format("{}: is {}; accepted: {}", name, info.dtype, fmt::join(files::tensor_dtypes(), ", ")));
+    else
+      carried_.push_back({name, *dtype, shape});
     std::erase(left, name);
   };
   for (const auto& [name, shape] : known.required) take(name, shape, false);
@@ -144,6 +149,21 @@ void HubModel::load(const comm::Group& all, std::span<const checkpoint::Target> 
     for (const checkpoint::Target& target : targets)
       for (const Source* source : by_entry.at(target.name)) fill(target, *source);
   });
+}
+
+void HubModel::read_carried(const comm::Group& all, const VisitPiece& visit) const {
+  std::vector<std::byte> piece;
+  int64_t turn = 0;
+  for (const files::NewTensor& tensor : carried_) {
+    const int64_t size = size_of(tensor.dtype), step = kPieceBytes / size, count = numel_of(tensor.shape);
+    for (int64_t begin = 0; begin < count; begin += step) {
+      if (turn++ % all.size() != all.rank()) continue;
+      const Slice slice{Box::whole(tensor.shape), begin, std::min(begin + step, count)};
+      piece.resize(static_cast<size_t>(slice.numel() * size));
+      folder_.read(tensor.name, begin * size, piece.data(), slice.numel() * size);
+      visit(tensor, slice, piece.data());
+    }
+  }
 }
 
 void HubModel::fill(const checkpoint::Target& target, const Source& source) const {

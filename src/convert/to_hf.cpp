@@ -42,13 +42,12 @@ class Exporter {
     for (size_t n = 0; n < layouts_.size(); ++n) files_.push_back(folder_.open_for_writing(name(n)));
   }
 
-  void take(const checkpoint::StoredTensor& stored, const checkpoint::StoredSlice& slice, const std::byte* bytes) {
+  void take(const checkpoint::StoredTensor& stored, const Slice& slice, const std::byte* bytes) {
     for (const model::HubTensor& tensor : plan_.weights.at(stored.name))
-      take_part(stored, slice, bytes, tensor.name, tensor.box);
+      take_part(stored.dtype, slice, bytes, tensor.name, tensor.box);
   }
-  void take_carried(const checkpoint::StoredTensor& stored, const checkpoint::StoredSlice& slice,
-                    const std::byte* bytes) {
-    take_part(stored, slice, bytes, stored.name.substr(stored.name.find('/') + 1), Box::whole(stored.shape));
+  void take_carried(const files::NewTensor& tensor, const Slice& slice, const std::byte* bytes) {
+    take_part(tensor.dtype, slice, bytes, tensor.name, Box::whole(tensor.shape));
   }
 
   void close() {
@@ -80,18 +79,18 @@ class Exporter {
  private:
   std::string name(size_t n) const { return files::shard_name(n, layouts_.size()); }
 
-  void take_part(const checkpoint::StoredTensor& stored, const checkpoint::StoredSlice& slice, const std::byte* bytes,
-                 const std::string& tensor, const Box& box) {
+  // What a slice of the whole, at `bytes`, has of the tensor that is its `box`.
+  void take_part(DType stored, const Slice& slice, const std::byte* bytes, const std::string& tensor, const Box& box) {
     const size_t shard = shard_of_.at(tensor);
     const files::TensorInfo& info = layouts_[shard].tensors.at(tensor);
     const DType dtype = *files::dtype_of(info.dtype);
-    const int64_t from_size = size_of(stored.dtype), size = size_of(dtype), step = kPieceBytes / size;
-    for_each_common_run(slice.slice, {box, 0, box.numel()}, [&](int64_t from, int64_t to, int64_t count) {
+    const int64_t from_size = size_of(stored), size = size_of(dtype), step = kPieceBytes / size;
+    for_each_common_run(slice, {box, 0, box.numel()}, [&](int64_t from, int64_t to, int64_t count) {
       for (int64_t done = 0; done < count; done += step) {
         const int64_t part = std::min(step, count - done), begin = info.begin + (to + done) * size;
         const std::byte* piece = bytes + (from + done) * from_size;
-        if (stored.dtype != dtype) {
-          convert_elements(piece, stored.dtype, converted_.data(), dtype, part);
+        if (stored != dtype) {
+          convert_elements(piece, stored, converted_.data(), dtype, part);
           piece = converted_.data();
         }
         const auto piece_bytes = static_cast<size_t>(part * size);
@@ -127,22 +126,20 @@ Summary to_hf(const checkpoint::Found& found, const model::ModelConfig& config, 
   comm::together(all, [&] {
     Exporter exporter(plan, aside, options.check);
     exporter.open();
-    const auto begin = [&](const checkpoint::StoredTensor& stored) {
-      if (options.begins) options.begins(stored.name);
+    const auto begin = [&](const auto& tensor) {
+      if (options.begins) options.begins(tensor.name);
     };
     checkpoint::read_slices(
         found, all, [&](const std::string& name) { return plan.weights.contains(name); },
-        [&](const auto& stored, const auto& slice, const std::byte* bytes) {
-          begin(stored);
-          exporter.take(stored, slice, bytes);
+        [&](const auto& tensor, const auto& stored, const std::byte* bytes) {
+          begin(tensor);
+          exporter.take(tensor, stored.slice, bytes);
         });
     if (plan.carried_from)
-      checkpoint::read_slices(
-          *plan.carried_from, all, [](const std::string& name) { return name.starts_with(checkpoint::kCarriedPrefix); },
-          [&](const auto& stored, const auto& slice, const std::byte* bytes) {
-            begin(stored);
-            exporter.take_carried(stored, slice, bytes);
-          });
+      plan.carried_from->read_carried(all, [&](const auto& tensor, const Slice& slice, const std::byte* bytes) {
+        begin(tensor);
+        exporter.take_carried(tensor, slice, bytes);
+      });
     exporter.close();
     if (options.check) exporter.prove();
     summary.bytes = exporter.bytes();

@@ -9,6 +9,15 @@
 #include <algorithm>
 
 namespace switchyard::convert {
+namespace {
+
+bool is_carried(const std::string& entry) { return entry.starts_with(checkpoint::kCarriedPrefix); }
+
+files::NewTensor carried_tensor(const checkpoint::StoredTensor& stored) {
+  return {stored.name.substr(checkpoint::kCarriedPrefix.size()), stored.dtype, stored.shape};
+}
+
+}  // namespace
 
 std::string model_section_text(const model::ModelConfig& config) {
   config::Node root{.kind = config::Node::Kind::map};
@@ -23,7 +32,7 @@ std::string model_section_text(const model::ModelConfig& config) {
 }
 
 WeightSource WeightSource::find(const std::filesystem::path& where, const comm::Group& all,
-                                const checkpoint::Warn& warn) {
+                                const checkpoint::Warn& warn, checkpoint::Proof proof) {
   WeightSource source;
   if (!comm::on_rank_zero(all, [&] { return std::string(is_hub_folder(where) ? "hub" : ""); }).empty()) {
     comm::together(all, [&] { source.hub_ = std::make_shared<HubModel>(where); });
@@ -31,14 +40,10 @@ WeightSource WeightSource::find(const std::filesystem::path& where, const comm::
       if (warn && all.rank() == 0) warn(note);
     return source;
   }
-  source.found_ = checkpoint::find(where, all, warn);
+  source.found_ = checkpoint::find(where, all, warn, proof);
   if (!source.found_) throw SharedError(ExitCode::input, where.string() + ": no checkpoint there");
-  for (const auto& tensor : source.found_->manifest.tensors) {
-    if (!tensor.name.starts_with(checkpoint::kCarriedPrefix)) continue;
-    if (warn && all.rank() == 0)
-      warn(fmt::format("{}: layers of multi-token prediction are not used", source.found_->folder.string()));
-    break;
-  }
+  if (warn && all.rank() == 0 && !source.carried().empty())
+    warn(fmt::format("{}: layers of multi-token prediction are not used", source.name()));
   return source;
 }
 
@@ -61,6 +66,22 @@ void WeightSource::load(const comm::Group& all, std::span<const checkpoint::Targ
 
 checkpoint::SideFiles WeightSource::side_files() const {
   return hub_ ? hub_->side_files() : checkpoint::read_side_files(*found_);
+}
+
+std::vector<files::NewTensor> WeightSource::carried() const {
+  if (hub_) return hub_->carried();
+  std::vector<files::NewTensor> tensors;
+  for (const checkpoint::StoredTensor& tensor : found_->manifest.tensors)
+    if (is_carried(tensor.name)) tensors.push_back(carried_tensor(tensor));
+  return tensors;
+}
+
+void WeightSource::read_carried(const comm::Group& all, const VisitPiece& visit) const {
+  if (hub_) return hub_->read_carried(all, visit);
+  checkpoint::read_slices(*found_, all, is_carried,
+                          [&](const auto& tensor, const auto& stored, const std::byte* bytes) {
+                            visit(carried_tensor(tensor), stored.slice, bytes);
+                          });
 }
 
 // What was trained here speaks the tokens of its own config, whatever its weights came with.

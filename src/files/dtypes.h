@@ -4,7 +4,6 @@
 #include "switchyard/base/dtype.h"
 
 #include <string_view>
-#include <vector>
 
 namespace switchyard::files {
 
@@ -15,6 +14,5 @@ struct FileDtype {
 
 const FileDtype* find_file_dtype(std::string_view name);  // null for a name that the format does not have
 int64_t alignment_rank(DType dtype);                      // place in that order
-std::vector<std::string_view> tensor_dtypes();            // names of those that have a DType
 
 }  // namespace switchyard::files

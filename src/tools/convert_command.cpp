@@ -66,6 +66,18 @@ ExitCode from_hf(Program& program, const Options& options) {
   return ExitCode::finished;
 }
 
+// Where layers of multi-token prediction are as they came.
+convert::WeightSource untrained_source(const checkpoint::Found& found, const train::ExperimentConfig& config,
+                                       const comm::World& world) {
+  if (found.manifest.meta.step == 0) return convert::WeightSource(found);
+  const auto& init = config.checkpoint.init;
+  if (!init)
+    throw SharedError(ExitCode::usage, found.folder.string() +
+                                           ": its run had no checkpoint.init, from which --keep-carried takes layers "
+                                           "of multi-token prediction; leave the flag out");
+  return convert::WeightSource::find(*init, world.all(), {}, checkpoint::Proof::as_read);
+}
+
 ExitCode to_hf(Program& program, const Options& options) {
   comm::World& world = program.world();
   Watched watched(program);
@@ -80,8 +92,7 @@ ExitCode to_hf(Program& program, const Options& options) {
   });
   how.trained_dtype = config.train.dtype;
   how.has_byte_tokenizer = config.data.tokenizer == "byte";
-  if (options.keep_carried && config.checkpoint.init && found.manifest.meta.step > 0)
-    how.carried_from = find_checkpoint(*config.checkpoint.init, world);
+  if (options.keep_carried) how.carried_from = untrained_source(found, config, world);
   report(world, convert::to_hf(found, config.model, options.out, how, world.all()), options.out);
   return ExitCode::finished;
 }

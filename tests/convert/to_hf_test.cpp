@@ -175,8 +175,12 @@ TEST_F(ToHf, LayersOfMultiTokenPredictionLeaveAsTheyCameOrNotAtAll) {
   const checkpoint::Found after = trained();
   written(after);
   expect_carried(false);
-  written(after, {.carried_from = imported});
+  written(after, {.carried_from = WeightSource(imported)});
   expect_carried(true);
+  written(after, {.carried_from = WeightSource::find(scratch.path("folder"), comm::Group(), {})});
+  expect_carried(true);
+  expect_error(ExitCode::usage, {"trained has no layers of multi-token prediction", "leave --keep-carried out"},
+               [&] { written(after, {.carried_from = WeightSource(after)}); });
 }
 
 // Whichever of its two names the folder's config has for them.

@@ -2,7 +2,7 @@
 // through in pieces, so that memory does not grow with the model. OUT appears whole or not at all.
 #pragma once
 
-#include "switchyard/convert/hub_model.h"
+#include "switchyard/convert/weights.h"
 
 #include <functional>
 #include <optional>
@@ -34,8 +34,10 @@ struct ToHfOptions {
   std::optional<model::Family> family = {};  // none: that of the model
   std::vector<std::string> unused = {};      // patterns of buffers that may be left out
   bool check = false;
-  bool has_byte_tokenizer = false;                               // where no tokenizer came with the weights
-  std::optional<checkpoint::Found> carried_from = std::nullopt;  // of tensors that training has not kept
+  bool has_byte_tokenizer = false;  // where no tokenizer came with the weights
+  // Whose layers of multi-token prediction are written; none: those that came with an imported checkpoint. Error(usage)
+  // if it has no such layers.
+  std::optional<WeightSource> carried_from = std::nullopt;
   Begins begins = {};
 };
 

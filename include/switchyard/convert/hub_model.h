@@ -15,6 +15,8 @@ struct Source {
   DType dtype = DType::f32;
 };
 
+using VisitPiece = std::function<void(const files::NewTensor& tensor, const Slice& slice, const std::byte* bytes)>;
+
 class HubModel {
  public:
   // Error(input) lists every tensor that is missing, unmatched, mis-shaped or of a dtype that is not read, and every
@@ -24,12 +26,15 @@ class HubModel {
   const model::ModelConfig& config() const { return config_; }
   const files::ModelFolder& folder() const { return folder_; }
   const std::vector<Source>& sources() const { return sources_; }
-  const std::vector<std::string>& carried() const { return carried_; }     // tensors kept as they are, and not used
-  const std::vector<std::string>& notes() const { return notes_; }         // lines for the log
-  const checkpoint::SideFiles& side_files() const { return side_files_; }  // config, tokenizer, generation
+  const std::vector<files::NewTensor>& carried() const { return carried_; }  // kept as they are, and not used
+  const std::vector<std::string>& notes() const { return notes_; }           // lines for the log
+  const checkpoint::SideFiles& side_files() const { return side_files_; }    // config, tokenizer, generation
 
   // As checkpoint::load; weights come in any floating dtype.
   void load(const comm::Group& all, std::span<const checkpoint::Target> targets) const;
+
+  // All pieces of the carried tensors, the ranks sharing the work.
+  void read_carried(const comm::Group& all, const VisitPiece& visit) const;
 
  private:
   void match(const model::CarriedTensors& carried, const std::vector<std::string>& unused,
@@ -43,7 +48,8 @@ class HubModel {
   files::ModelFolder folder_;
   model::ModelConfig config_;
   std::vector<Source> sources_;
-  std::vector<std::string> carried_, notes_;
+  std::vector<files::NewTensor> carried_;
+  std::vector<std::string> notes_;
   checkpoint::SideFiles side_files_;
 };
 

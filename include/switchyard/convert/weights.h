@@ -11,16 +11,24 @@ namespace switchyard::convert {
 class WeightSource {
  public:
   // Collective. Error(input) if there is neither.
-  static WeightSource find(const std::filesystem::path& where, const comm::Group& all, const checkpoint::Warn& warn);
+  static WeightSource find(const std::filesystem::path& where, const comm::Group& all, const checkpoint::Warn& warn,
+                           checkpoint::Proof proof = checkpoint::Proof::first);
+  explicit WeightSource(checkpoint::Found found) : found_(std::move(found)) {}
 
   std::string name() const;         // the folder
   int64_t step() const;             // of the run; 0 for weights that came from elsewhere
   std::string config_text() const;  // YAML: of the experiment, or the model section alone
   void load(const comm::Group& all, std::span<const checkpoint::Target> targets) const;  // collective, converts dtypes
   checkpoint::SideFiles side_files() const;
+
+  // Tensors that are kept as they are, and not used; each piece of them is read by one of the ranks.
+  std::vector<files::NewTensor> carried() const;
+  void read_carried(const comm::Group& all, const VisitPiece& visit) const;
+
   bool has_foreign_tokenizer() const;  // came from elsewhere, without the byte tokenizer
 
  private:
+  WeightSource() = default;
   std::optional<checkpoint::Found> found_;
   std::shared_ptr<const HubModel> hub_;
 };

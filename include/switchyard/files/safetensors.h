@@ -14,6 +14,7 @@ namespace switchyard::files {
 
 std::optional<DType> dtype_of(std::string_view file_dtype);  // "F32" -> f32; none for dtypes that have no tensor here
 std::string_view file_dtype_of(DType dtype);
+std::vector<std::string_view> tensor_dtypes();  // names of those that have a tensor
 
 struct TensorInfo {
   std::string dtype;  // as the file names it: I64, F32, ...
