@@ -27,9 +27,11 @@ std::string list_candidates(const fs::path& where) {
   return lines;
 }
 
-std::string hash_in_hex(const Manifest& manifest) {
+// What ranks that see the same checkpoint agree on.
+std::string summary_of(const Manifest& manifest) {
   const std::string bytes = encode(manifest);
-  return to_hex(hash_of(bytes.data(), bytes.size()));
+  return fmt::format("step {}, {} tensors, hash {}", manifest.meta.step, manifest.tensors.size(),
+                     to_hex(hash_of(bytes.data(), bytes.size())));
 }
 
 // This rank's share of the proof.
@@ -41,15 +43,14 @@ void prove_part(const fs::path& folder, const Manifest& manifest, const comm::Gr
       if (turn++ % all.size() == all.rank()) reader.read(tensor, slice);
 }
 
-// Every rank sees the manifest that rank 0 sees.
-Manifest open_checkpoint(const fs::path& folder, const comm::Group& all, Proof proof) {
-  const std::string hash = on_rank_zero(all, [&] { return hash_in_hex(read_manifest(Folder(folder))); });
-  Manifest manifest;
-  together(all, [&] {
-    manifest = read_manifest(open_announced(folder));
-    check(hash_in_hex(manifest) == hash, "{} is not the same manifest as on rank 0", (folder / "manifest").string());
-    if (proof == Proof::first) prove_part(folder, manifest, all);
+// This rank's view of a candidate, which rank 0 has looked at first. Throws the same on each.
+Manifest read_on_all(const fs::path& folder, const comm::Group& all) {
+  on_rank_zero(all, [&] {
+    read_manifest(Folder(folder));
+    return std::string();
   });
+  Manifest manifest;
+  together(all, [&] { manifest = read_manifest(open_announced(folder)); });
   return manifest;
 }
 
@@ -59,16 +60,27 @@ std::optional<Found> find(const fs::path& where, const comm::Group& all, const W
   std::istringstream lines(on_rank_zero(all, [&] { return list_candidates(where); }));
   std::string kind, folder, reasons;
   std::getline(lines, kind);
+  const bool is_named = kind == "named";
+  const auto is_good = [&](const auto& part) {
+    try {
+      part();
+      return true;
+    } catch (const Error& e) {  // the same on every rank
+      if (is_named) throw;
+      reasons += fmt::format("\n  {}", e.what());
+      if (warn && all.rank() == 0) warn(fmt::format("checkpoint passed over: {}", e.what()));
+      return false;
+    }
+  };
   size_t tried = 0;
   while (tried < kMaxCandidates && std::getline(lines, folder)) {
     ++tried;
-    try {
-      return Found{folder, open_checkpoint(folder, all, kind == "named" ? proof : Proof::first)};
-    } catch (const Error& e) {  // the same on every rank
-      if (kind == "named") throw;
-      reasons += fmt::format("\n  {}", e.what());
-      if (warn && all.rank() == 0) warn(fmt::format("checkpoint passed over: {}", e.what()));
-    }
+    Found found{folder, {}};
+    if (!is_good([&] { found.manifest = read_on_all(found.folder, all); })) continue;
+    // Whole, but another on a node with a disk of its own: no older one is what was meant.
+    require_same(all, ExitCode::input, (found.folder / "manifest").string(), summary_of(found.manifest));
+    if (is_named && proof == Proof::as_read) return found;
+    if (is_good([&] { together(all, [&] { prove_part(found.folder, found.manifest, all); }); })) return found;
   }
   if (tried > 0)
     throw SharedError(ExitCode::input, fmt::format("none of the {} checkpoints tried in {} is whole:{}", tried,

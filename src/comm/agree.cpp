@@ -43,11 +43,11 @@ LinePair first_other_line(const std::string& a, const std::string& b) {
   return pair;
 }
 
-std::string broadcast_text(const Group& group, std::string text) {
+std::string broadcast_text(const Group& group, std::string text, int from) {
   auto bytes = static_cast<int64_t>(text.size());
-  group.broadcast(&bytes, sizeof bytes, 0).wait();
+  group.broadcast(&bytes, sizeof bytes, from).wait();
   text.resize(static_cast<size_t>(bytes));
-  group.broadcast(text.data(), bytes, 0).wait();
+  group.broadcast(text.data(), bytes, from).wait();
   return text;
 }
 
@@ -76,21 +76,24 @@ void together(const Group& group, const std::function<void()>& part) {
     throw_outcome(outcomes[rank], all_same ? "" : fmt::format("rank {}: ", rank));
 }
 
+// Of long texts no rank ever holds more than two.
 void require_same(const Group& group, ExitCode code, std::string_view what, const std::string& text) {
-  const std::vector<std::string> texts = gather_texts(group, text);
-  for (size_t rank = 1; rank < texts.size(); ++rank)
-    if (texts[rank] != texts[0]) {
-      const auto [first, other] = first_other_line(texts[0], texts[rank]);
-      throw SharedError(
-          code, fmt::format("{} must be the same on all ranks\n  rank 0: {}\n  rank {}: {}", what, first, rank, other));
-    }
+  const std::string first_text = broadcast_text(group, text, 0);
+  const int64_t differs = text != first_text;
+  std::vector<int64_t> differ(static_cast<size_t>(group.size()));
+  group.all_gather(&differs, differ.data(), 1, DType::i64).wait();
+  const auto rank = static_cast<int>(std::ranges::find(differ, 1) - differ.begin());
+  if (rank == group.size()) return;
+  const auto [first, other] = first_other_line(first_text, broadcast_text(group, text, rank));
+  throw SharedError(
+      code, fmt::format("{} must be the same on all ranks\n  rank 0: {}\n  rank {}: {}", what, first, rank, other));
 }
 
 std::string on_rank_zero(const Group& group, const std::function<std::string()>& part) {
   std::string text, outcome;
   if (group.rank() == 0) outcome = outcome_of([&] { text = part(); });
-  throw_outcome(broadcast_text(group, outcome), "");
-  return broadcast_text(group, text);
+  throw_outcome(broadcast_text(group, outcome, 0), "");
+  return broadcast_text(group, text, 0);
 }
 
 }  // namespace switchyard::comm

@@ -49,26 +49,25 @@ void prove(const std::filesystem::path& folder) {
 
 Summary from_hf(const std::filesystem::path& folder, const std::filesystem::path& out, const FromHfOptions& options,
                 const comm::Group& all) {
-  std::optional<HubModel> hub;
-  comm::together(all, [&] { hub.emplace(folder, options.unused); });
+  const HubModel hub = HubModel::open(folder, options.unused, all);
   std::optional<NewFolder> target;
   const std::string aside = comm::on_rank_zero(all, [&] {
     target.emplace(out);
     return target->path().string();
   });
-  const auto entries = entries_of(*hub, all, options.begins);
+  const auto entries = entries_of(hub, all, options.begins);
   checkpoint::Meta meta;
   meta.program_version = program_version();
-  meta.config = model_section_text(hub->config());
+  meta.config = model_section_text(hub.config());
   checkpoint::write(aside, all, entries, meta);
   comm::on_rank_zero(all, [&] {
     if (options.check) prove(aside);
     target->commit();
     return std::string();
   });
-  Summary summary{.tensors = static_cast<int64_t>(hub->sources().size() + hub->carried().size()),
+  Summary summary{.tensors = static_cast<int64_t>(hub.sources().size() + hub.carried().size()),
                   .bytes = checkpoint::bytes_of(entries),
-                  .notes = hub->notes()};
+                  .notes = hub.notes()};
   all.all_reduce(&summary.bytes, 1, DType::i64).wait();
   return summary;
 }

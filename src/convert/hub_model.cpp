@@ -1,6 +1,7 @@
 // Matching a folder against the table of its family.
 #include "switchyard/convert/hub_model.h"
 
+#include "switchyard/base/hash.h"
 #include "switchyard/base/pattern.h"
 #include "switchyard/comm/agree.h"
 
@@ -17,6 +18,20 @@ namespace fs = std::filesystem;
 constexpr int64_t kLargestConfig = int64_t{1} << 20, kLargestSideFile = int64_t{256} << 20;
 constexpr size_t kShown = 20;                      // problems in a message
 constexpr int64_t kPieceBytes = int64_t{1} << 20;  // read at once
+
+// Of a file of weights, 4 KiB at each of so many places, spread evenly from the first byte, in its header, to the last.
+constexpr int64_t kSampleBytes = 4096, kSamples = 64;
+
+Digest sample_of(const File& file) {
+  const int64_t bytes = file.size(), length = std::min(kSampleBytes, bytes);
+  std::vector<char> sample(static_cast<size_t>(length));
+  Hasher hasher;
+  for (int64_t i = 0; i < kSamples; ++i) {
+    file.read_at((bytes - length) / (kSamples - 1) * i, sample.data(), length);
+    hasher.add(sample.data(), sample.size());
+  }
+  return hasher.digest();
+}
 
 // Files of a folder that come with the weights; passed through as they are.
 constexpr const char* kSideFiles[] = {kConfigFile,
@@ -57,6 +72,30 @@ HubModel::HubModel(const fs::path& folder, const std::vector<std::string>& unuse
     const bool is_changed_config = name == kConfigFile && !dropped.empty();
     side_files_.emplace_back(name, is_changed_config ? hub.dump(2) + "\n" : files.read_file(name, kLargestSideFile));
   }
+}
+
+HubModel HubModel::open(const fs::path& folder, const std::vector<std::string>& unused, const comm::Group& all) {
+  std::optional<HubModel> hub;
+  std::string fingerprint;
+  comm::together(all, [&] {
+    hub.emplace(folder, unused);
+    if (all.size() > 1) fingerprint = hub->fingerprint();
+  });
+  comm::require_same(all, ExitCode::input, folder.string(), fingerprint);
+  return std::move(*hub);
+}
+
+std::string HubModel::fingerprint() const {
+  std::string text;
+  for (const auto& [name, bytes] : side_files_)
+    text += name == kConfigFile ? bytes + "\n"
+                                : fmt::format("{}: {} bytes, hash {}\n", name, bytes.size(),
+                                              to_hex(hash_of(bytes.data(), bytes.size())));
+  for (const std::string& name : folder_.names()) text += fmt::format("{} {}\n", name, folder_.at(name).kind());
+  for (const files::SafetensorsFile& file : folder_.files())
+    text += fmt::format("{}: {} bytes, hash of samples {}\n", fs::path(file.path()).filename().string(),
+                        file.file().size(), to_hex(sample_of(file.file())));
+  return text;
 }
 
 void HubModel::match(const model::CarriedTensors& carried, const std::vector<std::string>& unused,

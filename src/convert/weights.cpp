@@ -35,7 +35,7 @@ WeightSource WeightSource::find(const std::filesystem::path& where, const comm::
                                 const checkpoint::Warn& warn, checkpoint::Proof proof) {
   WeightSource source;
   if (!comm::on_rank_zero(all, [&] { return std::string(is_hub_folder(where) ? "hub" : ""); }).empty()) {
-    comm::together(all, [&] { source.hub_ = std::make_shared<HubModel>(where); });
+    source.hub_ = std::make_shared<HubModel>(HubModel::open(where, {}, all));
     for (const std::string& note : source.hub_->notes())
       if (warn && all.rank() == 0) warn(note);
     return source;

@@ -23,6 +23,11 @@ class HubModel {
   // key of config.json that is not understood. What matches a pattern of `unused` is dropped.
   explicit HubModel(const std::filesystem::path& folder, const std::vector<std::string>& unused = {});
 
+  // Collective: Error(input) too if ranks find different folders, as on nodes with disks of their own. Compared are the
+  // config, names, kinds and sizes of all, and samples of the weights.
+  static HubModel open(const std::filesystem::path& folder, const std::vector<std::string>& unused,
+                       const comm::Group& all);
+
   const model::ModelConfig& config() const { return config_; }
   const files::ModelFolder& folder() const { return folder_; }
   const std::vector<Source>& sources() const { return sources_; }
@@ -43,6 +48,7 @@ class HubModel {
                    std::vector<std::string>& problems);
   void match_carried(const model::CarriedTensors& known, std::vector<std::string>& left,
                      std::vector<std::string>& problems);
+  std::string fingerprint() const;  // a line for each key, tensor and file
   void fill(const checkpoint::Target& target, const Source& source) const;
 
   files::ModelFolder folder_;

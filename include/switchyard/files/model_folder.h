@@ -19,6 +19,8 @@ class ModelFolder {
   const Folder& folder() const { return folder_; }
   const std::vector<std::string>& warnings() const { return warnings_; }  // tensors that the index does not name
 
+  const std::vector<SafetensorsFile>& files() const { return files_; }
+
   std::vector<std::string> names() const;  // sorted
   bool has(const std::string& name) const { return file_of_.contains(name); }
   const TensorInfo& at(const std::string& name) const { return file(name).at(name); }
