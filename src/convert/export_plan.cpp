@@ -118,8 +118,9 @@ void add_files(const checkpoint::Found& found, const model::ModelConfig& config,
   const auto source = source_config(files, plan.family);
   model::HubJson hub = model::hub_config_of(config, plan.family, source ? &*source : nullptr);
   set_dtype(hub, found, options);
-  const bool writes_tokenizer = files.empty() && options.has_byte_tokenizer && config.vocab_size > kEndOfDocument;
-  if (writes_tokenizer) {
+  const bool speaks = speaks_bytes(files, found.manifest.meta.step, options.trained_on_bytes);
+  if (speaks && !has_byte_tokenizer(files) && config.vocab_size > kEndOfDocument) {
+    files.clear();  // of another tokenizer
     hub["bos_token_id"] = hub["eos_token_id"] = kEndOfDocument;
     plan.files.emplace_back(kTokenizerFile, byte_tokenizer_json());
     plan.files.emplace_back("tokenizer_config.json", byte_tokenizer_config());

@@ -11,6 +11,12 @@
 namespace switchyard::convert {
 namespace {
 
+// Empty if it is not there.
+std::string_view file_in(const checkpoint::SideFiles& files, std::string_view name) {
+  const auto found = std::ranges::find(files, name, &checkpoint::SideFiles::value_type::first);
+  return found == files.end() ? std::string_view() : found->second;
+}
+
 bool is_carried(const std::string& entry) { return entry.starts_with(checkpoint::kCarriedPrefix); }
 
 files::NewTensor carried_tensor(const checkpoint::StoredTensor& stored) {
@@ -41,7 +47,10 @@ WeightSource WeightSource::find(const std::filesystem::path& where, const comm::
     return source;
   }
   source.found_ = checkpoint::find(where, all, warn, proof);
-  if (!source.found_) throw SharedError(ExitCode::input, where.string() + ": no checkpoint there");
+  if (!source.found_)
+    throw SharedError(ExitCode::input, where.string() +
+                                           ": no checkpoint there; accepted: the folder of a checkpoint, of "
+                                           "a run that has saved one, or of Hugging Face");
   if (warn && all.rank() == 0 && !source.carried().empty())
     warn(fmt::format("{}: layers of multi-token prediction are not used", source.name()));
   return source;
@@ -84,15 +93,19 @@ void WeightSource::read_carried(const comm::Group& all, const VisitPiece& visit)
                           });
 }
 
-// What was trained here speaks the tokens of its own config, whatever its weights came with.
-bool WeightSource::has_foreign_tokenizer() const {
-  if (step() > 0) return false;
-  bool came_from_elsewhere = false, has_byte_tokenizer = false;
-  for (const auto& [name, bytes] : side_files()) {
-    came_from_elsewhere |= name == kConfigFile;
-    has_byte_tokenizer |= name == kTokenizerFile && bytes == byte_tokenizer_json();
-  }
-  return came_from_elsewhere && !has_byte_tokenizer;
+bool WeightSource::speaks_bytes(bool trained_on_bytes) const {
+  return convert::speaks_bytes(side_files(), step(), trained_on_bytes);
+}
+
+// Text that a model was trained on here decides, whatever its weights came with; ids have the meaning that they had.
+bool speaks_bytes(const checkpoint::SideFiles& files, int64_t step, bool trained_on_bytes) {
+  const bool came_from_elsewhere = !file_in(files, kConfigFile).empty();
+  if (trained_on_bytes && (step > 0 || !came_from_elsewhere)) return true;
+  return has_byte_tokenizer(files);
+}
+
+bool has_byte_tokenizer(const checkpoint::SideFiles& files) {
+  return file_in(files, kTokenizerFile) == byte_tokenizer_json();
 }
 
 }  // namespace switchyard::convert

@@ -16,4 +16,6 @@ int64_t DataConfig::tokenizer_size() const {
   return 257;
 }
 
+bool DataConfig::trains_on_text() const { return !train.empty() && !train.front().is_batch_file(); }
+
 }  // namespace switchyard::data

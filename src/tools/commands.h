@@ -54,6 +54,7 @@ Weights open_weights(Program& program, const std::string& where, const std::vect
 // A checkpoint that must be there, and the experiment that made it.
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world);
 train::ExperimentConfig checkpoint_config(const checkpoint::Found& found);
+bool trains_on_bytes(const train::ExperimentConfig& config);
 
 // On standard output; a newline at the end of the text is its own.
 inline void print(std::string_view text) {

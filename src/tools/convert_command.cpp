@@ -91,7 +91,7 @@ ExitCode to_hf(Program& program, const Options& options) {
     how.shard_bytes = bytes_of(options.shard_size);
   });
   how.trained_dtype = config.train.dtype;
-  how.has_byte_tokenizer = config.data.tokenizer == "byte";
+  how.trained_on_bytes = trains_on_bytes(config);
   if (options.keep_carried) how.carried_from = untrained_source(found, config, world);
   report(world, convert::to_hf(found, config.model, options.out, how, world.all()), options.out);
   return ExitCode::finished;

@@ -25,9 +25,9 @@ struct Options {
 
 // Text means something to a model only through the tokenizer that it was trained with.
 [[noreturn]] void refuse_text(const convert::WeightSource& source, std::string_view instead) {
-  throw SharedError(
-      ExitCode::usage,
-      fmt::format("{}: its tokenizer is not that of bytes, and no other is built yet; {}", source.name(), instead));
+  throw SharedError(ExitCode::usage,
+                    fmt::format("{}: its tokens are not known to be bytes, and no other tokenizer is built yet; {}",
+                                source.name(), instead));
 }
 
 ExitCode evaluate_weights(Program& program, const Options& options) {
@@ -38,7 +38,7 @@ ExitCode evaluate_weights(Program& program, const Options& options) {
   train::set_up_threads(config.run, world);
   if (!options.data.empty()) config.data.valid = {{.path = options.data}};
   if (config.data.valid.empty()) throw SharedError(ExitCode::usage, "the run has no data.valid; give --data PREFIX");
-  const bool knows_text = !source.has_foreign_tokenizer();
+  const bool knows_text = source.speaks_bytes(trains_on_bytes(config));
   if (!knows_text && !config.data.valid.front().is_batch_file())
     refuse_text(source, "give --data FILE.safetensors with input_ids and labels");
   const data::Loader loader =
@@ -77,7 +77,7 @@ ExitCode generate_text(Program& program, const Options& options) {
   if (world.size() != 1)
     throw SharedError(ExitCode::usage, fmt::format("generate runs as one process, not on {} ranks", world.size()));
   const auto [source, config] = open_weights(program, options.weights, options.overrides);
-  if (options.ids.empty() && source.has_foreign_tokenizer()) refuse_text(source, "give --ids");
+  if (options.ids.empty() && !source.speaks_bytes(trains_on_bytes(config))) refuse_text(source, "give --ids");
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
   train::set_up_threads(config.run, world);

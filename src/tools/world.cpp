@@ -84,13 +84,23 @@ train::Experiment read_experiment(Program& program, const std::string& path, con
 
 checkpoint::Found find_checkpoint(const std::string& where, const comm::World& world) {
   auto found = checkpoint::find(where, world.all(), warn, checkpoint::Proof::as_read);
-  if (!found) throw SharedError(ExitCode::input, where + ": no checkpoint there");
-  return std::move(*found);
+  if (found) return std::move(*found);
+  const std::string kind = comm::on_rank_zero(world.all(), [&] {
+    return std::string(
+        convert::is_hub_folder(where)
+            ? "a Hugging Face folder, and no checkpoint; `switchyard convert from-hf` makes one of it"
+            : "no checkpoint there; accepted: the folder of a checkpoint, or of a run that has saved one");
+  });
+  throw SharedError(ExitCode::input, fmt::format("{}: {}", where, kind));
 }
 
 train::ExperimentConfig checkpoint_config(const checkpoint::Found& found) {
   const auto sources = config::Sources::of_text((found.folder / "manifest").string(), found.manifest.meta.config);
   return train::parse_experiment(sources, {}, train::without_run_and_data()).config;
+}
+
+bool trains_on_bytes(const train::ExperimentConfig& config) {
+  return config.data.trains_on_text() && config.data.tokenizer == "byte";
 }
 
 Weights open_weights(Program& program, const std::string& where, const std::vector<std::string>& overrides) {

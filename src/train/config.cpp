@@ -49,8 +49,7 @@ void ExperimentConfig::validate() const {
   config::expect(data.sequence_length <= model.max_position, "data.sequence_length", "{} exceeds model.max_position={}",
                  data.sequence_length, model.max_position);
   const int64_t tokens = data.tokenizer_size();
-  const bool has_text = !data.train.empty() && !data.train.front().is_batch_file();
-  config::expect(!has_text || model.vocab_size == 0 || model.vocab_size >= tokens, "model.vocab_size",
+  config::expect(!data.trains_on_text() || model.vocab_size == 0 || model.vocab_size >= tokens, "model.vocab_size",
                  "{} is smaller than the {} tokens of data.tokenizer={}; 0 takes the tokenizer's size",
                  model.vocab_size, tokens, data.tokenizer);
   config::expect(schedule.kind != optim::ScheduleKind::wsd || schedule.decay_steps <= train.steps,

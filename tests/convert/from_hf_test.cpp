@@ -126,17 +126,37 @@ TEST_F(FromHf, RanksMakeTheSameCheckpoint) {
 }
 
 TEST_F(FromHf, TextNeedsTheByteTokenizer) {
-  const auto is_foreign = [&](const std::string& where) {
-    return WeightSource::find(where, comm::Group(), {}).has_foreign_tokenizer();
-  };
   for (const auto& [tokenizer, expected] :
-       {std::pair<std::string, bool>{"", true}, {"{}", true}, {byte_tokenizer_json(), false}}) {
+       {std::pair<std::string, bool>{"", false}, {"{}", false}, {byte_tokenizer_json(), true}}) {
+    SCOPED_TRACE(tokenizer);
     if (!tokenizer.empty()) folder.files["tokenizer.json"] = tokenizer;
     std::filesystem::remove_all(scratch.path("out"));
     converted();
-    EXPECT_EQ(is_foreign(scratch.path("folder")), expected) << tokenizer;
-    EXPECT_EQ(is_foreign(scratch.path("out")), expected) << tokenizer;
+    for (const char* where : {"folder", "out"})
+      for (const bool trained_on_bytes : {false, true}) {
+        const WeightSource source = WeightSource::find(scratch.path(where), comm::Group(), {});
+        EXPECT_EQ(source.speaks_bytes(trained_on_bytes), expected) << where;
+      }
   }
+}
+
+TEST(SpeaksBytes, IsDecidedByWhatAModelWasTrainedOnThenByWhatItsWeightsCameWith) {
+  struct Row {
+    checkpoint::SideFiles files;
+    int64_t step;
+    bool trained_on_bytes, expected;
+    const char* why;
+  };
+  const checkpoint::SideFiles none, bare{{kConfigFile, "{}"}}, foreign{{kConfigFile, "{}"}, {kTokenizerFile, "{}"}},
+      bytes{{kConfigFile, "{}"}, {kTokenizerFile, byte_tokenizer_json()}};
+  for (const Row& row :
+       {Row{none, 9, true, true, "made here, of bytes"}, Row{none, 0, true, true, "about to be"},
+        Row{none, 9, false, false, "made here, of ids that nobody has named"}, Row{bare, 0, true, false, "imported"},
+        Row{bare, 9, true, true, "imported, then bytes"}, Row{bare, 9, false, false, "imported, then ids"},
+        Row{foreign, 9, true, true, "bytes after another tokenizer"},
+        Row{foreign, 9, false, false, "ids of its own tokenizer"},
+        Row{bytes, 9, false, true, "ids of the byte tokenizer"}})
+    EXPECT_EQ(speaks_bytes(row.files, row.step, row.trained_on_bytes), row.expected) << row.why;
 }
 
 // Targets of a run whose model is another: what either lacks is an error.

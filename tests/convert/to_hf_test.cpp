@@ -33,7 +33,8 @@ class ToHf : public testing::Test {
                          .dtype = tensor.dtype(),
                          .slice = {Box::whole(tensor.shape()), 0, tensor.numel()},
                          .data = tensor.raw()});
-    const checkpoint::SideFiles files{{kConfigFile, folder.json.dump()}};
+    checkpoint::SideFiles files{{kConfigFile, folder.json.dump()}};
+    files.insert(files.end(), folder.files.begin(), folder.files.end());
     if (keeps_files)
       for (checkpoint::Entry& entry : checkpoint::side_file_entries(files)) entries.push_back(std::move(entry));
     const std::string where = scratch.path("trained");
@@ -50,6 +51,11 @@ class ToHf : public testing::Test {
   Summary written(const checkpoint::Found& found, const model::ModelConfig& config, const ToHfOptions& options) const {
     std::filesystem::remove_all(out);
     return to_hf(found, config, out, options, comm::Group());
+  }
+  void widen_vocabulary() {  // for the byte tokenizer
+    folder.json["vocab_size"] = 257;
+    for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"})
+      folder.tensors[name] = test::random_tensor({257, 8}, DType::f32, name);
   }
   model::HubJson config_out() const { return model::HubJson::parse(scratch.read("out/config.json")); }
 
@@ -196,14 +202,52 @@ TEST_F(ToHf, AfterTrainingTheConfigSaysThatTheyAreLeftOut) {
 }
 
 TEST_F(ToHf, ATokenizerIsWrittenWhereTheVocabularyHoldsIt) {
-  written(trained(), {.has_byte_tokenizer = true});
+  written(trained(), {.trained_on_bytes = true});
   EXPECT_FALSE(std::filesystem::exists(out + "/tokenizer.json"));  // 12 tokens
-  folder.json["vocab_size"] = 257;
-  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"})
-    folder.tensors[name] = test::random_tensor({257, 8}, DType::f32, name);
-  written(trained(), {.has_byte_tokenizer = true});
+  widen_vocabulary();
+  written(trained(), {.trained_on_bytes = true});
   EXPECT_EQ(scratch.read("out/tokenizer.json"), byte_tokenizer_json());
   EXPECT_EQ(config_out()["eos_token_id"], 256);
+}
+
+// Whatever the weights came with: nothing of it is left beside the byte tokenizer.
+TEST_F(ToHf, TextThatAModelWasTrainedOnDecidesItsTokenizer) {
+  widen_vocabulary();
+  folder.json["eos_token_id"] = 2;
+  written(trained({}, true), {.trained_on_bytes = true});
+  EXPECT_EQ(scratch.read("out/tokenizer.json"), byte_tokenizer_json());
+  folder.files = {
+      {"tokenizer.json", "{}"}, {"merges.txt", "a b"}, {"generation_config.json", R"({"eos_token_id": 2})"}};
+  written(trained({}, true), {.trained_on_bytes = true});
+  EXPECT_EQ(scratch.read("out/tokenizer.json"), byte_tokenizer_json());
+  EXPECT_FALSE(std::filesystem::exists(out + "/merges.txt"));
+  EXPECT_EQ(config_out()["eos_token_id"], 256);
+  EXPECT_EQ(model::HubJson::parse(scratch.read("out/generation_config.json"))["eos_token_id"], 256);
+  written(trained({}, true));  // on ids
+  EXPECT_EQ(scratch.read("out/tokenizer.json"), "{}");
+  EXPECT_EQ(scratch.read("out/merges.txt"), "a b");
+  EXPECT_EQ(config_out()["eos_token_id"], 2);
+}
+
+// Byte-level alphabet of GPT-2 (Radford et al. 2019): printable bytes are themselves, the n-th other byte is 256 + n.
+TEST(ByteTokenizer, HasTheAlphabetOfByteLevelTokenizers) {
+  std::map<std::string, int> expected;
+  int others = 0;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool is_itself = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+    const auto code = static_cast<char32_t>(is_itself ? byte : 256 + others++);
+    std::string text;  // UTF-8 of one or two bytes
+    if (code < 128) {
+      text = {static_cast<char>(code)};
+    } else {
+      text = {static_cast<char>(192 + code / 64), static_cast<char>(128 + code % 64)};
+    }
+    expected[text] = byte;
+  }
+  const auto json = model::HubJson::parse(byte_tokenizer_json());
+  EXPECT_EQ(others, 68);
+  EXPECT_EQ((json["model"]["vocab"].get<std::map<std::string, int>>()), expected);
+  EXPECT_EQ(json["added_tokens"][0]["id"], 256);
 }
 
 TEST_F(ToHf, WritesWhereNothingIs) {

@@ -34,7 +34,7 @@ struct ToHfOptions {
   std::optional<model::Family> family = {};  // none: that of the model
   std::vector<std::string> unused = {};      // patterns of buffers that may be left out
   bool check = false;
-  bool has_byte_tokenizer = false;  // where no tokenizer came with the weights
+  bool trained_on_bytes = false;  // then the byte tokenizer goes with the weights
   // Whose layers of multi-token prediction are written; none: those that came with an imported checkpoint. Error(usage)
   // if it has no such layers.
   std::optional<WeightSource> carried_from = std::nullopt;

@@ -25,13 +25,18 @@ class WeightSource {
   std::vector<files::NewTensor> carried() const;
   void read_carried(const comm::Group& all, const VisitPiece& visit) const;
 
-  bool has_foreign_tokenizer() const;  // came from elsewhere, without the byte tokenizer
+  bool speaks_bytes(bool trained_on_bytes) const;
 
  private:
   WeightSource() = default;
   std::optional<checkpoint::Found> found_;
   std::shared_ptr<const HubModel> hub_;
 };
+
+// Whether a model's tokens are bytes, by the files that came with its weights and the steps that it was trained here on
+// text as bytes, or on ids (`trained_on_bytes` false).
+bool speaks_bytes(const checkpoint::SideFiles& files, int64_t step, bool trained_on_bytes);
+bool has_byte_tokenizer(const checkpoint::SideFiles& files);
 
 // A config whose model section this is.
 std::string model_section_text(const model::ModelConfig& config);

@@ -30,6 +30,7 @@ struct DataConfig {
   bool document_mask = false;
 
   int64_t tokenizer_size() const;  // tokens that the tokenizer knows
+  bool trains_on_text() const;     // of `tokenizer`, and not on ids that a file of batches gives
   void fields(auto& f) {
     f("tokenizer", tokenizer, "byte: ids 0-255, 256 ends a document", {.unbuilt = "a tokenizer other than byte"});
     f("sequence_length", sequence_length, "tokens of a sample", {.min = 1});
