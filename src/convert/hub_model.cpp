@@ -101,7 +101,7 @@ std::string HubModel::fingerprint() const {
 void HubModel::match(const model::CarriedTensors& carried, const std::vector<std::string>& unused,
                      std::vector<std::string>& problems) {
   const auto expected = model::hub_tensors(config_, config_.family);
-  const auto fused = model::fused_hub_tensors(config_, config_.family);
+  const auto fused = model::fused_hub_tensors(expected, config_.family);
   for (size_t begin = 0, end = 0; begin < expected.size(); begin = end) {
     while (end < expected.size() && expected[end].entry == expected[begin].entry) ++end;
     match_entry(std::span(expected).subspan(begin, end - begin), fused, problems);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <sstream>
 
 namespace switchyard::model {
 namespace {
@@ -308,7 +309,7 @@ TEST(HubTensors, AreBoxesOfOurParameters) {
   const HubTensor bias = find(glm, "model.layers.2.mlp.gate.e_score_correction_bias");
   EXPECT_EQ(bias.entry, "buffer/layers.2.moe.router.selection_bias");
   EXPECT_TRUE(bias.is_selection_bias);
-  EXPECT_EQ(find(fused_hub_tensors(model_of(kGlm4), Family::glm4_moe), "model.layers.1.mlp.experts.gate_up_proj").shape,
+  EXPECT_EQ(find(fused_hub_tensors(glm, Family::glm4_moe), "model.layers.1.mlp.experts.gate_up_proj").shape,
             (Shape{8, 16, 32}));
 }
 
@@ -326,7 +327,15 @@ TEST(HubTensors, LayersOfMultiTokenPredictionAreCarried) {
 TEST(Family, TablesAndListNameThem) {
   EXPECT_NE(family_table(Family::mixtral).find("layers.{i}.moe.experts.gate_up[e, 1]"), std::string::npos);
   EXPECT_NE(family_table(Family::glm4_moe).find("first_k_dense_replace"), std::string::npos);
+  EXPECT_NE(family_table(Family::glm4_moe).find("rope_theta, rope_scaling, partial_rotary_factor"), std::string::npos);
+  EXPECT_NE(family_table(Family::mixtral).find("attention.rope (factor: only 1.0)"), std::string::npos);
   EXPECT_NE(list_families().find("OlmoeForCausalLM"), std::string::npos);
+  for (const Family family :
+       {Family::llama, Family::mixtral, Family::qwen2_moe, Family::qwen3_moe, Family::olmoe, Family::glm4_moe}) {
+    const std::string table = family_table(family);
+    std::istringstream lines(table.substr(table.find('\n')));  // behind the title
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 120u) << line;
+  }
 }
 
 }  // namespace

@@ -49,9 +49,9 @@ struct HubTensor {
 // All tensors of a model in the order of its layers. Throws Error(usage) if one of ours has no name in the family.
 std::vector<HubTensor> hub_tensors(const ModelConfig& config, Family family);
 
-// Other forms in which the same parts may come (transformers 5 without its conversion back): for a tensor of `names`
-// that is none of `hub_tensors`, the whole of our parameter under one name. Empty: no such name.
-std::vector<HubTensor> fused_hub_tensors(const ModelConfig& config, Family family);
+// Other names under which files may hold some of these `tensors` (transformers 5 without its conversion back): a whole
+// parameter of ours under one name.
+std::vector<HubTensor> fused_hub_tensors(const std::vector<HubTensor>& tensors, Family family);
 
 // How many layers of multi-token prediction there are, in config.json.
 inline constexpr const char* kMtpDepthKey = "num_nextn_predict_layers";

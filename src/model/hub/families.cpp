@@ -51,6 +51,20 @@ void to_old_form(HubJson& hub, const std::string& path) {
   move_to(hub, path, "rope_scaling", is_plain ? HubJson() : scaling, "rope_parameters");
 }
 
+// Keys on as many lines as they need, and what they become on the first.
+std::string table_rows(const std::vector<std::string>& keys, const std::string& ours) {
+  constexpr size_t kWidth = 58;
+  std::vector<std::string> lines(1);
+  for (const std::string& key : keys) {
+    if (!lines.back().empty() && lines.back().size() + key.size() + 2 > kWidth) lines.emplace_back();
+    lines.back() += (lines.back().empty() ? "" : " ") + key + (&key == &keys.back() ? "" : ",");
+  }
+  std::string text;
+  for (const std::string& line : lines)
+    text += &line == &lines.front() ? fmt::format("{:<{}} {}\n", line, kWidth, ours) : line + "\n";
+  return text;
+}
+
 }  // namespace
 
 HubJson parse_hub_config(const std::string& text, const std::string& path) {
@@ -85,8 +99,7 @@ std::string family_table(Family family) {
   const hub::FamilyPage& page = hub::page_of(family);
   std::string text = fmt::format("{} ({}): {}\n\n{:<58} {}\n", config::name(family), page.architecture, page.about,
                                  "config.json", "model section");
-  for (const hub::ConfigRule& rule : page.config)
-    text += fmt::format("{:<58} {}\n", fmt::format("{}", fmt::join(rule.keys, ", ")), rule.ours);
+  for (const hub::ConfigRule& rule : page.config) text += table_rows(rule.keys, rule.ours);
   const auto rows = [&](std::string_view title, const hub::TensorRows& table) {
     text += fmt::format("\n{:<58} {}\n", title, "parameter");
     for (const auto& [name, ours, part] : table) {

@@ -62,7 +62,8 @@ HubJson written_scaling(const Writing& w) {
 }  // namespace
 
 ConfigRule rope(double theta, double fraction, bool is_partial) {
-  ConfigRule rule{.keys = {"rope_theta", "rope_scaling", "partial_rotary_factor"}, .ours = "attention.rope"};
+  ConfigRule rule{.keys = {"rope_theta", "rope_scaling", "partial_rotary_factor"},
+                  .ours = is_partial ? "attention.rope" : "attention.rope (factor: only 1.0)"};
   rule.read = [=](const Reading& r) {
     const HubJson *given = r.find("rope_theta"), *part = r.find("partial_rotary_factor");
     r.set("attention.rope.theta", node_of(given ? *given : HubJson(theta)), "rope_theta");

@@ -3,6 +3,7 @@
 #include "switchyard/model/decoder.h"
 
 #include <algorithm>
+#include <map>
 
 namespace switchyard::model {
 namespace {
@@ -19,14 +20,18 @@ std::vector<Entry> entries_of(ModelConfig config) {
   comm::World world = comm::World::self();
   const parallel::Mesh mesh({}, world);
   Decoder decoder(config, mesh, parallel::DispatcherKind::local, DType::f32);
+  std::map<const nn::Parameter*, moe::Router*> routers;  // by their weight
+  for (moe::MoeLayer* layer : decoder.moe_layers()) {
+    nn::Parameters own;
+    layer->router().parameters(own);
+    routers[own.front()] = &layer->router();
+  }
   std::vector<Entry> entries;
   for (const nn::Parameter* p : decoder.parameters()) {
     entries.push_back({p->name, p->global_shape});
-    if (!p->name.ends_with(".router.weight")) continue;
-    for (moe::MoeLayer* layer : decoder.moe_layers())
-      if (const std::string& bias = layer->router().bias_name();
-          layer->router().bias_E().defined() && bias.starts_with(p->name.substr(0, p->name.size() - 6)))
-        entries.push_back({bias, layer->router().bias_E().shape(), true});
+    const auto router = routers.find(p);
+    if (router == routers.end() || !router->second->bias_E().defined()) continue;
+    entries.push_back({router->second->bias_name(), router->second->bias_E().shape(), true});
   }
   return entries;
 }
@@ -92,12 +97,18 @@ std::vector<HubTensor> hub_tensors(const ModelConfig& config, Family family) {
   return tensors;
 }
 
-std::vector<HubTensor> fused_hub_tensors(const ModelConfig& config, Family family) {
-  std::vector<HubTensor> tensors;
-  for (const Entry& entry : entries_of(config)) add_tensors(hub::page_of(family).fused, entry, tensors);
-  for (HubTensor& tensor : tensors)  // gate and up of an expert are one matrix there
+std::vector<HubTensor> fused_hub_tensors(const std::vector<HubTensor>& tensors, Family family) {
+  std::vector<HubTensor> fused;
+  std::string_view last;
+  for (const HubTensor& tensor : tensors) {  // those of an entry are adjacent
+    if (tensor.entry == last) continue;
+    last = tensor.entry;
+    add_tensors(hub::page_of(family).fused,
+                {tensor.entry.substr(tensor.entry.find('/') + 1), tensor.entry_shape, tensor.is_selection_bias}, fused);
+  }
+  for (HubTensor& tensor : fused)  // gate and up of an expert are one matrix there
     if (tensor.shape.size() == 4) tensor.shape = {tensor.shape[0], tensor.shape[1] * tensor.shape[2], tensor.shape[3]};
-  return tensors;
+  return fused;
 }
 
 CarriedTensors carried_tensors(const ModelConfig& config, const HubJson& hub) {
