@@ -2,11 +2,13 @@
 #include "switchyard/model/family.h"
 
 #include "switchyard/config/write.h"
+#include "tests/support/goldens.h"
 #include "tests/support/scratch.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <fstream>
 #include <sstream>
 
 namespace switchyard::model {
@@ -87,6 +89,20 @@ TEST(HubConfig, BothFormsOfRotationMeanTheSame) {
   EXPECT_EQ(hub["torch_dtype"], "bfloat16");
   EXPECT_EQ(hub["rope_theta"], 1e6);
   EXPECT_FALSE(hub.contains("rope_parameters"));
+}
+
+// As transformers 4 and 5 save it.
+TEST(HubConfig, BothFormsOfPublishedConfigsMeanTheSame) {
+  const auto read = [](const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    HubJson hub = parse_hub_config(text.str(), path);
+    return model_config_of(hub, path);
+  };
+  for (const char* name : test::kGoldens) {
+    const std::string folder = std::string("tests/model/goldens/") + name;
+    EXPECT_EQ(read(folder + "/config_v5.json"), read(folder + "/config.json")) << name;
+  }
 }
 
 TEST(HubConfig, ADepthOfMultiTokenPredictionHasTwoNames) {
