@@ -104,6 +104,18 @@ TEST_F(FromHf, LayersOfMultiTokenPredictionAreThereAsAWholeOrNotAtAll) {
   EXPECT_NE(found.manifest.find("carried/model.layers.2.embed_tokens.weight"), nullptr);
 }
 
+TEST_F(FromHf, WhatIsCarriedHasADtypeThatIsRead) {
+  folder.add_carried();
+  tensors["model.layers.2.enorm.weight"] = Tensor::zeros({8}, DType::f16);
+  folder.write();
+  std::string bytes = scratch.read("folder/model.safetensors");
+  const std::string known = R"("model.layers.2.enorm.weight":{"dtype":"F16")";
+  ASSERT_NE(bytes.find(known), std::string::npos);
+  scratch.write("folder/model.safetensors", bytes.replace(bytes.find(known) + known.size() - 4, 3, "I16"));
+  expect_error(ExitCode::input, {"model.layers.2.enorm.weight: is I16; accepted: F64, F32, F16, BF16, I64, I32, U8"},
+               [&] { from_hf(scratch.path("folder"), scratch.path("out"), {}, comm::Group()); });
+}
+
 TEST_F(FromHf, WritesWhereNothingIs) {
   scratch.write("out/file", "x");
   expect_error(ExitCode::usage, {"out exists"}, [&] { converted(); });

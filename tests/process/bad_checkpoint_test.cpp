@@ -74,5 +74,26 @@ TEST_F(BadCheckpoint, OfAnotherModelIsRefusedWithTensorAndShapes) {
   expect_outcome(train(wide, dir_), 65, {"f32", "f64"});
 }
 
+// Every rank sees a folder of its own, as on nodes with disks of their own.
+TEST_F(BadCheckpoint, AnotherOneOnAnotherNodeIsRefusedWithBoth) {
+  const std::string other = scratch_.path("other"), here = "/proc/self/cwd/run";
+  must_train({"tiny", 1, kSettings + Command{"train.steps=6", "run.seed=2"}}, other);
+  for (const auto& [node, dir] : {std::pair("a", dir_), {"b", other}}) {
+    fs::create_directory(scratch_.path(node));
+    fs::copy(dir, scratch_.path(node) + "/run", fs::copy_options::recursive);
+  }
+  Command resume = Train{"tiny", 1, kSettings + Command{"train.steps=8"}}.command(here);
+  resume[2] = fs::absolute(resume[2]);
+  for (const Command& command : {resume, Command{program(), "eval", here},
+                                 Command{program(), "convert", "to-hf", checkpoint_of(here, kNew), "out"}}) {
+    SCOPED_TRACE(command[1]);
+    const Outcome outcome = run(
+        as_ranks({Command{"--wdir", scratch_.path("a")} + command, Command{"--wdir", scratch_.path("b")} + command}));
+    expect_outcome(outcome, 65,
+                   {"step-00000006/manifest must be the same on all ranks", "rank 0: step 6", "rank 1: step 6"});
+    expect_one_message(outcome);
+  }
+}
+
 }  // namespace
 }  // namespace switchyard::test
