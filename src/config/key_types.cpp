@@ -85,8 +85,7 @@ Rules with_limits(Rules rules, bool is_integer) {
   return rules;
 }
 
-std::string range_text(const Rules& of_field, bool is_integer) {
-  const Rules rules = with_limits(of_field, is_integer);
+std::string range_text(const Rules& rules, bool is_integer) {
   const auto number = [&](double value) {
     return is_integer ? std::to_string(static_cast<int64_t>(value)) : number_text(value);
   };

@@ -24,6 +24,7 @@ program's own list of keys: `switchyard config --docs > docs/config.md`.
 - `switchyard config CONFIG --resolved` prints every key with its value and where it came from; `--schema` prints a JSON
   Schema for editors.
 - Relative paths are relative to the current folder.
+- An integer without an upper limit may be up to 2147483647.
 - The YAML is a strict subset: no anchors, aliases, tags, merge keys, duplicate keys or second documents; `true` and
   `false` are the only booleans; numbers are decimal, finite, without leading zeros; at most 1 MB and 64 levels.
 )";

@@ -111,7 +111,7 @@ TEST(Describe, MarkdownHasARowPerKey) {
   const std::string text = to_markdown(describe<Example>());
   for (const char* row :
        {"| `name` | text | required | what it is called |", "| `count` | an integer from 1 to 1000 | `3` | how many |",
-        "| `steps` | list; each an integer from 0 to 2147483647 |",
+        "| `steps` | list; each an integer, at least 0 |",
         "| `color` | `red`, `dark-red` | `red` | which color. Not built yet: `blue` |", "## range\n",
         "| `window` | `none` or section | `{first: 0, last: 9}` | what is seen; none: all |", "## rules[]\n",
         "Only for color dark-red", "Only the default is accepted: time travel is not built yet"})
