@@ -56,7 +56,7 @@ TEST(Compare, Values) {
     SCOPED_TRACE(row.why);
     const Comparison comparison = compare_tensors({{"x", row.a}}, {{"x", row.b}}, row.bound);
     EXPECT_EQ(comparison.is_equal, row.is_equal);
-    EXPECT_TRUE(comparison.text.starts_with(row.is_equal ? "   x: " : "! x: ")) << comparison.text;
+    EXPECT_TRUE(comparison.text.starts_with(row.is_equal ? "   x: " : "!  x: ")) << comparison.text;
     EXPECT_NE(comparison.text.find(row.part), std::string::npos) << comparison.text;
   }
 }
@@ -65,8 +65,8 @@ TEST(Compare, ATensorOfOneFileIsADifference) {
   const Tensor x = floats({1});
   const Comparison comparison = compare_tensors({{"both", x}, {"first", x}}, {{"both", x}, {"second", x}});
   EXPECT_FALSE(comparison.is_equal);
-  EXPECT_NE(comparison.text.find("! first: only in "), std::string::npos) << comparison.text;
-  EXPECT_NE(comparison.text.find("! second: only in "), std::string::npos) << comparison.text;
+  EXPECT_NE(comparison.text.find("!  first: only in "), std::string::npos) << comparison.text;
+  EXPECT_NE(comparison.text.find("!  second: only in "), std::string::npos) << comparison.text;
   EXPECT_TRUE(compare_tensors({{"both", x}, {"first", x}}, {{"both", x}, {"second", x}}, 0, {"bo*"}).is_equal);
   expect_error(ExitCode::usage, {"--only third", "no tensor"}, [&] {
     compare_tensors({{"both", x}}, {{"both", x}}, 0, {"third"});
