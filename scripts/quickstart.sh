@@ -7,7 +7,7 @@ started=$SECONDS
 took() { printf '   (%d s)\n' $((SECONDS - part_started)); }
 part() { part_started=$SECONDS; say "$*"; }
 
-case "$(processor_class)" in   # three to five minutes of training on two cores of each class
+case "$(processor_class)" in   # three to six minutes of training on two cores of each class
   amx) steps=1500 ;;
   avx512_bf16) steps=1000 ;;
   other) steps=600 ;;
