@@ -57,7 +57,7 @@ train::Watchdog Program::watchdog() const {
 void Program::take_patience(CLI::App& command) {
   command
       .add_option("--watchdog", patience, "Seconds that a part of the work may take before the job ends; 0: any time")
-      ->check(CLI::NonNegativeNumber)
+      ->check(in_range<int64_t>(0))
       ->capture_default_str();
 }
 
