@@ -11,8 +11,8 @@ class Transport;
 class World {
  public:
   static World self();  // one rank, no library started
-  static World mpi(int* argc,
-                   char*** argv);            // the ranks that a launcher started; without a launcher the same as self()
+  // The ranks that a launcher started; without a launcher the same as self().
+  static World mpi(int* argc, char*** argv);
   static std::vector<World> threads(int n);  // n ranks of one process, each to be used by a thread of its own
 
   int rank() const { return all_.rank(); }
