@@ -284,14 +284,17 @@ ExitCode Trainer::run() {
   return end(ExitCode::finished, metrics::Verdict::finished, fmt::format("{} steps", steps));
 }
 
+std::string last_words(const std::string& words, const comm::World& world) {
+  return fmt::format("{}; last collective: {}", words, world.all().last_started());
+}
+
 // Ranks agree on the run, and its folder is theirs as long as the lock lives (on rank 0). What is written there,
 // verdict and log, may be another run's before.
 std::unique_ptr<checkpoint::RunLock> take_run(Experiment& experiment, comm::World& world, RunState& state) {
   const std::string& dir = experiment.config.run.dir;
   set_up_log({.rank = world.rank()});
-  Watchdog watchdog(static_cast<double>(experiment.config.run.watchdog), [&, logger = log()](const std::string& words) {
-    logger->critical("{}; last collective: {}", words, world.all().last_started());
-  });
+  Watchdog watchdog(static_cast<double>(experiment.config.run.watchdog),
+                    [&, logger = log()](const std::string& words) { logger->critical(last_words(words, world)); });
   const Watchdog::Section section(watchdog, "the start");
   comm::together(world.all(), [&] { fit_to_world(experiment, world); });
   comm::require_same(world.all(), ExitCode::usage, "the resolved config", experiment.resolved());
@@ -317,7 +320,7 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
   Watchdog watchdog(
       static_cast<double>(config.run.watchdog),
       [&, logger = log()](const std::string& words) {
-        const std::string reason = fmt::format("{}; last collective: {}", words, world.all().last_started());
+        const std::string reason = last_words(words, world);
         logger->critical("{}", reason);
         if (world.rank() == 0) metrics::write_verdict(dir, metrics::Verdict::failed, state.committed, reason);
       },
