@@ -31,6 +31,7 @@ struct ActivationArgs {
   DType dtype;
 };
 void activation(exec::Cpu, const ActivationArgs&);
+void activation(exec::Cuda, const ActivationArgs&);
 
 struct ActivationBackwardArgs {
   const void* dy;          // (T, F)
@@ -43,5 +44,6 @@ struct ActivationBackwardArgs {
   DType dtype;
 };
 void activation_backward(exec::Cpu, const ActivationBackwardArgs&);
+void activation_backward(exec::Cuda, const ActivationBackwardArgs&);
 
 }  // namespace switchyard::kernels

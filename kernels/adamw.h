@@ -23,6 +23,7 @@ struct AdamWArgs {
   int64_t t;  // step, from 1
 };
 void adamw(exec::Cpu, const AdamWArgs&);
+void adamw(exec::Cuda, const AdamWArgs&);
 
 // Sum of squares of a flat f32 or f64 range, in f64. Partial sums of fixed chunks are added in order: the result does
 // not depend on the number of threads. `scratch` holds sum_of_squares_scratch_count(n) doubles.
@@ -32,7 +33,9 @@ struct SumOfSquaresArgs {
   DType dtype;
   double* scratch;
 };
-int64_t sum_of_squares_scratch_count(int64_t n);
+int64_t sum_of_squares_scratch_count(exec::Cpu, int64_t n);
+int64_t sum_of_squares_scratch_count(exec::Cuda, int64_t n);
 double sum_of_squares(exec::Cpu, const SumOfSquaresArgs&);
+double sum_of_squares(exec::Cuda, const SumOfSquaresArgs&);
 
 }  // namespace switchyard::kernels

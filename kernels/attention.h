@@ -32,12 +32,16 @@ struct AttentionArgs {
   double scale, soft_cap;  // soft_cap 0: none
   DType dtype;
 };
-int64_t attention_scratch_bytes(const AttentionArgs&);
+int64_t attention_scratch_bytes(exec::Cpu, const AttentionArgs&);
+int64_t attention_scratch_bytes(exec::Cuda, const AttentionArgs&);
 void attention(exec::Cpu, const AttentionArgs&);
+void attention(exec::Cuda, const AttentionArgs&);
 
 // The same for few queries and many keys, row by row: decoding. Writes no lse.
-int64_t attend_few_scratch_bytes(const AttentionArgs&);
+int64_t attend_few_scratch_bytes(exec::Cpu, const AttentionArgs&);
+int64_t attend_few_scratch_bytes(exec::Cuda, const AttentionArgs&);
 void attend_few(exec::Cpu, const AttentionArgs&);
+void attend_few(exec::Cuda, const AttentionArgs&);
 
 struct AttentionBackwardArgs {
   AttentionArgs forward;   // as it was for the forward pass, out and lse included; scratch is not used
@@ -49,7 +53,9 @@ struct AttentionBackwardArgs {
   bool accumulate_dsinks;  // add to the buffer instead of assigning
   void* scratch;           // attention_backward_scratch_bytes(args)
 };
-int64_t attention_backward_scratch_bytes(const AttentionBackwardArgs&);
+int64_t attention_backward_scratch_bytes(exec::Cpu, const AttentionBackwardArgs&);
+int64_t attention_backward_scratch_bytes(exec::Cuda, const AttentionBackwardArgs&);
 void attention_backward(exec::Cpu, const AttentionBackwardArgs&);
+void attention_backward(exec::Cuda, const AttentionBackwardArgs&);
 
 }  // namespace switchyard::kernels

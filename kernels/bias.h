@@ -15,6 +15,7 @@ struct AddBiasArgs {
   DType dtype;
 };
 void add_bias(exec::Cpu, const AddBiasArgs&);
+void add_bias(exec::Cuda, const AddBiasArgs&);
 
 struct BiasGradientArgs {
   const void* dy;  // (R, N)  dtype
@@ -24,7 +25,9 @@ struct BiasGradientArgs {
   bool accumulate;  // add to db instead of assigning
   DType dtype;
 };
-int64_t bias_gradient_scratch_bytes(const BiasGradientArgs&);
+int64_t bias_gradient_scratch_bytes(exec::Cpu, const BiasGradientArgs&);
+int64_t bias_gradient_scratch_bytes(exec::Cuda, const BiasGradientArgs&);
 void bias_gradient(exec::Cpu, const BiasGradientArgs&);
+void bias_gradient(exec::Cuda, const BiasGradientArgs&);
 
 }  // namespace switchyard::kernels

@@ -20,7 +20,9 @@ struct CopyArgs {
   DType x_dtype, y_dtype;
 };
 void copy(exec::Cpu, const CopyArgs&);
+void copy(exec::Cuda, const CopyArgs&);
 
 void fill(exec::Cpu, void* y, int64_t count, DType dtype, double value);  // contiguous
+void fill(exec::Cuda, void* y, int64_t count, DType dtype, double value);
 
 }  // namespace switchyard::kernels

@@ -20,6 +20,7 @@ struct CrossEntropyArgs {
   DType dtype;
 };
 void cross_entropy(exec::Cpu, const CrossEntropyArgs&);
+void cross_entropy(exec::Cuda, const CrossEntropyArgs&);
 
 // The same where the classes are split into parts: first what a part knows about each row, then, with the statistics of
 // all parts, losses and this part's gradient. V may be 0.
@@ -33,7 +34,9 @@ struct SplitCrossEntropyArgs {
   double scale;
   DType dtype;
 };
-void cross_entropy_statistics(exec::Cpu, const SplitCrossEntropyArgs&);       // writes statistics
+void cross_entropy_statistics(exec::Cpu, const SplitCrossEntropyArgs&);  // writes statistics
+void cross_entropy_statistics(exec::Cuda, const SplitCrossEntropyArgs&);
 void cross_entropy_from_statistics(exec::Cpu, const SplitCrossEntropyArgs&);  // reads them; writes losses and dlogits
+void cross_entropy_from_statistics(exec::Cuda, const SplitCrossEntropyArgs&);
 
 }  // namespace switchyard::kernels

@@ -15,6 +15,7 @@ struct AddArgs {
   DType dtype;
 };
 void add(exec::Cpu, const AddArgs&);
+void add(exec::Cuda, const AddArgs&);
 
 struct AddScaledArgs {
   const void* x;  // (count)  dtype
@@ -25,6 +26,7 @@ struct AddScaledArgs {
   DType dtype;
 };
 void add_scaled(exec::Cpu, const AddScaledArgs&);
+void add_scaled(exec::Cuda, const AddScaledArgs&);
 
 struct ClampArgs {
   const void* x;  // (count)  dtype
@@ -34,6 +36,7 @@ struct ClampArgs {
   DType dtype;
 };
 void clamp(exec::Cpu, const ClampArgs&);
+void clamp(exec::Cuda, const ClampArgs&);
 
 struct ClampBackwardArgs {
   const void *dy, *x;  // (count)  dtype
@@ -43,6 +46,7 @@ struct ClampBackwardArgs {
   DType dtype;
 };
 void clamp_backward(exec::Cpu, const ClampBackwardArgs&);
+void clamp_backward(exec::Cuda, const ClampBackwardArgs&);
 
 struct SigmoidGateArgs {
   const void* x;     // (T, D)  dtype
@@ -52,6 +56,7 @@ struct SigmoidGateArgs {
   DType dtype;
 };
 void sigmoid_gate(exec::Cpu, const SigmoidGateArgs&);
+void sigmoid_gate(exec::Cuda, const SigmoidGateArgs&);
 
 struct SigmoidGateBackwardArgs {
   const void *dy, *x;  // (T, D)  dtype
@@ -62,5 +67,6 @@ struct SigmoidGateBackwardArgs {
   DType dtype;
 };
 void sigmoid_gate_backward(exec::Cpu, const SigmoidGateBackwardArgs&);
+void sigmoid_gate_backward(exec::Cuda, const SigmoidGateBackwardArgs&);
 
 }  // namespace switchyard::kernels

@@ -19,6 +19,7 @@ struct EmbeddingArgs {
   DType dtype;
 };
 void embedding(exec::Cpu, const EmbeddingArgs&);
+void embedding(exec::Cuda, const EmbeddingArgs&);
 
 struct EmbeddingBackwardArgs {
   const int32_t* ids;  // (T)
@@ -30,7 +31,9 @@ struct EmbeddingBackwardArgs {
   bool accumulate;  // false: assign, which makes rows without a token zero
   DType dtype;
 };
-int64_t embedding_backward_scratch_bytes(const EmbeddingBackwardArgs&);
+int64_t embedding_backward_scratch_bytes(exec::Cpu, const EmbeddingBackwardArgs&);
+int64_t embedding_backward_scratch_bytes(exec::Cuda, const EmbeddingBackwardArgs&);
 void embedding_backward(exec::Cpu, const EmbeddingBackwardArgs&);
+void embedding_backward(exec::Cuda, const EmbeddingBackwardArgs&);
 
 }  // namespace switchyard::kernels

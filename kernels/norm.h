@@ -23,7 +23,9 @@ struct NormArgs {
   DType dtype;
 };
 void rms_norm(exec::Cpu, const NormArgs&);
+void rms_norm(exec::Cuda, const NormArgs&);
 void layer_norm(exec::Cpu, const NormArgs&);
+void layer_norm(exec::Cuda, const NormArgs&);
 
 struct NormBackwardArgs {
   const void* dy;    // (T, D)  dtype
@@ -39,8 +41,11 @@ struct NormBackwardArgs {
   bool accumulate_dw, accumulate_db;  // add to the buffer instead of assigning
   DType dtype;
 };
-int64_t norm_backward_scratch_bytes(const NormBackwardArgs&);
+int64_t norm_backward_scratch_bytes(exec::Cpu, const NormBackwardArgs&);
+int64_t norm_backward_scratch_bytes(exec::Cuda, const NormBackwardArgs&);
 void rms_norm_backward(exec::Cpu, const NormBackwardArgs&);
+void rms_norm_backward(exec::Cuda, const NormBackwardArgs&);
 void layer_norm_backward(exec::Cpu, const NormBackwardArgs&);
+void layer_norm_backward(exec::Cuda, const NormBackwardArgs&);
 
 }  // namespace switchyard::kernels

@@ -18,8 +18,10 @@ struct ExpertOrderArgs {
   int64_t* scratch;    // expert_order_scratch_bytes
   int64_t T, K, first, E;
 };
-int64_t expert_order_scratch_bytes(const ExpertOrderArgs&);
+int64_t expert_order_scratch_bytes(exec::Cpu, const ExpertOrderArgs&);
+int64_t expert_order_scratch_bytes(exec::Cuda, const ExpertOrderArgs&);
 void expert_order(exec::Cpu, const ExpertOrderArgs&);
+void expert_order(exec::Cuda, const ExpertOrderArgs&);
 
 // y[positions[t, i]] = x[t]
 struct GatherRowsArgs {
@@ -29,6 +31,7 @@ struct GatherRowsArgs {
   int64_t T, K, row_bytes;
 };
 void gather_rows(exec::Cpu, const GatherRowsArgs&);
+void gather_rows(exec::Cuda, const GatherRowsArgs&);
 
 // y[t] = sum_i h[positions[t, i]], in the order of i; 0 without a row
 struct CombineRowsArgs {
@@ -39,5 +42,6 @@ struct CombineRowsArgs {
   DType dtype;
 };
 void combine_rows(exec::Cpu, const CombineRowsArgs&);
+void combine_rows(exec::Cuda, const CombineRowsArgs&);
 
 }  // namespace switchyard::kernels

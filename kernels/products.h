@@ -23,8 +23,11 @@ struct PackArgs {
   DType dtype;
 };
 int64_t packed_bytes(exec::Cpu, const PackArgs&);  // needs no pointers
+int64_t packed_bytes(exec::Cuda, const PackArgs&);
 void pack_weights(exec::Cpu, const PackArgs&);
+void pack_weights(exec::Cuda, const PackArgs&);
 bool packing_pays(exec::Cpu, const PackArgs&, int64_t rows);  // for a product of so many rows over all groups
+bool packing_pays(exec::Cuda, const PackArgs&, int64_t rows);
 
 struct RowProductArgs {
   RowProduct product;
@@ -39,7 +42,9 @@ struct RowProductArgs {
   void* scratch;  // row_product_scratch_bytes(), 64-byte aligned
 };
 int64_t row_product_scratch_bytes(exec::Cpu, const RowProductArgs&);  // needs no pointers but offsets
+int64_t row_product_scratch_bytes(exec::Cuda, const RowProductArgs&);
 void row_product(exec::Cpu, const RowProductArgs&);
+void row_product(exec::Cuda, const RowProductArgs&);
 
 struct WeightGradientArgs {
   const void* dy;          // (R, N) dtype
@@ -52,7 +57,9 @@ struct WeightGradientArgs {
   void* scratch;    // weight_gradient_scratch_bytes(), 64-byte aligned
 };
 int64_t weight_gradient_scratch_bytes(exec::Cpu, const WeightGradientArgs&);  // needs no pointers but offsets
+int64_t weight_gradient_scratch_bytes(exec::Cuda, const WeightGradientArgs&);
 void weight_gradient(exec::Cpu, const WeightGradientArgs&);
+void weight_gradient(exec::Cuda, const WeightGradientArgs&);
 
 // Kernels compiled by the calling thread so far: constant once every shape has been met.
 int64_t kernels_compiled();

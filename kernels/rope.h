@@ -20,5 +20,6 @@ struct RopeArgs {
   DType dtype;
 };
 void rope(exec::Cpu, const RopeArgs&);
+void rope(exec::Cuda, const RopeArgs&);
 
 }  // namespace switchyard::kernels

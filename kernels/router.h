@@ -39,8 +39,10 @@ struct SelectExpertsArgs {
   ExpertGroups groups;
   DType dtype;
 };
-int64_t select_experts_scratch_bytes(const SelectExpertsArgs&);
+int64_t select_experts_scratch_bytes(exec::Cpu, const SelectExpertsArgs&);
+int64_t select_experts_scratch_bytes(exec::Cuda, const SelectExpertsArgs&);
 void select_experts(exec::Cpu, const SelectExpertsArgs&);
+void select_experts(exec::Cuda, const SelectExpertsArgs&);
 
 // counts[g, e]: how often e is among the ids of rows [g rows, (g + 1) rows).
 struct CountExpertsArgs {
@@ -49,6 +51,7 @@ struct CountExpertsArgs {
   int64_t T, K, E, rows;
 };
 void count_experts(exec::Cpu, const CountExpertsArgs&);
+void count_experts(exec::Cuda, const CountExpertsArgs&);
 
 // w[t, i] = scale * s_e / sum, e = ids[t, i].  sum: over the chosen if `normalize` (at least 1e-20), else 1.
 // A row with a NaN or an infinity gets NaN weights.
@@ -68,7 +71,9 @@ struct RouterWeightsBackwardArgs {
   void* dlogits;              // (T, E) dtype
 };
 void router_weights(exec::Cpu, const RouterWeightsArgs&);
+void router_weights(exec::Cuda, const RouterWeightsArgs&);
 void router_weights_backward(exec::Cpu, const RouterWeightsBackwardArgs&);
+void router_weights_backward(exec::Cuda, const RouterWeightsBackwardArgs&);
 
 // loss = factor * sum_t sum_e f[t / rows, e] * P[t, e];  P = softmax(z[t]), or sigmoid(z[t]) divided by its sum.
 struct BalanceLossArgs {
@@ -90,11 +95,16 @@ struct ZLossArgs {
   double factor;
   DType dtype;
 };
-int64_t router_loss_scratch_bytes(int64_t T);
+int64_t router_loss_scratch_bytes(exec::Cpu, int64_t T);
+int64_t router_loss_scratch_bytes(exec::Cuda, int64_t T);
 void balance_loss(exec::Cpu, const BalanceLossArgs&);
+void balance_loss(exec::Cuda, const BalanceLossArgs&);
 void z_loss(exec::Cpu, const ZLossArgs&);
+void z_loss(exec::Cuda, const ZLossArgs&);
 // dlogits (T, E) dtype = gradient of the loss times dloss (1) dtype; loss and scratch are not read.
 void balance_loss_backward(exec::Cpu, const BalanceLossArgs&, const void* dloss, void* dlogits);
+void balance_loss_backward(exec::Cuda, const BalanceLossArgs&, const void* dloss, void* dlogits);
 void z_loss_backward(exec::Cpu, const ZLossArgs&, const void* dloss, void* dlogits);
+void z_loss_backward(exec::Cuda, const ZLossArgs&, const void* dloss, void* dlogits);
 
 }  // namespace switchyard::kernels

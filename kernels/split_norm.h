@@ -19,6 +19,7 @@ struct RowSquaresArgs {
   DType dtype;
 };
 void row_squares(exec::Cpu, const RowSquaresArgs&);
+void row_squares(exec::Cuda, const RowSquaresArgs&);
 
 struct RowSquaresBackwardArgs {
   const void* dsquares;  // (T)     A
@@ -29,6 +30,7 @@ struct RowSquaresBackwardArgs {
   DType dtype;
 };
 void row_squares_backward(exec::Cpu, const RowSquaresBackwardArgs&);
+void row_squares_backward(exec::Cuda, const RowSquaresBackwardArgs&);
 
 struct NormalizeRowsArgs {
   const void* x;        // (T, D)  dtype
@@ -40,6 +42,7 @@ struct NormalizeRowsArgs {
   DType dtype;
 };
 void normalize_rows(exec::Cpu, const NormalizeRowsArgs&);
+void normalize_rows(exec::Cuda, const NormalizeRowsArgs&);
 
 struct NormalizeRowsBackwardArgs {
   const void* dy;       // (T, D)  dtype
@@ -54,5 +57,6 @@ struct NormalizeRowsBackwardArgs {
   DType dtype;
 };
 void normalize_rows_backward(exec::Cpu, const NormalizeRowsBackwardArgs&);
+void normalize_rows_backward(exec::Cuda, const NormalizeRowsBackwardArgs&);
 
 }  // namespace switchyard::kernels

@@ -60,10 +60,10 @@ void adamw(exec::Cpu, const AdamWArgs& a) {
   });
 }
 
-int64_t sum_of_squares_scratch_count(int64_t n) { return (n + kChunk - 1) / kChunk; }
+int64_t sum_of_squares_scratch_count(exec::Cpu, int64_t n) { return (n + kChunk - 1) / kChunk; }
 
 double sum_of_squares(exec::Cpu, const SumOfSquaresArgs& a) {
-  const int64_t chunks = sum_of_squares_scratch_count(a.n);
+  const int64_t chunks = sum_of_squares_scratch_count(exec::Cpu{}, a.n);
   parallel_for(chunks, 4, [&](int64_t c) {
     const int64_t begin = c * kChunk, count = std::min(kChunk, a.n - begin);
     a.scratch[c] = a.dtype == DType::f64 ? chunk_sum(static_cast<const double*>(a.x) + begin, count)

@@ -130,7 +130,7 @@ void add_dsinks(const AttentionBackwardArgs& args, const A* dsinks_BH) {
 
 }  // namespace
 
-int64_t attention_backward_scratch_bytes(const AttentionBackwardArgs& args) {
+int64_t attention_backward_scratch_bytes(exec::Cpu, const AttentionBackwardArgs& args) {
   int64_t bytes = 0;
   on_floating(args.forward.dtype, [&](auto t) { bytes = num_threads() * worker_bytes<decltype(t)>(args); });
   return bytes + dsinks_bytes(args);

@@ -70,7 +70,7 @@ int64_t worker_bytes(const AttentionArgs& a) {
 
 }  // namespace
 
-int64_t attend_few_scratch_bytes(const AttentionArgs& a) {
+int64_t attend_few_scratch_bytes(exec::Cpu, const AttentionArgs& a) {
   int64_t bytes = 0;
   on_floating(a.dtype, [&](auto t) { bytes = num_threads() * worker_bytes<decltype(t)>(a); });
   return bytes;

@@ -93,7 +93,7 @@ int64_t query_parts(const AttentionArgs& a) {
 
 }  // namespace
 
-int64_t attention_scratch_bytes(const AttentionArgs& a) {
+int64_t attention_scratch_bytes(exec::Cpu, const AttentionArgs& a) {
   int64_t bytes = 0;
   on_floating(a.dtype, [&](auto t) { bytes = num_threads() * worker_bytes<decltype(t)>(a); });
   return bytes;

@@ -38,7 +38,7 @@ void add_bias(exec::Cpu, const AddBiasArgs& a) {
   on_floating(a.dtype, [&](auto t) { add_bias_as<decltype(t)>(a); });
 }
 
-int64_t bias_gradient_scratch_bytes(const BiasGradientArgs& a) {
+int64_t bias_gradient_scratch_bytes(exec::Cpu, const BiasGradientArgs& a) {
   return num_chunks(a.R) * a.N * size_of(accumulate_type(a.dtype));
 }
 

@@ -74,7 +74,7 @@ void embedding(exec::Cpu, const EmbeddingArgs& args) {
   });
 }
 
-int64_t embedding_backward_scratch_bytes(const EmbeddingBackwardArgs& args) {
+int64_t embedding_backward_scratch_bytes(exec::Cpu, const EmbeddingBackwardArgs& args) {
   return (args.V + 2 + args.T) * static_cast<int64_t>(sizeof(int32_t));
 }
 

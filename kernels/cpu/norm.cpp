@@ -104,7 +104,7 @@ void layer_norm(exec::Cpu, const NormArgs& args) {
   on_floating(args.dtype, [&](auto t) { forward<decltype(t), true>(args); });
 }
 
-int64_t norm_backward_scratch_bytes(const NormBackwardArgs& args) {
+int64_t norm_backward_scratch_bytes(exec::Cpu, const NormBackwardArgs& args) {
   return num_chunks(args.T) * 2 * args.D * size_of(accumulate_type(args.dtype));
 }
 

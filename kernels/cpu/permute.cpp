@@ -39,7 +39,9 @@ void combine_row(const T* h, const int32_t* positions, int64_t K, int64_t D, T* 
 
 }  // namespace
 
-int64_t expert_order_scratch_bytes(const ExpertOrderArgs& a) { return num_threads() * a.E * int64_t{sizeof(int64_t)}; }
+int64_t expert_order_scratch_bytes(exec::Cpu, const ExpertOrderArgs& a) {
+  return num_threads() * a.E * int64_t{sizeof(int64_t)};
+}
 
 void expert_order(exec::Cpu, const ExpertOrderArgs& a) {
   const int threads = num_threads();

@@ -78,7 +78,7 @@ A squared(A x) {
 
 }  // namespace
 
-int64_t router_loss_scratch_bytes(int64_t T) { return num_chunks(T) * int64_t{sizeof(double)}; }
+int64_t router_loss_scratch_bytes(exec::Cpu, int64_t T) { return num_chunks(T) * int64_t{sizeof(double)}; }
 
 void balance_loss(exec::Cpu, const BalanceLossArgs& a) {
   on_router_type(a.dtype, [&](auto value) {

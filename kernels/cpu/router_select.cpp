@@ -167,7 +167,7 @@ void select_rows(const SelectExpertsArgs& a, int64_t begin, int64_t end, std::by
 
 }  // namespace
 
-int64_t select_experts_scratch_bytes(const SelectExpertsArgs& a) { return num_threads() * thread_bytes(a); }
+int64_t select_experts_scratch_bytes(exec::Cpu, const SelectExpertsArgs& a) { return num_threads() * thread_bytes(a); }
 
 void select_experts(exec::Cpu, const SelectExpertsArgs& a) {
   auto* scratch = static_cast<std::byte*>(a.scratch);

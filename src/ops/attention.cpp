@@ -79,9 +79,11 @@ Tensor Attention::forward(const Tensor& q, const Tensor& k, const Tensor& v, con
   out_BSHe = Tensor::empty({q.dim(0), q.dim(1), q.dim(2), v.dim(3)}, q.dtype());
   lse_BHS = Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, accumulate_type(q.dtype()));
   auto args = arguments(q_BSHd, k_BSGd, v_BSGe, options, sinks_H, document_BS, out_BSHe, lse_BHS);
-  const Tensor scratch = scratch_of(kernels::attention_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(q, [&](auto exec) { kernels::attention(exec, args); });
+  on_device(q, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::attention_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::attention(exec, args);
+  });
   return out_BSHe;
 }
 
@@ -101,9 +103,11 @@ Grads Attention::backward(const Tensor& dout) const {
       .dsinks = raw_or_null(dsinks.buffer),
       .accumulate_dsinks = dsinks.accumulate,
       .scratch = nullptr};
-  const Tensor scratch = scratch_of(kernels::attention_backward_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(q_BSHd, [&](auto exec) { kernels::attention_backward(exec, args); });
+  on_device(q_BSHd, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::attention_backward_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::attention_backward(exec, args);
+  });
   return {dq, dk, dv, dsinks.result()};
 }
 
@@ -133,10 +137,12 @@ Tensor attend_cached(const Tensor& q_BQHd, const Tensor& k_BCGd, const Tensor& v
   const Tensor out = Tensor::empty({q.dim(0), q.dim(1), q.dim(2), v.dim(3)}, q.dtype());
   const Tensor lse = is_few ? Tensor{} : Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, accumulate_type(q.dtype()));
   auto args = arguments(q, k, v, options, sinks, {}, out, lse);
-  const Tensor scratch =
-      scratch_of(is_few ? kernels::attend_few_scratch_bytes(args) : kernels::attention_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(q, [&](auto exec) { is_few ? kernels::attend_few(exec, args) : kernels::attention(exec, args); });
+  on_device(q, [&](auto exec) {
+    const Tensor scratch = scratch_of(is_few ? kernels::attend_few_scratch_bytes(exec, args)
+                                             : kernels::attention_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    is_few ? kernels::attend_few(exec, args) : kernels::attention(exec, args);
+  });
   return out;
 }
 

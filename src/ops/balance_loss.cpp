@@ -42,9 +42,11 @@ Tensor BalanceLoss::forward(const Tensor& logits, const Tensor& frequencies) {
   logits_TE = logits.contiguous();
   frequencies_GE = frequencies.contiguous();
   Tensor loss = Tensor::empty({1}, logits.dtype());
-  const Tensor scratch =
-      Tensor::empty({kernels::router_loss_scratch_bytes(logits.dim(0)) / 8}, DType::f64, Purpose::buffers);
-  on_device(logits, [&](auto exec) { kernels::balance_loss(exec, args(loss, scratch)); });
+  on_device(logits, [&](auto exec) {
+    const Tensor scratch =
+        Tensor::empty({kernels::router_loss_scratch_bytes(exec, logits.dim(0)) / 8}, DType::f64, Purpose::buffers);
+    kernels::balance_loss(exec, args(loss, scratch));
+  });
   return loss;
 }
 

@@ -16,9 +16,11 @@ inline void bias_gradient(const Tensor& dy_RN, const autograd::GradSlot& db) {
                                  .N = dy_RN.dim(-1),
                                  .accumulate = db.accumulate,
                                  .dtype = dy_RN.dtype()};
-  const Tensor scratch = scratch_of(kernels::bias_gradient_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(dy_RN, [&](auto exec) { kernels::bias_gradient(exec, args); });
+  on_device(dy_RN, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::bias_gradient_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::bias_gradient(exec, args);
+  });
 }
 
 }  // namespace switchyard::ops

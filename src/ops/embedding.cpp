@@ -57,9 +57,11 @@ Grads Embedding::backward(const Tensor& dy) const {
                                       .first = first,
                                       .accumulate = dw.accumulate,
                                       .dtype = dy.dtype()};
-  const Tensor scratch = scratch_of(kernels::embedding_backward_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(dy, [&](auto exec) { kernels::embedding_backward(exec, args); });
+  on_device(dy, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::embedding_backward_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::embedding_backward(exec, args);
+  });
   return {Tensor{}, dw.result()};
 }
 

@@ -60,9 +60,11 @@ Grads LayerNorm::backward(const Tensor& dy) const {
                                  .accumulate_dw = dw.accumulate,
                                  .accumulate_db = db.accumulate,
                                  .dtype = x_TD.dtype()};
-  const Tensor scratch = scratch_of(kernels::norm_backward_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(x_TD, [&](auto exec) { kernels::layer_norm_backward(exec, args); });
+  on_device(x_TD, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::norm_backward_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::layer_norm_backward(exec, args);
+  });
   return {dx_TD, dw.result(), db.result()};
 }
 

@@ -86,9 +86,12 @@ ExpertOrder expert_order(const Tensor& ids, int64_t first, int64_t num_experts) 
                                 .K = ids.dim(1),
                                 .first = first,
                                 .E = num_experts};
-  const Tensor scratch = Tensor::empty({kernels::expert_order_scratch_bytes(args) / 8}, DType::i64, Purpose::buffers);
-  args.scratch = scratch.data<int64_t>();
-  on_device(ids, [&](auto exec) { kernels::expert_order(exec, args); });
+  on_device(ids, [&](auto exec) {
+    const Tensor scratch =
+        Tensor::empty({kernels::expert_order_scratch_bytes(exec, args) / 8}, DType::i64, Purpose::buffers);
+    args.scratch = scratch.data<int64_t>();
+    kernels::expert_order(exec, args);
+  });
   return order;
 }
 

@@ -55,9 +55,11 @@ Grads RmsNorm::backward(const Tensor& dy) const {
                                  .accumulate_dw = dw.accumulate,
                                  .accumulate_db = false,
                                  .dtype = x_TD.dtype()};
-  const Tensor scratch = scratch_of(kernels::norm_backward_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(x_TD, [&](auto exec) { kernels::rms_norm_backward(exec, args); });
+  on_device(x_TD, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::norm_backward_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::rms_norm_backward(exec, args);
+  });
   return {dx_TD, dw.result()};
 }
 

@@ -32,9 +32,11 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
                                   .score = score,
                                   .groups = groups,
                                   .dtype = logits.dtype()};
-  const Tensor scratch = scratch_of(kernels::select_experts_scratch_bytes(args));
-  args.scratch = scratch.raw();
-  on_device(logits, [&](auto exec) { kernels::select_experts(exec, args); });
+  on_device(logits, [&](auto exec) {
+    const Tensor scratch = scratch_of(kernels::select_experts_scratch_bytes(exec, args));
+    args.scratch = scratch.raw();
+    kernels::select_experts(exec, args);
+  });
   return selected;
 }
 

@@ -25,9 +25,11 @@ struct ZLoss {
           to_string(logits.shape()), name_of(logits.dtype()), divisor);
     logits_TE = logits.contiguous();
     Tensor loss = Tensor::empty({1}, logits.dtype());
-    const Tensor scratch =
-        Tensor::empty({kernels::router_loss_scratch_bytes(logits.dim(0)) / 8}, DType::f64, Purpose::buffers);
-    on_device(logits, [&](auto exec) { kernels::z_loss(exec, args(loss, scratch)); });
+    on_device(logits, [&](auto exec) {
+      const Tensor scratch =
+          Tensor::empty({kernels::router_loss_scratch_bytes(exec, logits.dim(0)) / 8}, DType::f64, Purpose::buffers);
+      kernels::z_loss(exec, args(loss, scratch));
+    });
     return loss;
   }
   Grads backward(const Tensor& dloss) const {

@@ -50,8 +50,9 @@ double ShardedAdamW::gradient_norm() const {
   double sum = 0;
   for (const Bucket& bucket : buckets_) {
     const int64_t count = bucket.share();
-    const Tensor scratch = Tensor::empty({kernels::sum_of_squares_scratch_count(count)}, DType::f64, Purpose::buffers);
     on_device(bucket.grads, [&](auto exec) {
+      const Tensor scratch =
+          Tensor::empty({kernels::sum_of_squares_scratch_count(exec, count)}, DType::f64, Purpose::buffers);
       sum += kernels::sum_of_squares(
           exec, {at(bucket.grads, bucket.owned_begin()), count, bucket.grads.dtype(), scratch.data<double>()});
     });

@@ -119,7 +119,7 @@ TEST(AdamW, PartsGiveTheSameBitsAsTheWhole) {
 
 double sum_of_squares(const Tensor& t) {
   const int64_t n = t.numel();
-  const Tensor scratch = Tensor::empty({kernels::sum_of_squares_scratch_count(n)}, DType::f64);
+  const Tensor scratch = Tensor::empty({kernels::sum_of_squares_scratch_count(exec::Cpu{}, n)}, DType::f64);
   return kernels::sum_of_squares(exec::Cpu{}, {t.raw(), n, t.dtype(), scratch.data<double>()});
 }
 
