@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
 # those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree, which
-# is then installed elsewhere. The last line is `N passed, N failed`, with `, N skipped` where some are; before it, what
-# each part took. Usage: test.sh [--full] [FILTER], a GoogleTest filter; --full: every layout and many random configs
-# where a usual run takes some, trainings with ranks as threads under the thread sanitizer too, and the presets cpu-only
-# and debug, with the tests of train and verify in the latter.
+# is then installed elsewhere. Test programs run side by side, one a core. The last line is `N passed, N failed`, with
+# `, N skipped` where some are; before it, what each part took. Usage: test.sh [--full] [FILTER], a GoogleTest filter;
+# --full: every layout and many random configs where a usual run takes some, every other test with ranks as threads under
+# the thread sanitizer too, and the presets cpu-only and debug, with the tests of train and verify in the latter.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 tsan_programs=(test_comm test_data)
 debug_programs=(test_train test_verify)
@@ -12,7 +12,7 @@ full=false
 if [ "${1:-}" = --full ]; then
   full=true
   export SWITCHYARD_TEST_FULL=1
-  tsan_programs+=(test_verify)
+  tsan_programs+=(test_parallel test_moe test_checkpoint test_convert test_train test_verify)
   shift
 fi
 case "$#:${1:-}" in
@@ -28,6 +28,8 @@ results="$root/build/test-results"
 rm -rf "$results"
 mkdir -p "$results"
 
+trap 'trap "" TERM; kill -TERM 0; exit 130' INT TERM   # programs in the background do not hear Ctrl-C
+
 times=() part_name= part_started=0
 part() {   # NAME: what follows until the next one
   if [ -n "$part_name" ]; then times+=("$(printf '%5d s  %s' $((SECONDS - part_started)) "$part_name")"); fi
@@ -35,8 +37,8 @@ part() {   # NAME: what follows until the next one
   say "$1"
 }
 
-# Appends `passed|failed|skipped NAME` for each test in a log; a program that ends badly without a failed test counts
-# as one failed test, named after the one that was running.
+# Writes `passed|failed|skipped NAME` for each test of a log beside it; a program that ends badly without a failed test
+# counts as one failed test, named after the one that was running.
 tally() {   # LABEL STATUS LOG
   awk -v label="$1" -v status="$2" '
     function name(line) { sub(/^\[ *[A-Z]+ *\] /, "", line); sub(/( \([0-9]+ ms\)|, where .*)$/, "", line); return line }
@@ -45,16 +47,23 @@ tally() {   # LABEL STATUS LOG
     /^\[  SKIPPED \] .* \([0-9]+ ms\)$/ { print "skipped", label ":" name($0); running = "" }
     /^\[  FAILED  \] .* \([0-9]+ ms\)$/ { print "failed", label ":" name($0); running = ""; failed = 1 }
     END { if (status != 0 && !failed) print "failed", label ":" (running == "" ? "at exit" : running), "(code " status ")" }
-  ' "$3" >>"$results/all"
+  ' "$3" >"$3.tally"
 }
 
 report() {   # LABEL STATUS LOG SECONDS
+  local failures=""
   if [ "$2" -eq 0 ]; then
     printf '%-28s ok      %4d s\n' "$1" "$4"
-  else
-    printf '%-28s FAILED  %4d s\n' "$1" "$4"
-    { grep -vE '^\[( RUN  |  +OK |---|===)' "$3" || true; } | tail -n 60 | sed 's/^/    /'   # a log may be empty
+  else   # in one piece, since others report too; a log may be empty
+    failures="$({ grep -vE '^\[( RUN  |  +OK |---|===)' "$3" || true; } | tail -n 60 | sed 's/^/    /')"
+    printf '%-28s FAILED  %4d s\n%s\n' "$1" "$4" "$failures"
   fi
+}
+
+# Waits until a core is free, then runs a command in the background; `wait` waits for all of them.
+when_free() {
+  while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || true; done
+  "$@" &
 }
 
 run_tests() {   # PRESET PROGRAM
@@ -81,7 +90,7 @@ run_check() {   # LABEL COMMAND...
   local label="$1" log="$results/${1// /-}.log" status=0 from=$SECONDS
   shift
   "$@" >"$log" 2>&1 </dev/null || status=$?
-  if [ "$status" -eq 0 ]; then echo "passed $label"; else echo "failed $label (code $status)"; fi >>"$results/all"
+  if [ "$status" -eq 0 ]; then echo "passed $label"; else echo "failed $label (code $status)"; fi >"$log.tally"
   report "$label" "$status" "$log" $((SECONDS - from))
 }
 
@@ -107,8 +116,8 @@ check_folders() {
   local folder name
   for folder in "$root"/tests/*/; do
     name="$(basename "$folder")"
-    if compgen -G "$folder*_test.cpp" >/dev/null && ! grep -q "[/ ]test_$name:" "$results/all"; then
-      echo "failed tests/$name: no test of this folder has run" >>"$results/all"
+    if compgen -G "$folder*_test.cpp" >/dev/null && ! grep -q "[/ ]test_$name:" "$results"/*.tally; then
+      echo "failed tests/$name: no test of this folder has run" >"$results/$name-has-not-run.tally"
     fi
   done
 }
@@ -131,23 +140,22 @@ done
 unit_programs="$(test_programs asan unit_tests)"
 process_programs="$(test_programs release process_tests)"
 
-part "unit tests under the address and undefined-behaviour sanitizers"
-for program_name in $unit_programs; do run_tests asan "$program_name"; done
-part "under the thread sanitizer: ${tsan_programs[*]}"
-for program_name in "${tsan_programs[@]}"; do run_tests tsan "$program_name"; done
-part "programs and ranks, release"
+# Whole programs take longest, so they start first.
+part "tests: programs and ranks in the release tree, units under the sanitizers"
 for program_name in $process_programs; do
   if [ "$program_name" = test_mpi ]; then
-    for ranks in 1 2 4; do run_rank_tests "$ranks" "$program_name"; done
+    for ranks in 1 2 4; do when_free run_rank_tests "$ranks" "$program_name"; done
   else
-    run_tests release "$program_name"
+    when_free run_tests release "$program_name"
   fi
 done
-
+for program_name in $unit_programs; do when_free run_tests asan "$program_name"; done
+for program_name in "${tsan_programs[@]}"; do when_free run_tests tsan "$program_name"; done
 if $full; then
-  part "in the debug tree: ${debug_programs[*]}"
-  for program_name in "${debug_programs[@]}"; do run_tests debug "$program_name"; done
+  for program_name in "${debug_programs[@]}"; do when_free run_tests debug "$program_name"; done
 fi
+wait
+
 if [ "$GTEST_FILTER" = "*" ]; then
   part "installed"
   run_check "install release" installs release
@@ -156,6 +164,7 @@ if [ "$GTEST_FILTER" = "*" ]; then
 fi
 part "results ($((SECONDS)) s; logs in build/test-results)"
 printf '%s\n' "${times[@]}"
+cat "$results"/*.tally >"$results/all"
 sed -n 's/^skipped /skipped: /p; s/^failed /FAILED: /p' "$results/all"
 count() { grep -c "^$1 " "$results/all" || true; }
 passed=$(count passed) failed=$(count failed) skipped=$(count skipped)
