@@ -31,11 +31,12 @@ bool packing_pays(exec::Cuda, const PackArgs&, int64_t rows);
 
 struct RowProductArgs {
   RowProduct product;
-  const void* rows;        // x (R, K), or dy (R, N) for the input gradient; dtype
-  const void* w;           // packed for this product, or plain (G, N, K); dtype
-  void* out;               // y (R, N), or dx (R, K); out_dtype
-  const int64_t* offsets;  // (G + 1) in host memory, ascending; R = offsets[G]
-  int64_t G, N, K;
+  const void* rows;             // x (R, K), or dy (R, N) for the input gradient; dtype
+  const void* w;                // packed for this product, or plain (G, N, K); dtype
+  void* out;                    // y (R, N), or dx (R, K); out_dtype
+  const int64_t* offsets;       // (G + 1) where the kernel runs, ascending, R the last; unread on CUDA where G is 1
+  const int64_t* host_offsets;  // the same in host memory; null: only the device knows them. Unread on the CPU
+  int64_t R, G, N, K;
   DType dtype;
   DType out_dtype;  // dtype, or f32 where dtype is bf16
   bool is_packed;
@@ -47,11 +48,12 @@ void row_product(exec::Cpu, const RowProductArgs&);
 void row_product(exec::Cuda, const RowProductArgs&);
 
 struct WeightGradientArgs {
-  const void* dy;          // (R, N) dtype
-  const void* x;           // (R, K) dtype
-  void* dw;                // (G, N, K) f32, f64 for f64
-  const int64_t* offsets;  // (G + 1) in host memory, ascending; R = offsets[G]
-  int64_t G, N, K;
+  const void* dy;               // (R, N) dtype
+  const void* x;                // (R, K) dtype
+  void* dw;                     // (G, N, K) f32, f64 for f64
+  const int64_t* offsets;       // as of RowProductArgs
+  const int64_t* host_offsets;  // likewise
+  int64_t R, G, N, K;
   DType dtype;
   bool accumulate;  // add to dw; otherwise assign, zeros for a group without rows
   void* scratch;    // weight_gradient_scratch_bytes(), 64-byte aligned

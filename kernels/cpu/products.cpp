@@ -21,6 +21,10 @@ bool is_plain(DType dtype) { return dtype == DType::f64; }
 
 int64_t plain_bytes(const PackArgs& a) { return a.G * a.N * a.K * size_of(a.dtype); }
 
+void check_rows(const int64_t* offsets, int64_t G, int64_t R) {
+  check(offsets[G] == R, "product: offsets end at {}, there are {} rows", offsets[G], R);
+}
+
 bool is_empty(int64_t G, int64_t N, int64_t K) { return G == 0 || N == 0 || K == 0; }
 
 }  // namespace
@@ -58,6 +62,7 @@ int64_t row_product_scratch_bytes(exec::Cpu, const RowProductArgs& a) {
 void row_product(exec::Cpu, const RowProductArgs& a) {
   check(a.out_dtype == a.dtype || a.out_dtype == accumulate_type(a.dtype), "product: {} results from {} operands",
         name_of(a.out_dtype), name_of(a.dtype));
+  check_rows(a.offsets, a.G, a.R);
   if (is_plain(a.dtype) || is_empty(a.G, a.N, a.K))
     plain::row_product(a);
   else
@@ -70,6 +75,7 @@ int64_t weight_gradient_scratch_bytes(exec::Cpu, const WeightGradientArgs& a) {
 }
 
 void weight_gradient(exec::Cpu, const WeightGradientArgs& a) {
+  check_rows(a.offsets, a.G, a.R);
   if (is_plain(a.dtype) || is_empty(a.G, a.N, a.K))
     plain::weight_gradient(a);
   else

@@ -84,7 +84,7 @@ void row_product(const RowProductArgs& a) {
 void weight_gradient(const WeightGradientArgs& a) {
   on_floating(a.dtype, [&](auto t) {
     using T = decltype(t);
-    parallel_for(a.G * a.N, kThreadWork * a.G / (a.offsets[a.G] * a.K + 1), [&](int64_t i) {
+    parallel_for(a.G * a.N, kThreadWork * a.G / (a.R * a.K + 1), [&](int64_t i) {
       const int64_t g = i / a.N, n = i % a.N, begin = a.offsets[g];
       weighted_rows(static_cast<const T*>(a.dy) + begin * a.N + n, a.N, static_cast<const T*>(a.x) + begin * a.K,
                     a.offsets[g + 1] - begin, a.K, static_cast<accumulate_t<T>*>(a.dw) + i * a.K, a.accumulate);

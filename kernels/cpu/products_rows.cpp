@@ -205,7 +205,7 @@ void row_product(const RowProductArgs& a) {
   auto* blocks = static_cast<RowBlock*>(a.scratch);
   std::byte* scratch = static_cast<std::byte*>(a.scratch) + plan.blocks_bytes;
   cut_into_blocks(a, plan, blocks);
-  hand_out(plan.num_blocks, a.offsets[a.G] * a.N * a.K, [&](int64_t i, int thread) {
+  hand_out(plan.num_blocks, a.R * a.N * a.K, [&](int64_t i, int thread) {
     BlockProduct(a, plan, blocks[i], scratch + thread * plan.thread_bytes()).run(blocks[i]);
   });
 }

@@ -115,7 +115,7 @@ void weight_gradient(const WeightGradientArgs& a) {
   auto* pieces = static_cast<Piece*>(a.scratch);
   std::byte* scratch = static_cast<std::byte*>(a.scratch) + plan.pieces_bytes;
   order_pieces(a, plan, pieces);
-  hand_out(a.G * plan.panels, a.offsets[a.G] * a.N * a.K,
+  hand_out(a.G * plan.panels, a.R * a.N * a.K,
            [&](int64_t i, int thread) { sum_piece(a, plan, pieces[i], scratch + thread * plan.thread_bytes()); });
 }
 
