@@ -56,7 +56,7 @@ PiecewiseReduce::PiecewiseReduce(HostChannel& channel, Args args, int64_t tag)
   chunk_size_ = std::max<int64_t>(1, std::min(longest, std::max(kMinChunk, kChunkBytes / size / peers)));
   chunks_ = (longest + chunk_size_ - 1) / chunk_size_;
   const int64_t slots = std::min<int64_t>(kSlots, chunks_);
-  buffer_ = std::make_unique<Storage>(slots * peers * chunk_size_ * size, Purpose::buffers);
+  buffer_ = std::make_unique<Storage>(slots * peers * chunk_size_ * size, Purpose::buffers, Device::cpu);
 }
 
 PiecewiseReduce::Range PiecewiseReduce::chunk_of(int piece, int64_t chunk) const {

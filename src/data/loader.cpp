@@ -32,6 +32,13 @@ Loader::Loader(const DataConfig& config, int64_t vocab_size, uint64_t seed, std:
   }
 }
 
+Batch Batch::to(Device device) const {
+  Batch there = *this;
+  for (Tensor* t : {&there.tokens_BS, &there.targets_BS, &there.document_BS})
+    if (t->defined()) *t = t->to(device);
+  return there;
+}
+
 Batch Loader::make_batch(int64_t rows) const {
   const Shape shape{rows, config_.sequence_length};
   Batch batch;
@@ -44,7 +51,7 @@ Batch Loader::make_batch(int64_t rows) const {
 
 void Loader::fill_row(Batch& batch, int64_t row, const Source& source, int64_t sample) const {
   const auto S = static_cast<size_t>(config_.sequence_length), at = static_cast<size_t>(row) * S;
-  const auto row_of = [&](const Tensor& t) { return std::span(t.data<int32_t>() + at, S); };
+  const auto row_of = [&](const Tensor& t) { return std::span(t.host<int32_t>() + at, S); };
   SampleView view{row_of(batch.tokens_BS), row_of(batch.targets_BS), {}};
   if (config_.document_mask) view.documents_S = row_of(batch.document_BS);
   source.read(sample, view);
@@ -74,6 +81,8 @@ std::vector<Batch> Loader::step(int64_t consumed_samples, int64_t global_batch, 
   check(global_batch % (micro_batch * ranks) == 0, "a global batch of {} in micro-batches of {} over {} ranks",
         global_batch, micro_batch, ranks);
   check_fixed_batch(consumed_samples, global_batch);
+  const Device device = current_device();
+  const DeviceScope host(Device::cpu);
   std::vector<Batch> batches;
   for (int64_t j = rank; j < global_batch / micro_batch; j += ranks) {
     Batch batch = make_batch(micro_batch);
@@ -84,12 +93,14 @@ std::vector<Batch> Loader::step(int64_t consumed_samples, int64_t global_batch, 
       const bool keeps_order = from.fixed_batch() > 0;
       fill_row(batch, row, from, keeps_order ? index : Permutation(seed_, source, index / n, n)(index % n));
     }
-    batches.push_back(std::move(batch));
+    batches.push_back(batch.to(device));
   }
   return batches;
 }
 
 std::vector<Batch> Loader::in_order(int64_t first, int64_t count, int64_t micro_batch) const {
+  const Device device = current_device();
+  const DeviceScope host(Device::cpu);
   std::vector<Batch> batches;
   const int64_t end = std::min(first + count, num_samples());
   while (first < end) {
@@ -100,7 +111,7 @@ std::vector<Batch> Loader::in_order(int64_t first, int64_t count, int64_t micro_
       while (sample >= (*source)->num_samples()) sample -= (*source++)->num_samples();
       fill_row(batch, row, **source, sample);
     }
-    batches.push_back(std::move(batch));
+    batches.push_back(batch.to(device));
   }
   return batches;
 }

@@ -20,10 +20,10 @@ struct Tokens {
     int32_t document = 0;
     for (int64_t s = 0; s < S; ++s) {
       const int64_t at = row * S + s;
-      batch.tokens_BS.data<int32_t>()[at] = id(s);
-      batch.targets_BS.data<int32_t>()[at] = id(s + 1);
+      batch.tokens_BS.host<int32_t>()[at] = id(s);
+      batch.targets_BS.host<int32_t>()[at] = id(s + 1);
       if (!batch.document_BS.defined()) continue;
-      batch.document_BS.data<int32_t>()[at] = document;
+      batch.document_BS.host<int32_t>()[at] = document;
       document += ends.uniform(static_cast<uint64_t>(sample * S + s)) < kDocumentEnds;
     }
   }
@@ -36,14 +36,17 @@ std::vector<Batch> random_step(const DataConfig& config, int64_t vocab_size, uin
   const Tokens tokens{Random(seed, "random tokens"), Random(seed, "random documents"),
                       static_cast<uint64_t>(vocab_size)};
   const Shape shape{micro_batch, config.sequence_length};
+  const Device device = current_device();
+  const DeviceScope host(Device::cpu);
   std::vector<Batch> batches;
   for (int64_t j = rank; j < global_batch / micro_batch; j += ranks) {
-    Batch& batch = batches.emplace_back();
+    Batch batch;
     batch.tokens_BS = Tensor::empty(shape, DType::i32, Purpose::buffers);
     batch.targets_BS = Tensor::empty(shape, DType::i32, Purpose::buffers);
     if (config.document_mask) batch.document_BS = Tensor::empty(shape, DType::i32, Purpose::buffers);
     batch.loss_tokens = batch.tokens_BS.numel();
     for (int64_t row = 0; row < micro_batch; ++row) tokens.fill(batch, row, consumed_samples + j * micro_batch + row);
+    batches.push_back(batch.to(device));
   }
   return batches;
 }

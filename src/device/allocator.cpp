@@ -30,7 +30,8 @@ Allocator::~Allocator() {
   for (const auto& [start, bytes] : segments_) munmap(start, static_cast<size_t>(bytes));
 }
 
-const std::shared_ptr<Allocator>& Allocator::current() {
+const std::shared_ptr<Allocator>& Allocator::of(Device device) {
+  check(device == Device::cpu, "memory on {}: this program has no CUDA", name_of(device));
   thread_local const std::shared_ptr<Allocator> allocator = std::make_shared<Allocator>();
   return allocator;
 }

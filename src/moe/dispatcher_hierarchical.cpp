@@ -13,8 +13,8 @@ namespace {
 Tensor nodes_of(const Tensor& ids_TK, int64_t experts_per_node) {
   const Tensor nodes_TK = Tensor::empty(ids_TK.shape(), DType::i32, Purpose::buffers);
   const int64_t K = ids_TK.dim(1);
-  const auto* ids = ids_TK.data<int32_t>();
-  auto* nodes = nodes_TK.data<int32_t>();
+  const auto* ids = ids_TK.host<int32_t>();
+  auto* nodes = nodes_TK.host<int32_t>();
   for (int64_t i = 0; i < ids_TK.numel(); ++i) {
     const auto node = [&](int64_t j) { return ids[j] / static_cast<int32_t>(experts_per_node); };
     nodes[i] = i % K > 0 && node(i) == node(i - 1) ? -1 : node(i);
@@ -26,9 +26,9 @@ Tensor nodes_of(const Tensor& ids_TK, int64_t experts_per_node) {
 Tensor gather_ids(const Tensor& ids_TK, const Tensor& positions_TK, int64_t num_rows) {
   const int64_t K = ids_TK.dim(1);
   const Tensor ids_CK = Tensor::empty({num_rows, K}, DType::i32, Purpose::buffers);
-  const auto *ids = ids_TK.data<int32_t>(), *positions = positions_TK.data<int32_t>();
+  const auto *ids = ids_TK.host<int32_t>(), *positions = positions_TK.host<int32_t>();
   for (int64_t i = 0; i < positions_TK.numel(); ++i)
-    if (positions[i] >= 0) std::copy_n(ids + i / K * K, K, ids_CK.data<int32_t>() + positions[i] * K);
+    if (positions[i] >= 0) std::copy_n(ids + i / K * K, K, ids_CK.host<int32_t>() + positions[i] * K);
   return ids_CK;
 }
 

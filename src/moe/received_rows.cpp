@@ -21,12 +21,13 @@ void plan_received(const std::vector<int64_t>& counts_Pe, int64_t sources, Plan&
     plan.offsets.push_back(at);
   }
   if (experts == 1 || sources == 1) return;  // they arrive in order
-  plan.regroup_R1 = Tensor::empty({at, 1}, DType::i32, Purpose::buffers);
-  int32_t* place = plan.regroup_R1.data<int32_t>();
+  std::vector<int32_t> places;
+  places.reserve(static_cast<size_t>(at));
   for (int64_t p = 0; p < sources; ++p)
     for (int64_t e = 0; e < experts; ++e)
       for (int64_t i = 0; i < count(p, e); ++i)
-        *place++ = static_cast<int32_t>(start[static_cast<size_t>(p * experts + e)] + i);
+        places.push_back(static_cast<int32_t>(start[static_cast<size_t>(p * experts + e)] + i));
+  plan.regroup_R1 = Tensor::of(places, {at, 1}, Purpose::buffers);
 }
 
 Tensor group_by_expert(const Tensor& rows_RD, const Plan& plan) {

@@ -106,14 +106,13 @@ std::vector<OwnedSlice> ShardedAdamW::owned_slices() const {
     const State& state = states_[b];
     visit_range(buckets_[b], buckets_[b].owned_begin(), buckets_[b].owned_end(),
                 [&](const Segment& segment, int64_t begin, int64_t end) {
-                  const int64_t i = begin - state.begin;
+                  const auto part = [&](const Tensor& t) { return t.slice(0, begin - state.begin, end - state.begin); };
                   slices.push_back({segment.parameter,
                                     {segment.box, begin - segment.offset, end - segment.offset},
-                                    state.master.dtype(),
-                                    at(state.master, i),
-                                    at(state.exp_avg, i),
-                                    at(state.exp_avg_sq, i),
-                                    at(buckets_[b].grads, begin)});
+                                    part(state.master),
+                                    part(state.exp_avg),
+                                    part(state.exp_avg_sq),
+                                    buckets_[b].grads.slice(0, begin, end)});
                 });
   }
   return slices;

@@ -51,10 +51,15 @@ void initialize(const nn::Parameter& parameter, const Slice& slice, uint64_t see
   const nn::Init& init = parameter.init;
   if (init.kind == nn::InitKind::ones || init.kind == nn::InitKind::zeros)
     return value.fill(init.kind == nn::InitKind::ones ? 1.0 : 0.0);
+  if (value.device() != Device::cpu) {
+    Tensor drawn = value.to(Device::cpu);
+    initialize(parameter, slice, seed, drawn);
+    return value.copy_from(drawn);
+  }
   const Random random(seed, "init/" + parameter.name);
   on_floating(value.dtype(), [&](auto t) {
     using T = decltype(t);
-    T* out = value.data<T>();
+    T* out = value.host<T>();
     parallel_for(value.numel(), 1 << 12, [&](int64_t i) {
       const auto index = static_cast<uint64_t>(global_index(parameter.global_shape, slice.box, slice.begin + i));
       const double x = init.kind == nn::InitKind::normal ? random.normal(index) : truncated_normal(random, index);

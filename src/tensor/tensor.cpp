@@ -20,10 +20,15 @@ int64_t checked_dim(int64_t d, int64_t rank) {
   return index;
 }
 
+// Between devices elements are put together and converted where they come from, and travel in one piece.
 void copy_elements(const Tensor& from, const Tensor& to) {
-  on_device(from, [&](auto exec) {
-    kernels::copy(exec, {from.raw(), to.raw(), from.shape(), from.strides(), to.strides(), from.dtype(), to.dtype()});
-  });
+  if (from.device() == to.device())
+    return on_device(from, [&](auto exec) {
+      kernels::copy(exec, {from.raw(), to.raw(), from.shape(), from.strides(), to.strides(), from.dtype(), to.dtype()});
+    });
+  const Tensor piece = from.to(to.dtype()).contiguous();
+  if (!to.is_contiguous()) return copy_elements(piece.to(to.device()), to);
+  copy_bytes(to.raw(), to.device(), piece.raw(), piece.device(), piece.bytes());
 }
 
 }  // namespace
@@ -44,11 +49,12 @@ void convert_elements(const void* from, DType from_dtype, void* to, DType to_dty
   kernels::copy(exec::Cpu{}, {from, to, shape, strides, strides, from_dtype, to_dtype});
 }
 
-Storage::Storage(int64_t bytes, Purpose purpose)
-    : allocator_(Allocator::current()),
+Storage::Storage(int64_t bytes, Purpose purpose, Device device)
+    : allocator_(Allocator::of(device)),
       data_(static_cast<std::byte*>(allocator_->allocate(bytes, purpose))),
       bytes_(bytes),
-      purpose_(purpose) {}
+      purpose_(purpose),
+      device_(device) {}
 
 Storage::~Storage() { allocator_->release(data_, bytes_, purpose_); }
 
@@ -73,24 +79,25 @@ Tensor Tensor::full(Shape shape, DType dtype, double value, Purpose purpose) {
 }
 
 template <class T>
-Tensor Tensor::of(const std::vector<T>& values, Shape shape) {
-  Tensor t = empty(std::move(shape), DTypeOf<T>::value);
+Tensor Tensor::of(const std::vector<T>& values, Shape shape, Purpose purpose) {
+  Tensor t = empty(std::move(shape), DTypeOf<T>::value, purpose);
   check(t.numel() == static_cast<int64_t>(values.size()), "Tensor::of: {} values for shape {}", values.size(),
         to_string(t.shape()));
-  std::copy(values.begin(), values.end(), t.data<T>());
+  copy_bytes(t.raw(), t.device(), values.data(), Device::cpu, t.bytes());
   return t;
 }
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
+  if (device() != Device::cpu) return to(DTypeOf<T>::value).to(Device::cpu).template to_vector<T>();
   std::vector<T> values(static_cast<size_t>(numel_));
   kernels::copy(exec::Cpu{},
                 {raw(), values.data(), shape_, strides_, contiguous_strides(shape_), dtype_, DTypeOf<T>::value});
   return values;
 }
 
-#define SWITCHYARD_INSTANTIATE(T)                              \
-  template Tensor Tensor::of<T>(const std::vector<T>&, Shape); \
+#define SWITCHYARD_INSTANTIATE(T)                                       \
+  template Tensor Tensor::of<T>(const std::vector<T>&, Shape, Purpose); \
   template std::vector<T> Tensor::to_vector<T>() const;
 SWITCHYARD_INSTANTIATE(double)
 SWITCHYARD_INSTANTIATE(float)
@@ -112,6 +119,11 @@ bool Tensor::is_contiguous() const {
   return true;
 }
 
+Device Tensor::device() const {
+  check(defined(), "undefined tensor asked for its device");
+  return storage_->device();
+}
+
 std::byte* Tensor::raw() const {
   check(defined(), "undefined tensor read");
   return storage_->data() + offset_ * size_of(dtype_);
@@ -119,6 +131,7 @@ std::byte* Tensor::raw() const {
 
 double Tensor::item(int64_t index) const {
   check(is_contiguous() && index >= 0 && index < numel_, "item {} of a tensor of shape {}", index, to_string(shape_));
+  if (device() != Device::cpu) return detach().flat().slice(0, index, index + 1).to(Device::cpu).item();
   double value = 0;
   const Shape one{1};
   kernels::copy(exec::Cpu{}, {raw() + index * size_of(dtype_), &value, one, one, one, dtype_, DType::f64});
@@ -167,12 +180,23 @@ Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
   check(meta_ == nullptr, "to: raw conversion of a tensor in the autograd graph");
+  const DeviceScope scope(device());
   Tensor t = empty(shape_, dtype);
   copy_elements(*this, t);
   return t;
 }
 
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  check(meta_ == nullptr, "to: raw copy of a tensor in the autograd graph");
+  const DeviceScope scope(device);
+  Tensor t = empty(shape_, dtype_, storage_->purpose());
+  copy_elements(*this, t);
+  return t;
+}
+
 Tensor Tensor::clone(Purpose purpose) const {
+  const DeviceScope scope(device());
   Tensor t = empty(shape_, dtype_, purpose);
   copy_elements(*this, t);
   return t;
@@ -187,6 +211,7 @@ void Tensor::fill(double value) {
   if (is_contiguous()) {
     on_device(*this, [&](auto exec) { kernels::fill(exec, raw(), numel_, dtype_, value); });
   } else {
+    const DeviceScope scope(device());
     copy_from(full(shape_, dtype_, value));
   }
 }

@@ -1,6 +1,7 @@
 // An environment variable and not a key: no config of an experiment should be able to ask for this.
 #include "switchyard/train/faults.h"
 
+#include "kernels/elementwise.h"
 #include "switchyard/base/error.h"
 #include "switchyard/train/session.h"
 
@@ -48,11 +49,6 @@ void swap_experts_of_first_layer(model::Decoder& model) {
     if (layer.empty()) layer = layer_of(*p);
     if (layer_of(*p) == layer) swap_first_two(*p);
   }
-}
-
-template <class T>
-void double_values(void* values, int64_t count) {
-  for (T *v = static_cast<T*>(values), *end = v + count; v != end; ++v) *v *= 2;
 }
 
 // The next gradient that is complete while a bucket is under way ends backward with an exception.
@@ -108,10 +104,13 @@ void fault_before_backward(Session& session, int64_t t) {
 void fault_after_sums(Session& session, int64_t t) {
   if (!hits_here(session, FaultKind::scale, t)) return;
   const parallel::OwnedSlice owned = session.optimizer.owned_slices().at(0);
-  if (owned.dtype == DType::f64)
-    double_values<double>(owned.grad, owned.slice.numel());
-  else
-    double_values<float>(owned.grad, owned.slice.numel());
+  on_device(owned.grad, [&](auto exec) {
+    kernels::add(exec, {.a = owned.grad.raw(),
+                        .b = owned.grad.raw(),
+                        .y = owned.grad.raw(),
+                        .count = owned.grad.numel(),
+                        .dtype = owned.grad.dtype()});
+  });
 }
 
 void fault_in_save(const Session& session, int64_t t) {
@@ -120,7 +119,11 @@ void fault_in_save(const Session& session, int64_t t) {
 }
 
 void fault_after_step(Session& session, int64_t t) {
-  if (hits_here(session, FaultKind::flip, t)) *session.model.parameters().front()->value.raw() ^= std::byte{1};
+  if (!hits_here(session, FaultKind::flip, t)) return;
+  Tensor weight = session.model.parameters().front()->value.detach();
+  const Tensor flipped = weight.clone().to(Device::cpu);
+  *flipped.raw() ^= std::byte{1};
+  weight.copy_from(flipped);
 }
 
 }  // namespace switchyard::train

@@ -27,7 +27,7 @@ Tensor read_ids(const files::SafetensorsFile& inputs, const std::string& name, i
           inputs.path(), name, info.kind());
   const Tensor ids = inputs.load(name);
   for (int64_t i = 0; i < ids.numel(); ++i) {
-    const int64_t id = ids.data<int64_t>()[i];
+    const int64_t id = ids.host<int64_t>()[i];
     require((id >= 0 && id < vocabulary) || (may_ignore && id == kIgnored), ExitCode::input,
             "{}: {}[{}, {}] is {}; the vocabulary has {} tokens", inputs.path(), name, i / ids.dim(1), i % ids.dim(1),
             id, vocabulary);

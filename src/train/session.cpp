@@ -6,15 +6,15 @@
 namespace switchyard::train {
 namespace {
 
-// Calls visit(name, global shape, dtype, slice, pointer) for each part of the state that this rank owns.
+// Calls visit(name, global shape, slice, values) for each part of the state that this rank owns.
 template <class Visit>
 void visit_state(Session& session, bool with_moments, Visit&& visit) {
   for (const parallel::OwnedSlice& owned : session.optimizer.owned_slices()) {
     const nn::Parameter& p = *owned.parameter;
-    visit("model/" + p.name, p.global_shape, owned.dtype, owned.slice, owned.master);
+    visit("model/" + p.name, p.global_shape, owned.slice, owned.master);
     if (!with_moments) continue;
-    visit("optimizer/exp_avg/" + p.name, p.global_shape, owned.dtype, owned.slice, owned.exp_avg);
-    visit("optimizer/exp_avg_sq/" + p.name, p.global_shape, owned.dtype, owned.slice, owned.exp_avg_sq);
+    visit("optimizer/exp_avg/" + p.name, p.global_shape, owned.slice, owned.exp_avg);
+    visit("optimizer/exp_avg_sq/" + p.name, p.global_shape, owned.slice, owned.exp_avg_sq);
   }
 }
 
@@ -30,20 +30,43 @@ template <class Visit>
 void visit_buffers(model::Decoder& model, Visit&& visit) {
   visit_biases(model, [&](std::string name, const Tensor& bias_E) {
     const Slice whole{Box::whole(bias_E.shape()), 0, bias_E.numel()};
-    visit(std::move(name), bias_E.shape(), bias_E.dtype(), whole, bias_E.raw());
+    visit(std::move(name), bias_E.shape(), whole, bias_E);
   });
 }
 
-template <class T>
-auto append_to(std::vector<T>& list) {
-  return [&list](std::string name, const Shape& shape, DType dtype, const Slice& slice, void* data) {
-    T item;
-    item.name = std::move(name), item.global_shape = shape, item.dtype = dtype, item.slice = slice, item.data = data;
-    list.push_back(std::move(item));
+auto append_to(std::vector<checkpoint::Entry>& list) {
+  return [&list](std::string name, const Shape& shape, const Slice& slice, const Tensor& values) {
+    checkpoint::Entry& entry = list.emplace_back(
+        checkpoint::Entry{.name = std::move(name), .global_shape = shape, .dtype = values.dtype(), .slice = slice});
+    if (values.device() == Device::cpu) {
+      entry.data = values.raw();
+      return;
+    }
+    entry.read = [values](int64_t first_byte, void* out, int64_t bytes) {
+      copy_bytes(out, Device::cpu, values.raw() + first_byte, values.device(), bytes);
+    };
+  };
+}
+
+auto append_to(std::vector<checkpoint::Target>& list, Arrivals& arrivals) {
+  return [&list, &arrivals](std::string name, const Shape& shape, const Slice& slice, const Tensor& values) {
+    list.push_back({std::move(name), shape, values.dtype(), slice, arrivals.place_for(values)});
   };
 }
 
 }  // namespace
+
+void* Arrivals::place_for(const Tensor& values) {
+  if (values.device() == Device::cpu) return values.raw();
+  const DeviceScope host(Device::cpu);
+  return pairs_.emplace_back(Tensor::empty(values.shape(), values.dtype(), Purpose::buffers), values.detach())
+      .first.raw();
+}
+
+void Arrivals::bring_home() {
+  for (auto& [arrived, values] : pairs_) values.copy_from(arrived);
+  pairs_.clear();
+}
 
 Session::Session(const ExperimentConfig& c, comm::World& world)
     : config(c),
@@ -64,15 +87,15 @@ std::vector<checkpoint::Entry> Session::entries() {
 
 std::vector<checkpoint::Target> Session::targets() {
   std::vector<checkpoint::Target> list;
-  visit_state(*this, true, append_to(list));
-  visit_buffers(model, append_to(list));
+  visit_state(*this, true, append_to(list, arrivals_));
+  visit_buffers(model, append_to(list, arrivals_));
   return list;
 }
 
 std::vector<checkpoint::Target> Session::weight_targets() {
   std::vector<checkpoint::Target> list;
-  visit_state(*this, false, append_to(list));
-  visit_buffers(model, append_to(list));
+  visit_state(*this, false, append_to(list, arrivals_));
+  visit_buffers(model, append_to(list, arrivals_));
   return list;
 }
 
@@ -89,19 +112,25 @@ std::vector<checkpoint::Replicas> Session::replicas() {
   return list;
 }
 
-void Session::loaded() { optimizer.masters_changed(); }
+void Session::loaded() {
+  arrivals_.bring_home();
+  optimizer.masters_changed();
+}
 
 FrozenModel::FrozenModel(const ExperimentConfig& c, comm::World& world, DType dtype,
                          const convert::WeightSource& source)
     : mesh(c.parallel, world), model(c.model, mesh, c.parallel.dispatcher, dtype) {
   std::vector<checkpoint::Target> targets;
+  Arrivals arrivals;
   for (nn::Parameter* p : model.parameters()) {
     const Box box = parallel::local_box(*p, mesh);
     p->value = Tensor::empty(box.extent, dtype, Purpose::weights);
-    targets.push_back({"model/" + p->name, p->global_shape, dtype, {box, 0, box.numel()}, p->value.raw()});
+    targets.push_back(
+        {"model/" + p->name, p->global_shape, dtype, {box, 0, box.numel()}, arrivals.place_for(p->value)});
   }
-  visit_buffers(model, append_to(targets));
+  visit_buffers(model, append_to(targets, arrivals));
   source.load(mesh.all(), targets);
+  arrivals.bring_home();
   for (nn::Parameter* p : model.parameters()) p->value.bump_version();
 }
 

@@ -79,7 +79,8 @@ Sums compare_slice(const parallel::OwnedSlice& owned, const std::vector<double>&
   const size_t part = reference.size() / static_cast<size_t>(has_experts ? shape[0] : 1);
   const std::vector<char> is_zero = zero_parts(reference, part);
   const Slice whole{Box::whole(shape), 0, static_cast<int64_t>(reference.size())};
-  const T* grad = static_cast<const T*>(owned.grad);
+  const Tensor values = owned.grad.to(Device::cpu);
+  const T* grad = values.host<T>();
   Sums sums;
   for_each_common_run(owned.slice, whole, [&](int64_t here, int64_t there, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {

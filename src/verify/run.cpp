@@ -7,7 +7,6 @@
 #include "switchyard/train/experiment.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace switchyard::verify {
 namespace {
@@ -38,9 +37,8 @@ std::map<std::string, Tensor> all_gradients(train::Session& session) {
   std::map<std::string, Tensor> all;
   for (const parallel::OwnedSlice& owned : session.optimizer.owned_slices()) {
     const Tensor& whole = all[owned.parameter->name] =
-        Tensor::empty(owned.parameter->global_shape, owned.dtype, Purpose::buffers);
+        owned.grad.clone(Purpose::buffers).to(Device::cpu).view(owned.parameter->global_shape);
     check(owned.slice.numel() == whole.numel(), "{}: one rank owns a part", owned.parameter->name);
-    std::memcpy(whole.raw(), owned.grad, static_cast<size_t>(whole.bytes()));
   }
   return all;
 }
@@ -101,7 +99,7 @@ void Run::for_each_choice(size_t layer, const VisitChoice& visit) const {
     check(rows == B * positions.size(), "{} routed tokens of {} sequences of {}", rows, B, positions.size());
     for (int64_t i = 0; i < rows; ++i)
       visit((first + i / positions.size()) * S + positions.begin + i % positions.size(),
-            routing.ids_TK.data<int32_t>() + i * K, routing.margins_T.data<double>()[i]);
+            routing.ids_TK.host<int32_t>() + i * K, routing.margins_T.host<double>()[i]);
   }
 }
 

@@ -94,14 +94,10 @@ inline std::vector<std::vector<double>> check_adamw(comm::World& world, const To
     weights.push_back(p->value.detach().to_vector<double>());
   }
   for (const parallel::OwnedSlice& owned : optimizer.owned_slices()) {
-    const auto expect_state = [&](const void* state, const std::vector<double>& whole, const char* what) {
+    const auto expect_state = [&](const Tensor& state, const std::vector<double>& whole, const char* what) {
       const auto part = part_of(Tensor::of(whole, owned.parameter->global_shape), owned.slice.box).to_vector<double>();
       const std::vector<double> expected(part.begin() + owned.slice.begin, part.begin() + owned.slice.end);
-      std::vector<double> got;
-      for (size_t i = 0; i < expected.size(); ++i)
-        got.push_back(owned.dtype == DType::f64 ? static_cast<const double*>(state)[i]
-                                                : static_cast<double>(static_cast<const float*>(state)[i]));
-      EXPECT_LE(max_error(got, expected), bound) << owned.parameter->name << ": " << what;
+      EXPECT_LE(max_error(state.to_vector<double>(), expected), bound) << owned.parameter->name << ": " << what;
     };
     expect_state(owned.master, plain.weights(owned.parameter->name), "master");
     expect_state(owned.exp_avg, plain.exp_avg(owned.parameter->name), "first moment");
@@ -123,11 +119,8 @@ inline void check_ownership(comm::World& world, const ToyLayout& layout) {
     const int64_t first = owned.slice.box.offset[0] * numel_of(owned.slice.box.extent) / owned.slice.box.extent[0];
     for (int64_t i = owned.slice.begin; i < owned.slice.end; ++i) {
       ++owners[owned.parameter->name][static_cast<size_t>(first + i)];
-      const auto value = static_cast<float>(first + i);  // small integers: exact in bf16
-      if (owned.dtype == DType::f64)
-        static_cast<double*>(owned.master)[i - owned.slice.begin] = static_cast<double>(value);
-      else
-        static_cast<float*>(owned.master)[i - owned.slice.begin] = value;
+      owned.master.slice(0, i - owned.slice.begin, i - owned.slice.begin + 1)
+          .fill(static_cast<double>(first + i));  // small integers: exact in bf16
     }
   }
   optimizer.masters_changed();

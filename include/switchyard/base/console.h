@@ -21,7 +21,8 @@ class Console {
   void bar(std::string_view text);      // in place of the bar before; nothing where there is no terminal
   void end_bar();                       // takes the bar away
   bool draws_bars() const { return draws_bars_; }
-  int bar_columns() const;  // that a bar may have now: one fewer than the terminal, so that no line wraps; at most those
+  int bar_columns()
+      const;  // that a bar may have now: one fewer than the terminal, so that no line wraps; at most those
 
  private:
   void put(int descriptor, std::string_view text);

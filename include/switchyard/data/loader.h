@@ -17,6 +17,8 @@ struct Batch {
   std::vector<uint64_t> sample_hashes;  // (B) XXH3 of each sample's token ids
   int64_t loss_tokens = 0;              // targets that are not -1
   int64_t text_bytes = 0;               // bytes of text that the targets stand for
+
+  Batch to(Device device) const;  // with its tensors there
 };
 
 class Source;  // token files, or batches made beforehand

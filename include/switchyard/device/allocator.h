@@ -2,6 +2,8 @@
 // and activations take. Freed blocks are kept and reused: after warm-up a training step asks the system for nothing.
 #pragma once
 
+#include "switchyard/device/device.h"
+
 #include <array>
 #include <cstdint>
 #include <map>
@@ -39,8 +41,9 @@ class Allocator {
   int64_t system_bytes() const { return system_bytes_; }
   void reset_peaks();
 
-  // The allocator of the calling rank (thread); kept alive by the storages that came from it.
-  static const std::shared_ptr<Allocator>& current();
+  // Of the calling rank (thread) on a device; kept alive by the storages that came from it.
+  static const std::shared_ptr<Allocator>& of(Device device);
+  static const std::shared_ptr<Allocator>& current() { return of(current_device()); }
 
  private:
   struct Block {

@@ -11,12 +11,9 @@ namespace switchyard::parallel {
 // every parameter is in exactly one such slice.
 struct OwnedSlice {
   const nn::Parameter* parameter;
-  Slice slice;   // elements [begin, end) of this rank's box of the global tensor
-  DType dtype;   // of the four arrays: f32, or f64
-  void* master;  // (slice.numel()), and the others alike
-  void* exp_avg;
-  void* exp_avg_sq;
-  void* grad;  // summed over replicas, from GradientSync::finish to the next backward
+  Slice slice;                         // elements [begin, end) of this rank's box of the global tensor
+  Tensor master, exp_avg, exp_avg_sq;  // (slice.numel()) each, f32 or f64: views of the state
+  Tensor grad;                         // alike; summed over replicas, from GradientSync::finish to the next backward
 };
 
 class ShardedAdamW {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "switchyard/device/allocator.h"
+#include "switchyard/device/device.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace switchyard {
 // weights know when they are stale.
 class Storage {
  public:
-  Storage(int64_t bytes, Purpose purpose);
+  Storage(int64_t bytes, Purpose purpose, Device device = current_device());
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -21,6 +22,7 @@ class Storage {
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
   Purpose purpose() const { return purpose_; }
+  Device device() const { return device_; }
 
   uint64_t version = 0;
   std::shared_ptr<void> packed;  // packed copies of the weights inside, owned by ops/packed.cpp
@@ -30,6 +32,7 @@ class Storage {
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
   Purpose purpose_ = Purpose::activations;
+  Device device_ = Device::cpu;
 };
 
 }  // namespace switchyard

@@ -25,11 +25,12 @@ std::string to_string(const Shape& shape);  // "(2, 3)"
 class Tensor {
  public:
   Tensor() = default;  // undefined
+  // On the thread's current device, as all that is made from nothing.
   static Tensor empty(Shape shape, DType dtype, Purpose purpose = Purpose::activations);
   static Tensor zeros(Shape shape, DType dtype, Purpose purpose = Purpose::activations);
   static Tensor full(Shape shape, DType dtype, double value, Purpose purpose = Purpose::activations);
   template <class T>
-  static Tensor of(const std::vector<T>& values, Shape shape);  // copies values
+  static Tensor of(const std::vector<T>& values, Shape shape, Purpose purpose = Purpose::activations);  // copies values
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
@@ -40,14 +41,20 @@ class Tensor {
   int64_t rows() const { return dim(-1) == 0 ? 0 : numel_ / dim(-1); }  // product of all dims but the last
   int64_t bytes() const { return numel_ * size_of(dtype_); }
   DType dtype() const { return dtype_; }
+  Device device() const;  // of one that is defined
   bool is_contiguous() const;
   const std::shared_ptr<Storage>& storage() const { return storage_; }
 
-  std::byte* raw() const;  // first element
+  std::byte* raw() const;  // first element, in the memory of its device
   template <class T>
-  T* data() const {
+  T* data() const {  // the same, typed: for kernels
     check(dtype_ == DTypeOf<T>::value, "tensor is {}, read as another type", name_of(dtype_));
     return reinterpret_cast<T*>(raw());
+  }
+  template <class T>
+  T* host() const {  // the same, for loops on the host
+    check(device() == Device::cpu, "a tensor on {} is read by the host", name_of(device()));
+    return data<T>();
   }
   double item(int64_t index = 0) const;  // element of a contiguous tensor, as f64
   template <class T>
@@ -60,6 +67,7 @@ class Tensor {
   Tensor flat() const { return view({numel_}); }
   Tensor contiguous() const;                                   // itself if it is
   Tensor to(DType dtype) const;                                // itself if it has it; floating and integer dtypes
+  Tensor to(Device device) const;                              // itself if it is there; otherwise a contiguous copy
   Tensor clone(Purpose purpose = Purpose::activations) const;  // contiguous copy
   void copy_from(const Tensor& other);                         // same shape; converts dtype; raises no version
   void fill(double value);
@@ -88,7 +96,11 @@ using Tensors = std::vector<Tensor>;
 
 // Calls body with the execution tag of the tensor's device.
 template <class Body>
-void on_device(const Tensor&, Body&& body) {
+void on_device(const Tensor& t, Body&& body) {
+#ifdef SWITCHYARD_WITH_CUDA
+  if (t.device() == Device::cuda) return body(exec::Cuda{compute_stream()});
+#endif
+  check(t.device() == Device::cpu, "a tensor on {} in a program without CUDA", name_of(t.device()));
   body(exec::Cpu{});
 }
 

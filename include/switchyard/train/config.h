@@ -12,13 +12,13 @@
 
 namespace switchyard::train {
 
-enum class Device { automatic, cpu };
-constexpr auto names_of(Device) { return config::names("auto", "cpu"); }
-constexpr auto unbuilt_names_of(Device) { return config::names("cuda"); }
+enum class DeviceChoice { automatic, cpu };
+constexpr auto names_of(DeviceChoice) { return config::names("auto", "cpu"); }
+constexpr auto unbuilt_names_of(DeviceChoice) { return config::names("cuda"); }
 
 struct RunConfig {
   std::string dir = {};
-  Device device = Device::automatic;
+  DeviceChoice device = DeviceChoice::automatic;
   int64_t threads = 0;
   int64_t seed = 1234;
   int64_t watchdog = 600;

@@ -14,6 +14,16 @@
 
 namespace switchyard::train {
 
+// Loading fills host memory: what belongs on another device waits here for `bring_home`.
+class Arrivals {
+ public:
+  void* place_for(const Tensor& values);  // contiguous; on the CPU its own memory
+  void bring_home();
+
+ private:
+  std::vector<std::pair<Tensor, Tensor>> pairs_;  // what has arrived, and where it belongs
+};
+
 struct Session {
   Session(const ExperimentConfig& config, comm::World& world);
   Session(const Session&) = delete;
@@ -33,6 +43,9 @@ struct Session {
   parallel::ShardedAdamW optimizer;
   checkpoint::SideFiles files;  // on rank 0: config and tokenizer that the weights came with, kept in each checkpoint
   const Fault fault = fault_from_environment();
+
+ private:
+  Arrivals arrivals_;
 };
 
 // A model for evaluation and generation: weights alone, in `dtype`, from a checkpoint of any layout or a Hugging Face
