@@ -21,6 +21,7 @@ class Operation {
   virtual ~Operation() = default;
   virtual bool advance() = 0;                      // does what can be done now; true if something was
   virtual int missing_peer() const { return -1; }  // rank in the world that this waits for; -1: none, or not known
+  virtual void wait();                             // until its results may be used
   bool is_done = false;
   std::shared_ptr<Engine> engine;  // set by Engine::start
 };

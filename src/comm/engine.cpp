@@ -20,6 +20,8 @@ void abandon(std::vector<std::shared_ptr<Operation>> operations) {
 
 }  // namespace
 
+void Operation::wait() { engine->wait(*this); }
+
 Work Engine::start(std::shared_ptr<Operation> operation, const char* name) {
   last_name_ = name;
   ++num_started_;

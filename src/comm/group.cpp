@@ -43,11 +43,11 @@ void Work::wait() {
   if (!operation_) return;
   const auto operation = std::move(operation_);
   operation_ = nullptr;
-  operation->engine->wait(*operation);
+  operation->wait();
 }
 
 bool Work::done() {
-  if (operation_ && !operation_->is_done) operation_->engine->poll();
+  if (operation_ && !operation_->is_done) operation_->engine ? operation_->engine->poll() : operation_->advance();
   return !operation_ || operation_->is_done;
 }
 
@@ -104,6 +104,14 @@ Work Group::broadcast(void* data, int64_t bytes, int root) const {
 void Group::barrier() const {
   int32_t token = 0;
   all_reduce(&token, 1, DType::i32).wait();
+}
+
+Group Group::on(Device device) const {
+  if (device == Device::cpu) return *this;
+  check(device_channel_ != nullptr, "a group of {} ranks has no way to memory on {}", size(), name_of(device));
+  Group group = *this;
+  group.channel_ = device_channel_;
+  return group;
 }
 
 Group Group::metered(std::shared_ptr<Traffic> traffic) const {

@@ -2,6 +2,9 @@
 #include "switchyard/comm/world.h"
 
 #include "comm/channel.h"
+#ifdef SWITCHYARD_WITH_CUDA
+#include "comm/cuda/nccl.h"
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -43,14 +46,26 @@ World::World(std::shared_ptr<Transport> transport)
 
 World World::self() { return World(make_self_transport()); }
 
-Group World::split(const std::vector<int>& ranks) const {
+void World::open(Device device) {
+  if (device == Device::cpu) return;
+#ifdef SWITCHYARD_WITH_CUDA
+  device_transport_ = make_nccl_transport(all_);
+  all_ = Group(transport_->all(), device_transport_->all());
+#else
+  fail(ExitCode::usage, "ranks on {}: this program has no CUDA", name_of(device));
+#endif
+}
+
+Group World::split(const std::vector<int>& asked) const {
+  const std::vector<int> ranks = asked.empty() ? std::vector{rank()} : asked;
   const auto me = std::find(ranks.begin(), ranks.end(), rank());
   check(me != ranks.end(), "split: rank {} is not a member of its group", rank());
   check(std::adjacent_find(ranks.begin(), ranks.end(), std::greater_equal<>()) == ranks.end() && ranks.front() >= 0 &&
             ranks.back() < size(),
         "split: ranks are not ascending within a world of {}", size());
-  if (ranks.size() == 1) return Group(make_self_channel(rank()));
-  return Group(transport_->split(static_cast<int>(me - ranks.begin()), ranks));
+  const int place = static_cast<int>(me - ranks.begin());
+  return Group(ranks.size() == 1 ? make_self_channel(rank()) : transport_->split(place, ranks),
+               device_transport_ ? device_transport_->split(place, ranks) : nullptr);
 }
 
 World World::first(int count) const {

@@ -47,7 +47,9 @@ class AllGatherDispatcher final : public Dispatcher {
     Tensor all_ids = Tensor::empty({all, K}, DType::i32, Purpose::buffers);
     std::vector<int64_t> counts = tokens;
     for (int64_t& count : counts) count *= K;
-    group_.all_gather_v(ids_TK.contiguous().raw(), ids_TK.numel(), all_ids.raw(), counts, DType::i32).wait();
+    group_.on(ids_TK.device())
+        .all_gather_v(ids_TK.contiguous().raw(), ids_TK.numel(), all_ids.raw(), counts, DType::i32)
+        .wait();
     return all_ids;
   }
 

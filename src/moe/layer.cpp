@@ -102,7 +102,7 @@ void MoeLayer::begin_count() { is_counting_ = true; }
 void MoeLayer::end_count() {
   is_counting_ = false;
   Tensor counts_1E = Tensor::of(stats_.counts_E, {1, config_.num_experts});
-  tokens_.all_reduce(counts_1E.raw(), counts_1E.numel(), DType::i64).wait();
+  tokens_.on(counts_1E.device()).all_reduce(counts_1E.raw(), counts_1E.numel(), DType::i64).wait();
   const StepSizes sizes = sizes_;
   begin_step(sizes);  // the pass that follows counts anew
   step_frequencies_1E_ = counts_1E;
@@ -117,7 +117,7 @@ Tensor MoeLayer::unlimited_ids(const Routing& routing) {
 // (G, E) i64 of the groups that have `group_rows` tokens each on this rank, over all ranks that share their sequences.
 Tensor MoeLayer::group_counts(const Tensor& ids_TK, int64_t group_rows) const {
   Tensor counts_GE = ops::count_experts(ids_TK, config_.num_experts, group_rows);
-  tensor_.all_reduce(counts_GE.raw(), counts_GE.numel(), DType::i64).wait();
+  tensor_.on(counts_GE.device()).all_reduce(counts_GE.raw(), counts_GE.numel(), DType::i64).wait();
   return counts_GE;
 }
 
@@ -129,7 +129,9 @@ Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope, int64_t
     check(sizes_.num_micro_batches <= data_.size(), "balance: {} micro-batches on {} ranks need a counting pass first",
           sizes_.num_micro_batches, data_.size());
     step_frequencies_1E_ = routing.counts_E.view({1, config_.num_experts}).clone(Purpose::buffers);
-    tokens_.all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64).wait();
+    tokens_.on(step_frequencies_1E_.device())
+        .all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64)
+        .wait();
   }
   return shares(step_frequencies_1E_, dtype);
 }

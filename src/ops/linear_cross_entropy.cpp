@@ -9,6 +9,7 @@
 #include "switchyard/tensor/kernel_args.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace switchyard::ops {
 namespace {
@@ -98,7 +99,7 @@ Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double s
             .scale = scale};
   const int64_t vocabulary = part.vocabulary(w);
   const auto* target = pass.targets_T.data<int32_t>();
-  for (int64_t t = 0; t < targets.numel(); ++t)
+  for (int64_t t = 0; pass.targets_T.device() == Device::cpu && t < targets.numel(); ++t)  // as embedding has it
     require(target[t] >= -1 && target[t] < vocabulary, ExitCode::input,
             "target {} at position {} of the batch: vocabulary is {}", target[t], t, vocabulary);
   pass.losses_T = Tensor::empty({x.rows()}, accumulate_type(x.dtype()));
@@ -124,12 +125,8 @@ Tensor LinearCrossEntropy::forward(const Tensor& x, const Tensor& w, const Tenso
   if (needs_dx) dx_TD = pass.dx_TD.view(x.shape());
   dw_VD = pass.dw_VD;
   w_dtype = w.dtype();
-  double sum = 0;
-  on_floating(pass.losses_T.dtype(), [&](auto t) {
-    using T = decltype(t);
-    const T* losses = pass.losses_T.data<T>();
-    for (int64_t i = 0; i < pass.losses_T.numel(); ++i) sum += static_cast<double>(accumulate_t<T>(losses[i]));
-  });
+  const auto losses = pass.losses_T.to_vector<double>();
+  const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   return Tensor::full({1}, pass.losses_T.dtype(), scale * sum);
 }
 

@@ -18,8 +18,10 @@ struct Copy {
 
 using Copies = std::map<Key, Copy>;
 
-bool packing_pays(const kernels::PackArgs& args, int64_t rows) {
-  return (weights_are_reused && args.dtype != DType::f64) || kernels::packing_pays(exec::Cpu{}, args, rows);
+bool packing_pays(const Tensor& w, const kernels::PackArgs& args, int64_t rows) {
+  bool pays = false;
+  on_device(w, [&](auto exec) { pays = kernels::packing_pays(exec, args, rows); });
+  return pays || (weights_are_reused && args.dtype != DType::f64 && w.device() == Device::cpu);
 }
 
 }  // namespace
@@ -38,7 +40,7 @@ ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int
   // Rows per expert change every step: a weight packed once stays packed, so that its kernels do not change to and fro.
   auto* copies = static_cast<Copies*>(storage.packed.get());
   const bool was_packed = copies != nullptr && copies->contains(key);
-  if (!was_packed && !packing_pays(args, rows)) return {w.raw(), false};
+  if (!was_packed && !packing_pays(w, args, rows)) return {w.raw(), false};
 
   if (copies == nullptr) {
     auto made = std::make_shared<Copies>();

@@ -5,6 +5,16 @@
 #include "switchyard/tensor/kernel_args.h"
 
 namespace switchyard::ops {
+namespace {
+
+// Offsets of several groups where kernels on `device` read them; undefined: they read the host's.
+Tensor offsets_on(Device device, const std::vector<int64_t>& offsets) {
+  if (device == Device::cpu || offsets.size() <= 2) return {};
+  return Tensor::of(offsets, {std::ssize(offsets)}, Purpose::buffers);
+}
+
+}  // namespace
+
 void multiply(kernels::RowProduct product, const Tensor& rows, const Tensor& w, const WeightShape& shape,
               const std::vector<int64_t>& offsets, const Tensor& out) {
   const ProductWeights weights = product_weights(w, product, shape.G, shape.N, shape.K, offsets.back());
@@ -22,6 +32,8 @@ void multiply(kernels::RowProduct product, const Tensor& rows, const Tensor& w, 
                                .out_dtype = out.dtype(),
                                .is_packed = weights.is_packed,
                                .scratch = nullptr};
+  const Tensor offsets_there = offsets_on(rows.device(), offsets);
+  if (offsets_there.defined()) args.offsets = offsets_there.data<int64_t>();
   on_device(rows, [&](auto exec) {
     const Tensor scratch = scratch_of(kernels::row_product_scratch_bytes(exec, args));
     args.scratch = scratch.raw();
@@ -43,6 +55,8 @@ void multiply_for_weight(const Tensor& dy, const Tensor& x, const WeightShape& s
                                    .dtype = x.dtype(),
                                    .accumulate = accumulate,
                                    .scratch = nullptr};
+  const Tensor offsets_there = offsets_on(x.device(), offsets);
+  if (offsets_there.defined()) args.offsets = offsets_there.data<int64_t>();
   on_device(x, [&](auto exec) {
     const Tensor scratch = scratch_of(kernels::weight_gradient_scratch_bytes(exec, args));
     args.scratch = scratch.raw();

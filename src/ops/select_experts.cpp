@@ -18,13 +18,14 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
   const Tensor logits_TE = logits.detach().contiguous(), bias_E = bias.defined() ? bias.contiguous() : Tensor{};
   Selection selected{Tensor::empty({T, k}, DType::i32), Tensor::empty({E}, DType::i64), Tensor::empty({T}, DType::f64),
                      0, 0};
+  const Tensor min_margin_1 = Tensor::empty({1}, DType::f64), bad_rows_1 = Tensor::empty({1}, DType::i64);
   kernels::SelectExpertsArgs args{.logits = logits_TE.raw(),
                                   .bias = bias_E.defined() ? bias_E.data<float>() : nullptr,
                                   .ids = selected.ids_TK.data<int32_t>(),
                                   .counts = selected.counts_E.data<int64_t>(),
                                   .margins = selected.margins_T.data<double>(),
-                                  .min_margin = &selected.min_margin,
-                                  .bad_rows = &selected.bad_rows,
+                                  .min_margin = min_margin_1.data<double>(),
+                                  .bad_rows = bad_rows_1.data<int64_t>(),
                                   .scratch = nullptr,
                                   .T = T,
                                   .E = E,
@@ -37,6 +38,8 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
     args.scratch = scratch.raw();
     kernels::select_experts(exec, args);
   });
+  selected.min_margin = min_margin_1.item();
+  selected.bad_rows = bad_rows_1.to_vector<int64_t>()[0];
   return selected;
 }
 

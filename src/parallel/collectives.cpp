@@ -32,32 +32,31 @@ Tensor launch(Flight& flight, const Tensor& rows, bool backwards) {
   check(rows.rank() == 2, "collective of rows: a tensor of shape {}", to_string(rows.shape()));
   const int64_t width = rows.dim(1);
   const DType dtype = rows.dtype();
+  const comm::Group group = flight.group.on(rows.device());
   flight.source = rows.contiguous();
   if (flight.kind == Kind::all_to_all) {
     const auto& send = backwards ? flight.recv : flight.send;
     const auto& recv = backwards ? flight.send : flight.recv;
     check(sum(send) == rows.dim(0), "all-to-all: {} rows, splits of {}", rows.dim(0), sum(send));
     Tensor out = Tensor::empty({sum(recv), width}, dtype);
-    flight.work =
-        flight.group.all_to_all_v(flight.source.raw(), times(send, width), out.raw(), times(recv, width), dtype);
+    flight.work = group.all_to_all_v(flight.source.raw(), times(send, width), out.raw(), times(recv, width), dtype);
     return out;
   }
   if (flight.kind == Kind::all_reduce) {
     Tensor out = flight.source.clone();
-    flight.work = flight.group.all_reduce(out.raw(), out.numel(), dtype);
+    flight.work = group.all_reduce(out.raw(), out.numel(), dtype);
     return out;
   }
-  const int64_t own = flight.send.at(static_cast<size_t>(flight.group.rank())), all = sum(flight.send);
+  const int64_t own = flight.send.at(static_cast<size_t>(group.rank())), all = sum(flight.send);
   if ((flight.kind == Kind::all_gather) != backwards) {
     check(rows.dim(0) == own, "all-gather: {} rows, counts say {}", rows.dim(0), own);
     Tensor out = Tensor::empty({all, width}, dtype);
-    flight.work =
-        flight.group.all_gather_v(flight.source.raw(), rows.numel(), out.raw(), times(flight.send, width), dtype);
+    flight.work = group.all_gather_v(flight.source.raw(), rows.numel(), out.raw(), times(flight.send, width), dtype);
     return out;
   }
   check(rows.dim(0) == all, "reduce-scatter: {} rows, counts say {}", rows.dim(0), all);
   Tensor out = Tensor::empty({own, width}, dtype);
-  flight.work = flight.group.reduce_scatter_v(flight.source.raw(), out.raw(), times(flight.send, width), dtype);
+  flight.work = group.reduce_scatter_v(flight.source.raw(), out.raw(), times(flight.send, width), dtype);
   return out;
 }
 

@@ -48,10 +48,11 @@ void GradientSync::send(size_t b) {
     if (!segment.leaf->is_written) segment.leaf->grad.fill(0);
   if (bucket.replicas.size() == 1 || left_out_ == b) return;
   std::byte* grads = bucket.grads.raw();
+  const comm::Group replicas = bucket.replicas.on(bucket.grads.device());
   const DType dtype = bucket.grads.dtype();
-  works_.push_back(scatter_ ? bucket.replicas.reduce_scatter(grads, grads + bucket.owned_begin() * size_of(dtype),
-                                                             bucket.share(), dtype)
-                            : bucket.replicas.all_reduce(grads, bucket.grads.numel(), dtype));
+  works_.push_back(
+      scatter_ ? replicas.reduce_scatter(grads, grads + bucket.owned_begin() * size_of(dtype), bucket.share(), dtype)
+               : replicas.all_reduce(grads, bucket.grads.numel(), dtype));
 }
 
 void GradientSync::finish() {

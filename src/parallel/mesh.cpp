@@ -18,7 +18,10 @@ Layout dense_layout(const ParallelConfig& c, int64_t data) {
 std::optional<Mesh::NodeGroups> groups_by_node(const comm::Group& group, const comm::World& world) {
   const std::vector<int>& ranks = group.ranks();
   const auto each = static_cast<size_t>(ranks_on_each_node(ranks, world.nodes()));
-  if (each == 0) return std::nullopt;
+  if (each == 0) {  // others may split
+    world.split({}), world.split({});
+    return std::nullopt;
+  }
   const size_t own = static_cast<size_t>(group.rank()), place = own % each;
   std::vector<int> inside, across;
   for (size_t i = own - place; i < own - place + each; ++i) inside.push_back(ranks[i]);

@@ -94,8 +94,9 @@ void ShardedAdamW::gather_weights() {
   for (Bucket& bucket : buckets_) {
     bucket.weights.bump_version();
     if (shard_ && bucket.replicas.size() > 1)
-      works.push_back(bucket.replicas.all_gather(at(bucket.weights, bucket.owned_begin()), bucket.weights.raw(),
-                                                 bucket.share(), bucket.weights.dtype()));
+      works.push_back(bucket.replicas.on(bucket.weights.device())
+                          .all_gather(at(bucket.weights, bucket.owned_begin()), bucket.weights.raw(), bucket.share(),
+                                      bucket.weights.dtype()));
   }
   for (comm::Work& work : works) work.wait();
 }
@@ -123,7 +124,9 @@ void ShardedAdamW::masters_changed() {
     Bucket& bucket = buckets_[b];
     if (!shard_ && bucket.replicas.size() > 1) {  // only the owned shares were loaded
       for (const Tensor& flat : {states_[b].master, states_[b].exp_avg, states_[b].exp_avg_sq})
-        bucket.replicas.all_gather(at(flat, bucket.owned_begin()), flat.raw(), bucket.share(), flat.dtype()).wait();
+        bucket.replicas.on(flat.device())
+            .all_gather(at(flat, bucket.owned_begin()), flat.raw(), bucket.share(), flat.dtype())
+            .wait();
     }
     if (bucket.weights.dtype() != bucket.grads.dtype())
       bucket.weights.slice(0, states_[b].begin, states_[b].end).copy_from(states_[b].master);

@@ -33,9 +33,11 @@ ops::VocabularyPart vocabulary_part(const comm::Group& tensor, int64_t vocabular
           .combine = [tensor](Tensor& statistics_R3) {
             const int64_t count = statistics_R3.numel();
             const Tensor all = Tensor::empty({tensor.size() * count}, DType::f64, Purpose::buffers);
-            tensor.all_gather(statistics_R3.raw(), all.raw(), count, DType::f64).wait();
-            for (int64_t i = 0; i < count; i += 3)
-              combine_row(all.data<double>() + i, tensor.size(), count, statistics_R3.data<double>() + i);
+            tensor.on(all.device()).all_gather(statistics_R3.raw(), all.raw(), count, DType::f64).wait();
+            const auto parts = all.to_vector<double>();
+            std::vector<double> rows(static_cast<size_t>(count));
+            for (int64_t i = 0; i < count; i += 3) combine_row(parts.data() + i, tensor.size(), count, rows.data() + i);
+            statistics_R3.copy_from(Tensor::of(rows, statistics_R3.shape()));
           }};
 }
 

@@ -6,6 +6,7 @@
 #include "switchyard/base/dtype.h"
 #include "switchyard/base/error.h"
 #include "switchyard/comm/traffic.h"
+#include "switchyard/device/device.h"
 
 #include <memory>
 #include <span>
@@ -35,13 +36,15 @@ class [[nodiscard]] Work {
   std::shared_ptr<Operation> operation_;
 };
 
-// Pointers are host memory, counts are elements of `dtype`: any of them; bf16 is added up in f32. Packed buffers hold
-// the ranks' parts in rank order. Counts and dtypes must agree between the ranks: a message of another size than
-// expected is an Error, one that nobody sends is waited for (until the watchdog ends the job).
+// Pointers are memory of the group's device, which is the host but for on(); counts are elements of `dtype`: any of
+// them; bf16 is added up in f32. Packed buffers hold the ranks' parts in rank order. Counts and dtypes must agree
+// between the ranks: a message of another size than expected is an Error, one that nobody sends is waited for (until
+// the watchdog ends the job).
 class Group {
  public:
   Group();  // one rank alone
-  explicit Group(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
+  explicit Group(std::shared_ptr<Channel> channel, std::shared_ptr<Channel> device_channel = nullptr)
+      : channel_(std::move(channel)), device_channel_(std::move(device_channel)) {}
 
   int rank() const;
   int size() const;
@@ -62,6 +65,10 @@ class Group {
   Work broadcast(void* data, int64_t bytes, int root) const;
   void barrier() const;
 
+  // The same group for memory on a device. Work there is in the order of the device: it begins when the kernels before
+  // it are done, and after wait() the kernels that follow find its results; done() tells when the host would.
+  Group on(Device device) const;
+
   // The same group, which adds what this rank sends in gathers, scatters and all-to-alls of floating values to
   // `traffic`, backward too: rows and weights, not the counts and ids beside them.
   Group metered(std::shared_ptr<Traffic> traffic) const;
@@ -74,7 +81,7 @@ class Group {
  private:
   void meter(std::span<const int64_t> bytes, DType dtype) const;  // bytes to each member
 
-  std::shared_ptr<Channel> channel_;
+  std::shared_ptr<Channel> channel_, device_channel_;  // null: host memory alone
   std::shared_ptr<Traffic> traffic_;
 };
 

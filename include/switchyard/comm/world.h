@@ -18,7 +18,11 @@ class World {
   int rank() const { return all_.rank(); }
   int size() const { return all_.size(); }
   const Group& all() const { return all_; }
-  // Ascending, this rank among them; only these ranks call. Each call gives a group with an order of calls of its own.
+  // Groups that are made from now on have a way to memory on `device`, all() too. Collective.
+  void open(Device device);
+
+  // Ascending, this rank among them. Each call gives a group with an order of calls of its own. Only these ranks call;
+  // where a device is open every rank of the world calls, each with its group, or with none and gets itself alone.
   Group split(const std::vector<int>& ranks) const;
 
   // The first `count` ranks as a world of their own; only these ranks call.
@@ -34,7 +38,7 @@ class World {
 
  private:
   explicit World(std::shared_ptr<Transport> transport);
-  std::shared_ptr<Transport> transport_;
+  std::shared_ptr<Transport> transport_, device_transport_;  // null: host memory alone
   Group all_;
   std::vector<int> machines_, nodes_;
 };
