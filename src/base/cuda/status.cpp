@@ -1,0 +1,19 @@
+// Compiled only where CUDA is built, as all that lies in a folder `cuda`.
+#include "switchyard/base/cuda_status.h"
+
+#include "switchyard/base/error.h"
+
+#include <cuda_runtime_api.h>
+
+namespace switchyard {
+
+void check_cuda(cudaError_t status, const char* what) {
+  require(status == cudaSuccess, ExitCode::internal, "CUDA: {}: {} ({})", what, cudaGetErrorString(status),
+          cudaGetErrorName(status));
+}
+
+void fail_no_cuda_kernel(const char* kernel, const char* dtype) {
+  fail(ExitCode::usage, "{}: there is no {} on CUDA; train.dtype is f32 or bf16 there", kernel, dtype);
+}
+
+}  // namespace switchyard
