@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,21 +24,37 @@ struct MemoryStats {
   int64_t peak_bytes = 0;  // largest live_bytes since reset_peaks
 };
 
-// Best fit with splitting and coalescing inside segments taken from the system. Blocks are 64-byte aligned. For
-// the thread of its rank alone: nothing here is locked.
+// Where an allocator takes memory from.
+class SystemMemory {
+ public:
+  virtual ~SystemMemory() = default;
+  virtual void* take(int64_t bytes) = 0;  // null: there is no more
+  virtual void give_back(void* start, int64_t bytes) = 0;
+
+  Device device = Device::cpu;
+  int64_t alignment = 64;          // of blocks
+  int64_t segment_unit = 2 << 20;  // segments are multiples of it,
+  int64_t min_segment = 32 << 20;  // and no smaller than this;
+  bool is_passed_through = false;  // or every block is one of the system's, for tools that watch its bounds
+};
+
+// Best fit with splitting and coalescing inside segments taken from the system. For the thread of its rank alone:
+// nothing here is locked.
 class Allocator {
  public:
-  Allocator();
+  Allocator();  // of the host's memory
+  explicit Allocator(std::unique_ptr<SystemMemory> system);
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  void* allocate(int64_t bytes, Purpose purpose);  // throws Error(internal) when the system has no memory
+  // Throws Error(internal), which tells what memory is in use for, when the system has no more.
+  void* allocate(int64_t bytes, Purpose purpose);
   void release(void* pointer, int64_t bytes, Purpose purpose);
 
   MemoryStats stats(Purpose purpose) const { return stats_[static_cast<size_t>(purpose)]; }
   MemoryStats total() const { return total_; }
-  int64_t system_allocations() const { return system_allocations_; }  // segments taken from the system so far
+  int64_t system_allocations() const { return system_allocations_; }  // taken from the system so far
   int64_t system_bytes() const { return system_bytes_; }
   void reset_peaks();
 
@@ -49,11 +66,16 @@ class Allocator {
   struct Block {
     int64_t bytes;
     bool is_free;
-    char* segment;  // start of the segment it lies in
+    char* segment;    // start of the segment it lies in
+    Purpose purpose;  // of one that is not free
   };
-  void grow(int64_t bytes);
+  char* take(int64_t bytes, Purpose purpose);  // a segment; `purpose`: what for, for the message
+  char* pass_through(int64_t bytes, Purpose purpose);
+  char* best_fit(int64_t bytes, Purpose purpose);
+  std::string usage() const;
   void insert_free(char* start, int64_t bytes, char* segment);
 
+  std::unique_ptr<SystemMemory> system_;
   std::map<char*, Block> blocks_;             // every block by address
   std::set<std::pair<int64_t, char*>> free_;  // free blocks by size
   std::vector<std::pair<char*, int64_t>> segments_;

@@ -6,6 +6,9 @@
 #include "switchyard/base/error.h"
 #include "switchyard/base/exec.h"
 #include "switchyard/tensor/storage.h"
+#ifdef SWITCHYARD_WITH_CUDA
+#include "switchyard/device/cuda.h"
+#endif
 
 #include <cstdint>
 #include <memory>
@@ -98,7 +101,7 @@ using Tensors = std::vector<Tensor>;
 template <class Body>
 void on_device(const Tensor& t, Body&& body) {
 #ifdef SWITCHYARD_WITH_CUDA
-  if (t.device() == Device::cuda) return body(exec::Cuda{compute_stream()});
+  if (t.device() == Device::cuda) return body(exec::Cuda{device::compute().get()});
 #endif
   check(t.device() == Device::cpu, "a tensor on {} in a program without CUDA", name_of(t.device()));
   body(exec::Cpu{});

@@ -5,7 +5,7 @@
 
 #include "comm/cuda/nccl_status.h"
 #include "switchyard/base/cuda_status.h"
-#include "switchyard/device/cuda/streams.h"
+#include "switchyard/device/cuda.h"
 
 #include <cuda_runtime_api.h>
 

@@ -1,0 +1,87 @@
+// A rank's GPU: streams, events, memory that the host can read. In programs with CUDA alone.
+#pragma once
+
+#include "switchyard/device/allocator.h"
+
+#include <functional>
+#include <string>
+#include <utility>
+
+struct CUstream_st;
+struct CUevent_st;
+
+namespace switchyard::device {
+
+class Stream;
+
+// A point in a stream's work.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept;
+
+  void record(const Stream& stream);  // what has been enqueued so far
+  bool is_done() const;               // true also before any record
+  void wait() const;                  // the host waits, as wait_until has it
+  CUevent_st* get() const { return event_; }
+
+ private:
+  CUevent_st* event_ = nullptr;
+};
+
+// Work in order, beside that of other streams.
+class Stream {
+ public:
+  Stream();
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  void wait(const Event& event) const;  // what is enqueued from now on
+  CUstream_st* get() const { return stream_; }
+
+ private:
+  CUstream_st* stream_ = nullptr;
+};
+
+// Gives the calling thread, which is a rank, a GPU: number `local_rank` of those that the machine shows. Throws
+// Error(unavailable) where there is none, fewer than ranks, or driver or card are too old.
+struct Options {
+  bool has_pool = true;  // false: every allocation is one of the driver's, and every release too
+};
+void open(int local_rank, int ranks_here, const Options& options);
+bool is_open();
+std::string describe();  // one line: card, memory, compute capability, driver and toolkit
+
+Stream& compute();        // kernels
+Stream& communication();  // what moves between ranks
+
+// The one place where the host waits for a GPU: until the event is done, while `watch` (of transports, called now and
+// then; it throws where a peer has failed) and the deadline allow.
+void wait_until(const Event& event);
+void set_watch(std::function<void()> watch);
+int64_t host_waits();  // so far, those that found the event done left out
+
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);  // as device.h has it
+
+// GPU memory, by purpose, like the host's.
+const std::shared_ptr<Allocator>& memory();
+
+// Page-locked memory of the host, which copies on a stream may read and write.
+class Pinned {
+ public:
+  explicit Pinned(int64_t bytes);
+  ~Pinned();
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+  void* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace switchyard::device
