@@ -12,7 +12,8 @@ std::vector<Digest> hashes_of(const Replicas& replicas) {
   std::vector<Digest> hashes;
   for (const auto& [name, tensor] : replicas.tensors) {
     check(tensor.is_contiguous(), "replicas: {} is not contiguous", name);
-    hashes.push_back(hash_of(tensor.raw(), static_cast<size_t>(tensor.bytes())));
+    const Tensor values = tensor.to(Device::cpu);
+    hashes.push_back(hash_of(values.raw(), static_cast<size_t>(values.bytes())));
   }
   return hashes;
 }

@@ -84,6 +84,10 @@ int64_t World::ranks_on_this_machine() const {
   return std::count(machines_.begin(), machines_.end(), machines_[static_cast<size_t>(rank())]);
 }
 
+int64_t World::rank_on_this_machine() const {
+  return std::count(machines_.begin(), machines_.begin() + rank(), machines_[static_cast<size_t>(rank())]);
+}
+
 void World::abort(int code) const {
   transport_->abort(code);
   std::abort();  // not reached: tells the compiler so

@@ -130,6 +130,7 @@ Tensor SafetensorsFile::load(const std::string& name) const {
   const auto dtype = dtype_of(info.dtype);
   require(dtype.has_value(), ExitCode::input, "{}: tensor '{}' is {}; accepted: {}", path(), name, info.dtype,
           fmt::join(tensor_dtypes(), ", "));
+  const DeviceScope host(Device::cpu);
   Tensor tensor = Tensor::empty(info.shape, *dtype);
   read(info, 0, tensor.raw(), info.bytes());
   return tensor;

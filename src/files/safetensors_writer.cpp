@@ -55,7 +55,7 @@ void write_safetensors(const std::string& path, const std::map<std::string, Tens
   replace_file(path, [&](File& file) {
     file.write_at(0, layout.header);
     for (const auto& [name, tensor] : tensors) {
-      const Tensor packed = tensor.contiguous();
+      const Tensor packed = tensor.contiguous().to(Device::cpu);
       file.write_at(layout.tensors.at(name).begin,
                     {reinterpret_cast<const char*>(packed.raw()), static_cast<size_t>(packed.bytes())});
     }

@@ -56,7 +56,7 @@ ExitCode bench_step(Program& program, Options options) {
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "building the model");
   options.step.begins = [&](const std::string& part) { section.emplace(watchdog, part); };
-  train::set_up_threads(experiment.config.run, world);
+  const train::Compute compute(experiment.config.run, experiment.config.train.dtype, world);
   const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
                                           world, options.step);
   section.reset();

@@ -24,7 +24,7 @@ ExitCode run_forward(Program& program, Options options) {
   options.forward.begins = [&](const std::string& part) { section.emplace(watchdog, part); };
   std::optional<files::SafetensorsFile> inputs;
   comm::together(world.all(), [&] { inputs.emplace(File::open(options.inputs)); });
-  train::set_up_threads(config.run, world);
+  const train::Compute compute(config.run, options.forward.dtype, world);
   const auto results = train::forward(config, world, source, *inputs, options.forward);
   section.emplace(watchdog, "writing the results");
   comm::on_rank_zero(world.all(), [&] {

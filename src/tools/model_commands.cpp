@@ -35,7 +35,6 @@ ExitCode evaluate_weights(Program& program, const Options& options) {
   auto [source, config] = open_weights(program, options.weights, options.overrides);
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
-  train::set_up_threads(config.run, world);
   if (!options.data.empty()) config.data.valid = {{.path = options.data}};
   if (config.data.valid.empty()) throw SharedError(ExitCode::usage, "the run has no data.valid; give --data PREFIX");
   const bool knows_text = source.speaks_bytes(trains_on_bytes(config));
@@ -44,6 +43,7 @@ ExitCode evaluate_weights(Program& program, const Options& options) {
   const data::Loader loader =
       train::open_data(config, config.data.valid, options.data.empty() ? "data.valid" : "--data", world.all()).loader;
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
+  const train::Compute compute(config.run, dtype, world);
   train::FrozenModel frozen(config, world, dtype, source);
   const int64_t samples = options.samples > 0 ? options.samples : config.eval.batches * config.train.global_batch_size;
   std::optional<Progress> progress;
@@ -80,8 +80,8 @@ ExitCode generate_text(Program& program, const Options& options) {
   if (options.ids.empty() && !source.speaks_bytes(trains_on_bytes(config))) refuse_text(source, "give --ids");
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
-  train::set_up_threads(config.run, world);
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
+  const train::Compute compute(config.run, dtype, world);
   train::FrozenModel frozen(config, world, dtype, source);
   const auto continued = [&](const std::vector<int32_t>& prompt, std::optional<int32_t> end, const auto& emit) {
     section.emplace(watchdog, "the prompt");

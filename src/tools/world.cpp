@@ -108,9 +108,13 @@ Weights open_weights(Program& program, const std::string& where, const std::vect
   train::Watchdog watchdog = program.watchdog();
   const train::Watchdog::Section section(watchdog, "finding the weights");
   Weights weights{convert::WeightSource::find(where, world.all(), warn), {}};
-  std::vector<std::string> all_overrides{"parallel.data=0",          "parallel.tensor=1",
-                                         "parallel.expert=1",        "parallel.expert_tensor=1",
-                                         "parallel.dispatcher=auto", "model.moe.router.groups.tie_to=none"};
+  std::vector<std::string> all_overrides{"run.device=auto",
+                                         "parallel.data=0",
+                                         "parallel.tensor=1",
+                                         "parallel.expert=1",
+                                         "parallel.expert_tensor=1",
+                                         "parallel.dispatcher=auto",
+                                         "model.moe.router.groups.tie_to=none"};
   all_overrides.insert(all_overrides.end(), overrides.begin(), overrides.end());
   comm::together(world.all(), [&] {
     const auto sources = config::Sources::of_text(weights.source.name(), weights.source.config_text());

@@ -93,6 +93,7 @@ class Gradients {
 
   // Every one whole, f32, from the box of it that each rank has; collective.
   Results collect() const {
+    const DeviceScope host(Device::cpu);
     Results whole;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const nn::Parameter& p = *parameters_[i];
@@ -148,7 +149,7 @@ Results forward(const ExperimentConfig& config, comm::World& world, const conver
   const int64_t V = config.model.vocab_size;
   Tensor tokens_BS, targets_BS, prompt_BP;
   comm::together(world.all(), [&] {
-    tokens_BS = read_ids(inputs, "input_ids", V, false).to(DType::i32);
+    tokens_BS = read_ids(inputs, "input_ids", V, false).to(DType::i32).to(current_device());
     require(tokens_BS.dim(1) <= config.model.max_position, ExitCode::usage, "{}: {} positions, model.max_position={}",
             inputs.path(), tokens_BS.dim(1), config.model.max_position);
     if (inputs.tensors().contains("labels")) targets_BS = targets_of(read_ids(inputs, "labels", V, true));
@@ -157,7 +158,7 @@ Results forward(const ExperimentConfig& config, comm::World& world, const conver
     require(!targets_BS.defined() || targets_BS.shape() == tokens_BS.shape(), ExitCode::input,
             "{}: labels {} for input_ids {}", inputs.path(), to_string(targets_BS.shape()),
             to_string(tokens_BS.shape()));
-    if (options.generate > 0) prompt_BP = read_ids(inputs, "prompt_ids", V, false).to(DType::i32);
+    if (options.generate > 0) prompt_BP = read_ids(inputs, "prompt_ids", V, false).to(DType::i32).to(current_device());
   });
   begin(options, "loading");
   FrozenModel frozen(config, world, options.dtype, source);

@@ -1,40 +1,16 @@
-// Threads, facts, disk.
+// Facts, data, disk.
 #include "switchyard/train/startup.h"
 
 #include "switchyard/base/folder.h"
 #include "switchyard/base/log.h"
-#include "switchyard/base/threads.h"
 #include "switchyard/base/units.h"
 #include "switchyard/comm/agree.h"
 #include "switchyard/moe/dispatcher.h"
-
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
 
 namespace switchyard::train {
-namespace {
-
-int64_t cores_allowed() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
-}  // namespace
-
-int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
-  const int64_t cores = std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
-  const int64_t threads = run.threads > 0 ? run.threads : std::max<int64_t>(1, cores / world.ranks_on_this_machine());
-  if (threads > cores_allowed())
-    log()->warn("{} threads, but this rank may use {} cores only: start mpirun with --bind-to none, or set run.threads",
-                threads, cores_allowed());
-  set_num_threads(static_cast<int>(threads));
-  return threads;
-}
-
 Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, std::string_view key,
                const comm::Group& all) {
   std::optional<Data> data;
@@ -49,13 +25,14 @@ Data open_data(const ExperimentConfig& config, const std::vector<data::SourceCon
   return std::move(*data);
 }
 
-std::string describe_run(const ExperimentConfig& c, Session& session, int64_t threads) {
+std::string describe_run(const ExperimentConfig& c, Session& session, const Compute& compute) {
   const ParameterCount count = count_parameters(session.model);
   std::string text = fmt::format(
       "model      {} parameters, {} active per token, {} layers, {}\n", format_count(static_cast<double>(count.total)),
       format_count(static_cast<double>(count.active)), c.model.num_layers, name_of(c.train.dtype));
   text += fmt::format("layout     {}; ZeRO {}; {} thread{} per rank\n", session.mesh.describe(), c.parallel.zero,
-                      threads, threads == 1 ? "" : "s");
+                      compute.threads(), compute.threads() == 1 ? "" : "s");
+  text += compute.describe();
   if (c.model.moe.layers && c.parallel.expert > 1 && c.parallel.dispatcher == parallel::DispatcherKind::automatic) {
     const moe::DispatcherChoice choice =
         moe::choose_dispatcher(session.mesh, c.model.moe.num_experts, c.model.moe.top_k);

@@ -47,7 +47,7 @@ struct RunState {
 class Trainer {
  public:
   Trainer(const Experiment& experiment, comm::World& world, RunState& state, Watchdog& watchdog);
-  void start(const std::vector<std::string>& allowed, int64_t threads);
+  void start(const std::vector<std::string>& allowed, const Compute& compute);
   ExitCode run();
 
  private:
@@ -57,7 +57,7 @@ class Trainer {
   }
   int loss_digits() const { return config_.train.dtype == DType::f64 ? 17 : 9; }
   std::string take_folder();
-  void announce(int64_t threads);
+  void announce(const Compute& compute);
   StepFacts step(int64_t t);
   void note_bad_step(const StepFacts& facts);
   void evaluate_if_due(StepFacts& facts, bool is_last);
@@ -97,14 +97,14 @@ Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& sta
 }
 
 // Everything that can be refused comes before the folder is touched.
-void Trainer::start(const std::vector<std::string>& allowed, int64_t threads) {
+void Trainer::start(const std::vector<std::string>& allowed, const Compute& compute) {
   position_ = good_ = start_from(config_, data_.fingerprint, allowed, session_);
   next_save_ = (position_.step / config_.checkpoint.every + 1) * config_.checkpoint.every;
   const std::string remark = comm::on_rank_zero(session_.mesh.all(), [&] { return take_folder(); });
   state_.has_begun = true;
   state_.committed = std::min(state_.committed.load(), position_.step);
   if (!remark.empty()) say(remark);
-  announce(threads);
+  announce(compute);
 }
 
 // Rank 0: from here on the folder tells of this run, and of no history that it has left.
@@ -235,11 +235,11 @@ ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string
   return code;
 }
 
-void Trainer::announce(int64_t threads) {
+void Trainer::announce(const Compute& compute) {
   const Disk disk = disk_of(config_.run.dir, session_);
   if (!is_first_rank()) return;
   Console::standard().line(
-      describe_run(config_, session_, threads) +
+      describe_run(config_, session_, compute) +
       fmt::format("data       {} samples an epoch\ndisk       {}\n\n", data_.loader.num_samples(), disk.describe()) +
       metrics::memory_table(*Allocator::current(), "memory"));
   if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
@@ -316,7 +316,6 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
   const std::string& dir = config.run.dir;
   RunState state;
   const auto lock = take_run(experiment, world, state);
-  const int64_t threads = set_up_threads(config.run, world);
   Watchdog watchdog(
       static_cast<double>(config.run.watchdog),
       [&, logger = log()](const std::string& words) {
@@ -327,8 +326,9 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
       rank_log_path(dir + "/log", world.rank()));
   try {
     std::optional<Watchdog::Section> section(std::in_place, watchdog, "the start");
+    const Compute compute(config.run, config.train.dtype, world);
     Trainer trainer(experiment, world, state, watchdog);
-    trainer.start(allowed, threads);
+    trainer.start(allowed, compute);
     section.reset();
     return trainer.run();
   } catch (const std::exception& error) {

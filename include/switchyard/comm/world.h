@@ -32,6 +32,7 @@ class World {
   const std::vector<int>& nodes() const { return nodes_; }
   void set_ranks_per_node(int64_t count);  // 0: keep what the launcher says
   int64_t ranks_on_this_machine() const;   // from shared memory, whatever the user says
+  int64_t rank_on_this_machine() const;    // of them: 0 for the first
 
   // Ends all ranks of the job; ranks that are threads get an Error from the collective they wait in.
   [[noreturn]] void abort(int code) const;

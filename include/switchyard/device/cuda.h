@@ -51,7 +51,8 @@ class Stream {
 struct Options {
   bool has_pool = true;  // false: every allocation is one of the driver's, and every release too
 };
-void open(int local_rank, int ranks_here, const Options& options);
+void open(int64_t local_rank, int64_t ranks_here, const Options& options);
+bool is_there();  // a GPU, with a driver
 bool is_open();
 std::string describe();  // one line: card, memory, compute capability, driver and toolkit
 

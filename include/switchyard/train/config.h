@@ -12,9 +12,8 @@
 
 namespace switchyard::train {
 
-enum class DeviceChoice { automatic, cpu };
-constexpr auto names_of(DeviceChoice) { return config::names("auto", "cpu"); }
-constexpr auto unbuilt_names_of(DeviceChoice) { return config::names("cuda"); }
+enum class DeviceChoice { automatic, cpu, cuda };
+constexpr auto names_of(DeviceChoice) { return config::names("auto", "cpu", "cuda"); }
 
 struct RunConfig {
   std::string dir = {};
@@ -27,7 +26,7 @@ struct RunConfig {
 
   void fields(auto& f) {
     f("dir", dir, "all output goes below this folder", {.required = true});
-    f("device", device, "what a rank computes on");
+    f("device", device, "what a rank computes on; auto: a GPU where the program has CUDA and the machine shows one");
     f("threads", threads, "threads per rank; 0: cores of the node / ranks on the node", {.min = 0, .max = 4096});
     f("seed", seed, "of initial weights and of the order of samples", {.min = 0, .max = 9007199254740992.0});
     f("watchdog", watchdog,
@@ -35,7 +34,7 @@ struct RunConfig {
       {.min = 0});
     f("cuda_checked", cuda_checked, "synchronise after every operation, so that a fault names the op",
       {.unbuilt = "the CUDA backend"});
-    f("cuda_pool", cuda_pool, "false: every allocation straight to the driver", {.unbuilt = "the CUDA backend"});
+    f("cuda_pool", cuda_pool, "false: every allocation straight to the driver");
   }
   bool operator==(const RunConfig&) const = default;
 };

@@ -2,14 +2,11 @@
 #pragma once
 
 #include "switchyard/data/loader.h"
+#include "switchyard/train/compute.h"
 #include "switchyard/train/experiment.h"
 #include "switchyard/train/session.h"
 
 namespace switchyard::train {
-
-// Threads of this rank: run.threads, or the node's cores shared by its ranks. Warns where the launcher has bound the
-// rank to fewer cores.
-int64_t set_up_threads(const RunConfig& run, const comm::World& world);
 
 struct Data {
   data::Loader loader;
@@ -21,8 +18,8 @@ struct Data {
 Data open_data(const ExperimentConfig& config, const std::vector<data::SourceConfig>& sources, std::string_view key,
                const comm::Group& all);
 
-// Lines about the model, the layout and the batch: parameters in all and per token, tokens per step.
-std::string describe_run(const ExperimentConfig& config, Session& session, int64_t threads);
+// Lines about the model, the layout, the device and the batch: parameters in all and per token, tokens per step.
+std::string describe_run(const ExperimentConfig& config, Session& session, const Compute& compute);
 
 // The room that the run's folder has, and what a checkpoint takes. Collective.
 struct Disk {

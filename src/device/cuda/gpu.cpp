@@ -71,7 +71,7 @@ int driver_version() {
   return driver;
 }
 
-void choose(int local_rank, int ranks_here) {
+void choose(int local_rank, int64_t ranks_here) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaErrorNoDevice) check_cuda(status, "counting GPUs");
@@ -109,11 +109,19 @@ void wait_for_compute() {
 
 }  // namespace
 
-void open(int local_rank, int ranks_here, const Options& options) {
+void open(int64_t local_rank, int64_t ranks_here, const Options& options) {
   check(!gpu.has_value(), "a GPU has been opened for this rank before");
   const int driver = driver_version();
-  choose(local_rank, ranks_here);
-  gpu.emplace(describe_chosen(local_rank, driver), options);
+  choose(static_cast<int>(local_rank), ranks_here);
+  gpu.emplace(describe_chosen(static_cast<int>(local_rank), driver), options);
+}
+
+bool is_there() {
+  int driver = 0, count = 0;
+  const bool is_there = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0 &&
+                        cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+  cudaGetLastError();
+  return is_there;
 }
 
 bool is_open() { return gpu.has_value(); }

@@ -1,0 +1,73 @@
+// The device is opened before anything is made on it; whether there is CUDA was settled when the program was built.
+#include "switchyard/train/compute.h"
+
+#include "switchyard/base/log.h"
+#include "switchyard/base/threads.h"
+#include "switchyard/comm/agree.h"
+#ifdef SWITCHYARD_WITH_CUDA
+#include "switchyard/device/cuda.h"
+#endif
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace switchyard::train {
+namespace {
+
+int64_t cores_allowed() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+#ifdef SWITCHYARD_WITH_CUDA
+Device open_device(const RunConfig& run, DType dtype, comm::World& world) {
+  const bool is_free = run.device == DeviceChoice::automatic;
+  if (run.device == DeviceChoice::cpu || (is_free && (dtype == DType::f64 || !device::is_there()))) return Device::cpu;
+  require(dtype != DType::f64, ExitCode::usage, "train.dtype=f64 with run.device=cuda: f64 is for run.device=cpu");
+  if (!device::is_open())
+    device::open(world.rank_on_this_machine(), world.ranks_on_this_machine(), {.has_pool = run.cuda_pool});
+  return Device::cuda;
+}
+#else
+Device open_device(const RunConfig& run, DType, comm::World&) {
+  require(run.device != DeviceChoice::cuda, ExitCode::usage,
+          "run.device=cuda: this program is built without CUDA; configure with -DSWITCHYARD_CUDA=ON where nvcc is");
+  return Device::cpu;
+}
+#endif
+
+// Ranks must come to the same device, and to the same error.
+Device same_device(const RunConfig& run, DType dtype, comm::World& world) {
+  Device device = Device::cpu;
+  comm::together(world.all(), [&] { device = open_device(run, dtype, world); });
+  comm::require_same(world.all(), ExitCode::usage, "the device of run.device", std::string(name_of(device)));
+  world.open(device);
+  return device;
+}
+
+}  // namespace
+
+int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
+  const int64_t cores = std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
+  const int64_t threads = run.threads > 0 ? run.threads : std::max<int64_t>(1, cores / world.ranks_on_this_machine());
+  if (threads > cores_allowed())
+    log()->warn("{} threads, but this rank may use {} cores only: start mpirun with --bind-to none, or set run.threads",
+                threads, cores_allowed());
+  set_num_threads(static_cast<int>(threads));
+  return threads;
+}
+
+Compute::Compute(const RunConfig& run, DType dtype, comm::World& world)
+    : threads_(set_up_threads(run, world)), scope_(same_device(run, dtype, world)) {}
+
+std::string Compute::describe() const {
+#ifdef SWITCHYARD_WITH_CUDA
+  if (current_device() == Device::cuda) return fmt::format("device     {}\n", device::describe());
+#endif
+  return "";
+}
+
+}  // namespace switchyard::train
