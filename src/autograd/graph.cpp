@@ -156,6 +156,7 @@ void backward(const Tensors& roots, const Tensors& douts) {
     if (!needs_grad(roots[i])) continue;
     check(douts[i].defined() || roots[i].numel() == 1, "backward: root of shape {} without a gradient",
           to_string(roots[i].shape()));
+    const DeviceScope host(Device::cpu);  // gradients of losses are the host's, so that nobody waits to read them
     send(edge_of(roots[i]), douts[i].defined() ? douts[i] : Tensor::full(roots[i].shape(), roots[i].dtype(), 1.0));
   }
   // Inside a recompute region the enclosing pass counts its leaves: a gradient is complete only there.

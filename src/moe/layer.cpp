@@ -79,6 +79,7 @@ void MoeLayer::begin_step(const StepSizes& sizes) {
   is_training_ = true;
   stats_ = {std::vector<int64_t>(static_cast<size_t>(config_.num_experts), 0), 0,
             std::numeric_limits<double>::infinity(), places_.nothing()};
+  uncounted_.clear();
   *traffic_ = {.nodes = traffic_->nodes, .is_counting = true};
   step_frequencies_1E_ = {};
 }
@@ -90,18 +91,28 @@ void MoeLayer::end_step() {
 
 void MoeLayer::count(const Routing& routing) {
   if (!is_training_ || autograd::is_recomputing()) return;
-  const auto counts = routing.counts_E.to_vector<int64_t>();
-  for (size_t e = 0; e < counts.size(); ++e) stats_.counts_E[e] += counts[e];
-  stats_.bad_rows += routing.bad_rows;
-  stats_.min_margin = std::min(stats_.min_margin, routing.min_margin);
-  places_.add(routing.ids_TK, stats_.fan_out);
+  uncounted_.push_back(
+      {HostCopy(routing.counts_E), HostCopy(routing.ids_TK), routing.min_margin_1, routing.bad_rows_1});
+}
+
+// Copies have come from the device by the time that somebody asks.
+const RoutingStats& MoeLayer::stats() {
+  for (const Uncounted& pass : uncounted_) {
+    const auto counts = pass.counts_E.to_vector<int64_t>();
+    for (size_t e = 0; e < counts.size(); ++e) stats_.counts_E[e] += counts[e];
+    stats_.bad_rows += pass.bad_rows_1.to_vector<int64_t>()[0];
+    stats_.min_margin = std::min(stats_.min_margin, pass.min_margin_1.get().item());
+    places_.add(pass.ids_TK.get(), stats_.fan_out);
+  }
+  uncounted_.clear();
+  return stats_;
 }
 
 void MoeLayer::begin_count() { is_counting_ = true; }
 
 void MoeLayer::end_count() {
   is_counting_ = false;
-  Tensor counts_1E = Tensor::of(stats_.counts_E, {1, config_.num_experts});
+  Tensor counts_1E = Tensor::of(stats().counts_E, {1, config_.num_experts});
   tokens_.on(counts_1E.device()).all_reduce(counts_1E.raw(), counts_1E.numel(), DType::i64).wait();
   const StepSizes sizes = sizes_;
   begin_step(sizes);  // the pass that follows counts anew

@@ -23,7 +23,7 @@ Routing Router::forward(const Tensor& x_TD) const {
   const bool normalize = config_.normalize || config_.score_order == ScoreOrder::after;
   const Tensor probs_TK = ops::router_weights(logits_TE, chosen.ids_TK,
                                               {.score = config_.score, .normalize = normalize, .scale = config_.scale});
-  return {logits_TE, chosen.ids_TK, probs_TK, chosen.counts_E, chosen.margins_T, chosen.min_margin, chosen.bad_rows};
+  return {chosen, logits_TE, probs_TK};
 }
 
 }  // namespace switchyard::moe

@@ -50,7 +50,8 @@ Tensor BalanceLoss::forward(const Tensor& logits, const Tensor& frequencies) {
   return loss;
 }
 
-Grads BalanceLoss::backward(const Tensor& dloss) const {
+Grads BalanceLoss::backward(const Tensor& arriving) const {
+  const Tensor dloss = arriving.to(logits_TE.device());
   Tensor dlogits_TE = Tensor::empty(logits_TE.shape(), logits_TE.dtype());
   on_device(dloss,
             [&](auto exec) { kernels::balance_loss_backward(exec, args({}, {}), dloss.raw(), dlogits_TE.raw()); });

@@ -2,6 +2,7 @@
 //   logits = x w^T    dlogits = scale * (softmax(logits) - onehot(target))    dx = dlogits w    dw = dlogits^T x
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
+#include "ops/bias_gradient.h"
 #include "ops/products.h"
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/loss.h"
@@ -106,6 +107,30 @@ Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double s
   return pass;
 }
 
+void add_scaled(const Tensor& x, double factor, const Tensor& y, bool accumulate) {
+  on_device(x, [&](auto exec) {
+    kernels::add_scaled(exec, {.x = x.raw(),
+                               .y = y.raw(),
+                               .count = x.numel(),
+                               .factor = factor,
+                               .accumulate = accumulate,
+                               .dtype = x.dtype()});
+  });
+}
+
+// (1), added in order, in f64 where the host adds.
+Tensor scaled_sum(const Tensor& losses_T, double scale) {
+  if (losses_T.device() == Device::cpu) {
+    const auto losses = losses_T.to_vector<double>();
+    return Tensor::full({1}, losses_T.dtype(), scale * std::accumulate(losses.begin(), losses.end(), 0.0));
+  }
+  autograd::GradSlot sum;  // the columns of a matrix of one are added like a bias' gradient
+  sum.buffer = Tensor::empty({1}, losses_T.dtype());
+  bias_gradient(losses_T.view({losses_T.numel(), 1}), sum);
+  add_scaled(sum.buffer, scale, sum.buffer, false);
+  return sum.buffer;
+}
+
 struct LinearCrossEntropy {
   double scale;
   VocabularyPart part;
@@ -125,20 +150,7 @@ Tensor LinearCrossEntropy::forward(const Tensor& x, const Tensor& w, const Tenso
   if (needs_dx) dx_TD = pass.dx_TD.view(x.shape());
   dw_VD = pass.dw_VD;
   w_dtype = w.dtype();
-  const auto losses = pass.losses_T.to_vector<double>();
-  const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
-  return Tensor::full({1}, pass.losses_T.dtype(), scale * sum);
-}
-
-void add_scaled(const Tensor& x, double factor, const Tensor& y, bool accumulate) {
-  on_device(x, [&](auto exec) {
-    kernels::add_scaled(exec, {.x = x.raw(),
-                               .y = y.raw(),
-                               .count = x.numel(),
-                               .factor = factor,
-                               .accumulate = accumulate,
-                               .dtype = x.dtype()});
-  });
+  return scaled_sum(pass.losses_T, scale);
 }
 
 Grads LinearCrossEntropy::backward(const Tensor& dloss) const {

@@ -1,4 +1,5 @@
-// The total loss: a weighted sum of one-element tensors, added in order in f64.
+// The total loss: a weighted sum of one-element tensors, added in order, in f64 where the host adds.
+#include "kernels/elementwise.h"
 #include "switchyard/autograd/apply.h"
 #include "switchyard/ops/elementwise.h"
 
@@ -12,7 +13,6 @@ struct WeightedSum {
 
   Tensor forward(const Tensors& scalars) {
     check(scalars.size() == weights.size(), "weighted_sum: {} scalars, {} weights", scalars.size(), weights.size());
-    double sum = 0;
     DType dtype = DType::f32;
     for (size_t i = 0; i < scalars.size(); ++i) {
       const Tensor& scalar = scalars[i];
@@ -21,11 +21,30 @@ struct WeightedSum {
       if (!scalar.defined()) continue;
       check(scalar.numel() == 1, "weighted_sum: input {} has shape {}", i, to_string(scalar.shape()));
       if (scalar.dtype() == DType::f64) dtype = DType::f64;
-      sum += weights[i] * scalar.item();
     }
+    return current_device() == Device::cpu ? sum_on_host(scalars, dtype) : sum_on_device(scalars, dtype);
+  }
+  Tensor sum_on_host(const Tensors& scalars, DType dtype) const {
+    double sum = 0;
+    for (size_t i = 0; i < scalars.size(); ++i)
+      if (scalars[i].defined()) sum += weights[i] * scalars[i].item();
     return Tensor::full({1}, dtype, sum);
   }
+  Tensor sum_on_device(const Tensors& scalars, DType dtype) const {
+    const Tensor sum = Tensor::zeros({1}, dtype);
+    for (size_t i = 0; i < scalars.size(); ++i) {
+      if (!scalars[i].defined()) continue;
+      const Tensor term = scalars[i].to(dtype);
+      on_device(sum, [&](auto exec) {
+        kernels::add_scaled(
+            exec,
+            {.x = term.raw(), .y = sum.raw(), .count = 1, .factor = weights[i], .accumulate = true, .dtype = dtype});
+      });
+    }
+    return sum;
+  }
   Grads backward(const Tensor& dy) const {
+    const DeviceScope scope(dy.device());
     Grads grads(weights.size());
     for (size_t i = 0; i < weights.size(); ++i)
       if (autograd::input_needs_grad(static_cast<int>(i)))

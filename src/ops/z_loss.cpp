@@ -32,7 +32,8 @@ struct ZLoss {
     });
     return loss;
   }
-  Grads backward(const Tensor& dloss) const {
+  Grads backward(const Tensor& arriving) const {
+    const Tensor dloss = arriving.to(logits_TE.device());
     Tensor dlogits_TE = Tensor::empty(logits_TE.shape(), logits_TE.dtype());
     on_device(dloss, [&](auto exec) { kernels::z_loss_backward(exec, args({}, {}), dloss.raw(), dlogits_TE.raw()); });
     return {dlogits_TE};

@@ -50,7 +50,10 @@ void convert_elements(const void* from, DType from_dtype, void* to, DType to_dty
 }
 
 Storage::Storage(int64_t bytes, Purpose purpose, Device device)
-    : allocator_(Allocator::of(device)),
+    : Storage(bytes, purpose, device, Allocator::of(device)) {}
+
+Storage::Storage(int64_t bytes, Purpose purpose, Device device, std::shared_ptr<Allocator> allocator)
+    : allocator_(std::move(allocator)),
       data_(static_cast<std::byte*>(allocator_->allocate(bytes, purpose))),
       bytes_(bytes),
       purpose_(purpose),
@@ -58,15 +61,26 @@ Storage::Storage(int64_t bytes, Purpose purpose, Device device)
 
 Storage::~Storage() { allocator_->release(data_, bytes_, purpose_); }
 
-Tensor Tensor::empty(Shape shape, DType dtype, Purpose purpose) {
+Tensor Tensor::over(Shape shape, DType dtype) {
   Tensor t;
   t.numel_ = numel_of(shape);
   int64_t bytes = 0;
   check(!__builtin_mul_overflow(t.numel_, size_of(dtype), &bytes), "tensor {} is too large", to_string(shape));
-  t.storage_ = std::make_shared<Storage>(bytes, purpose);
   t.strides_ = contiguous_strides(shape);
   t.shape_ = std::move(shape);
   t.dtype_ = dtype;
+  return t;
+}
+
+Tensor Tensor::empty(Shape shape, DType dtype, Purpose purpose) {
+  Tensor t = over(std::move(shape), dtype);
+  t.storage_ = std::make_shared<Storage>(t.bytes(), purpose);
+  return t;
+}
+
+Tensor Tensor::in(const std::shared_ptr<Allocator>& memory, Shape shape, DType dtype) {
+  Tensor t = over(std::move(shape), dtype);
+  t.storage_ = std::make_shared<Storage>(t.bytes(), Purpose::buffers, Device::cpu, memory);
   return t;
 }
 

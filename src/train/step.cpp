@@ -7,6 +7,7 @@
 #include "switchyard/base/clock.h"
 #include "switchyard/config/fields.h"
 #include "switchyard/optim/clip.h"
+#include "switchyard/tensor/host_copy.h"
 
 #include <cmath>
 
@@ -15,16 +16,34 @@ namespace {
 
 // This rank's part of the sums that are reported. The language-model loss is the same on all tensor ranks: `counts_lm`
 // is true on one of them.
-struct Sums {
-  bool counts_lm;
+class Sums {
+ public:
+  explicit Sums(bool counts_lm) : counts_lm_(counts_lm) {}
   double total = 0, lm = 0;
   std::map<std::string, double> aux = {};
 
   void add(const model::LossTerms& terms) {
-    total += terms.total.item() - (counts_lm ? 0 : terms.lm.item());
-    lm += counts_lm ? terms.lm.item() : 0;
-    for (const moe::Losses::Term& term : terms.balance.terms()) aux[term.name] += term.value.item();
+    Terms copies{HostCopy(terms.total), HostCopy(terms.lm), {}};
+    for (const moe::Losses::Term& term : terms.balance.terms()) copies.aux.emplace_back(term.name, term.value);
+    passes_.push_back(std::move(copies));
   }
+  // Reads what the passes have left.
+  void finish() {
+    for (const Terms& terms : passes_) {
+      total += terms.total.get().item() - (counts_lm_ ? 0 : terms.lm.get().item());
+      lm += counts_lm_ ? terms.lm.get().item() : 0;
+      for (const auto& [name, value] : terms.aux) aux[name] += value.get().item();
+    }
+    passes_.clear();
+  }
+
+ private:
+  struct Terms {
+    HostCopy total, lm;
+    std::vector<std::pair<std::string, HostCopy>> aux;
+  };
+  bool counts_lm_;
+  std::vector<Terms> passes_;
 };
 
 int64_t sum_over_data(const parallel::Mesh& mesh, int64_t value) {
@@ -52,7 +71,7 @@ double count_step(Session& session, const std::vector<data::Batch>& batches) {
 }
 
 // What a layer adds to the sums of a step, and to the minima.
-void append_sums(const moe::MoeLayer& layer, std::vector<double>& values) {
+void append_sums(moe::MoeLayer& layer, std::vector<double>& values) {
   const moe::RoutingStats& stats = layer.stats();
   const comm::Traffic& traffic = layer.traffic();
   values.insert(values.end(), stats.counts_E.begin(), stats.counts_E.end());
@@ -61,7 +80,7 @@ void append_sums(const moe::MoeLayer& layer, std::vector<double>& values) {
                               traffic.node_bytes, traffic.network_bytes})
     values.push_back(static_cast<double>(value));
 }
-void append_minima(const moe::MoeLayer& layer, std::vector<double>& values) {
+void append_minima(moe::MoeLayer& layer, std::vector<double>& values) {
   const moe::FanOut& fan_out = layer.stats().fan_out;
   values.insert(values.end(), {layer.stats().min_margin, -static_cast<double>(fan_out.max_ranks),
                                -static_cast<double>(fan_out.max_nodes)});
@@ -69,7 +88,7 @@ void append_minima(const moe::MoeLayer& layer, std::vector<double>& values) {
 
 // The same layer's values over all ranks; `sum` and `minimum` stand at its first ones, and move behind its last.
 using Place = std::vector<double>::const_iterator;
-void read_layer(const moe::MoeLayer& layer, Place& sum, Place& minimum, StepResult& result) {
+void read_layer(moe::MoeLayer& layer, Place& sum, Place& minimum, StepResult& result) {
   auto& counts = result.expert_counts.emplace_back();
   LayerTraffic& traffic = result.traffic.emplace_back();
   const auto tokens = static_cast<double>(result.routed_tokens);
@@ -91,7 +110,7 @@ void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   for (const auto& [name, value] : sums.aux) values.push_back(value);
   std::vector<double> minima;
   const auto layers = session.model.moe_layers();
-  for (const moe::MoeLayer* layer : layers) append_sums(*layer, values), append_minima(*layer, minima);
+  for (moe::MoeLayer* layer : layers) append_sums(*layer, values), append_minima(*layer, minima);
   const comm::Group& tokens = session.mesh.tokens();
   tokens.all_reduce(values.data(), std::ssize(values), DType::f64).wait();
   if (!minima.empty()) tokens.all_reduce(minima.data(), std::ssize(minima), DType::f64, comm::Reduce::min).wait();
@@ -100,7 +119,7 @@ void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   result.loss = *next++;
   result.lm_loss = *next++;
   for (const auto& [name, value] : sums.aux) result.aux[name] = *next++;
-  for (const moe::MoeLayer* layer : layers) read_layer(*layer, next, minimum, result);
+  for (moe::MoeLayer* layer : layers) read_layer(*layer, next, minimum, result);
 }
 
 // A fault enters with backward: buckets are sent before backward ends, so later it could miss the reduction.
@@ -126,7 +145,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   for (moe::MoeLayer* layer : layers) layer->begin_step(sizes);
   if (needs_counting_pass(session, batches.size())) result.counting_seconds = count_step(session, batches);
 
-  Sums sums{.counts_lm = session.mesh.tensor().rank() == 0};
+  Sums sums(session.mesh.tensor().rank() == 0);
   session.sync.begin_step();
   for (size_t i = 0; i < batches.size(); ++i) {
     const data::Batch& batch = batches[i];
@@ -144,6 +163,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
     session.sync.finish();
     fault_after_sums(session, t);
     result.grad_norm = session.optimizer.gradient_norm();
+    sums.finish();
     reduce_result(session, sums, result);
   }
   result.is_finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);

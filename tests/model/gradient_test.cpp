@@ -68,7 +68,7 @@ Outcome outcome(const model::ModelConfig& config, DType dtype, model::Recompute 
   autograd::backward(loss.total);
   Outcome result{loss.total.item(), loss.lm.item(), {}, {}, {}};
   for (const auto& term : loss.balance.terms()) result.balance.push_back(term.value.item());
-  for (const moe::MoeLayer* layer : model.decoder.moe_layers()) result.counts.push_back(layer->stats().counts_E);
+  for (moe::MoeLayer* layer : model.decoder.moe_layers()) result.counts.push_back(layer->stats().counts_E);
   for (const nn::Parameter* p : model.decoder.parameters()) result.grads.push_back(model.grad(p->name).clone());
   return result;
 }

@@ -60,7 +60,7 @@ TEST(LimitedRouting, ChoosesAndWeighsAsPublished) {
       const Routing routing = limited.forward();
       EXPECT_EQ(routing.ids_TK.to_vector<int64_t>(), limited.golden("topk_ids").to_vector<int64_t>());
       EXPECT_LE(test::max_error(routing.probs_TK, limited.golden("topk_weights")), 2e-6);
-      margin = std::min(margin, routing.min_margin);
+      margin = std::min(margin, routing.min_margin());
     }
     // Without a bias ours is between logits, theirs between scores.
     if (family.config.router.selection_bias) {

@@ -86,7 +86,7 @@ TEST_P(ReferenceModel, Routing) {
     EXPECT_EQ(routing.ids_TK.to_vector<int64_t>(), expected.at("topk_ids." + index).to_vector<int64_t>()) << layer;
     EXPECT_LE(max_error(routing.logits_TE, expected.at("router_logits." + index)), 2e-5) << layer;
     EXPECT_LE(max_error(routing.probs_TK, expected.at("topk_weights." + index)), 2e-5) << layer;
-    EXPECT_GE(routing.min_margin, 1e-3 * 0.9) << layer;
+    EXPECT_GE(routing.min_margin(), 1e-3 * 0.9) << layer;
   }
   EXPECT_EQ(next, model.decoder.moe_layers().size());
 }

@@ -106,9 +106,9 @@ TEST(LimitedSelection, MatchesPlainLoops) {
             // Where only the order of logits matters, they are what is compared; the gap between groups too.
             if (has_bias || (groups.is_limit() && (of_group == GroupScore::top2_sum || mask == GroupMask::zero))) {
               if (margin == HUGE_VAL)
-                EXPECT_EQ(s.min_margin, HUGE_VAL);
+                EXPECT_EQ(s.min_margin(), HUGE_VAL);
               else
-                EXPECT_NEAR(s.min_margin, margin, 1e-14);
+                EXPECT_NEAR(s.min_margin(), margin, 1e-14);
             }
             EXPECT_TRUE(same_bits(select_experts(strided(z_TE), row.K, bias, score, groups).ids_TK, s.ids_TK));
           }
@@ -120,7 +120,7 @@ TEST(LimitedSelection, GroupsThatAreAllKeptChangeNothing) {
     const Selection limited = select_experts(z, 3, b, Score::sigmoid, {4, 4, GroupScore::top2_sum, GroupMask::zero});
     const Selection free = select_experts(z, 3, b, Score::sigmoid);
     EXPECT_TRUE(same_bits(limited.ids_TK, free.ids_TK));
-    EXPECT_EQ(limited.min_margin, free.min_margin);
+    EXPECT_EQ(limited.min_margin(), free.min_margin());
   }
 }
 
@@ -129,7 +129,7 @@ TEST(LimitedSelection, TiesGoToTheSmallerGroupAndExpert) {
   for (const GroupScore score : {GroupScore::max, GroupScore::top2_sum}) {
     const Selection s = select_experts(even, 3, {}, Score::sigmoid, {4, 2, score, GroupMask::neg_inf});
     EXPECT_EQ(ids_of(s), (Ids{0, 1, 2}));
-    EXPECT_EQ(s.min_margin, 0);
+    EXPECT_EQ(s.min_margin(), 0);
   }
   // Groups {2, 3} and {0, 1} are kept, in that order; equal experts still go to the smaller index.
   const Selection s = select_experts(tensor_of({1, 1, 3, 1, 0, 0}, 6), 2, {}, Score::softmax, {3, 2});
@@ -138,16 +138,17 @@ TEST(LimitedSelection, TiesGoToTheSmallerGroupAndExpert) {
 
 TEST(LimitedSelection, MarginIsThatOfTheGroupsWhereItIsSmaller) {
   const ExpertGroups best{3, 1};
-  EXPECT_NEAR(select_experts(tensor_of({5, 1, 4.75, 0, 2, 0}, 6), 1, {}, Score::softmax, best).min_margin, 0.25, 1e-15);
-  EXPECT_NEAR(select_experts(tensor_of({5, 4.5, 2, 0, 2, 0}, 6), 1, {}, Score::softmax, best).min_margin, 0.5, 1e-15);
+  EXPECT_NEAR(select_experts(tensor_of({5, 1, 4.75, 0, 2, 0}, 6), 1, {}, Score::softmax, best).min_margin(), 0.25,
+              1e-15);
+  EXPECT_NEAR(select_experts(tensor_of({5, 4.5, 2, 0, 2, 0}, 6), 1, {}, Score::softmax, best).min_margin(), 0.5, 1e-15);
   // Every expert of the group is chosen: only the groups have a gap.
-  EXPECT_NEAR(select_experts(tensor_of({5, 4.5, 2, 0, 2, 0}, 6), 2, {}, Score::softmax, best).min_margin, 3, 1e-15);
+  EXPECT_NEAR(select_experts(tensor_of({5, 4.5, 2, 0, 2, 0}, 6), 2, {}, Score::softmax, best).min_margin(), 3, 1e-15);
 }
 
 TEST(LimitedSelection, ReportsRowsThatAreNotFinite) {
   const Selection s = select_experts(tensor_of({0, std::nan(""), 1, 3, 0, 2, 9, 9}, 4, DType::f32), 2, {},
                                      Score::sigmoid, {2, 1, GroupScore::top2_sum, GroupMask::neg_inf});
-  EXPECT_EQ(s.bad_rows, 1);
+  EXPECT_EQ(s.bad_rows(), 1);
   EXPECT_EQ(ids_of(s), (Ids{0, 1, 2, 3}));
   EXPECT_EQ(s.counts_E.to_vector<int64_t>(), (std::vector<int64_t>{0, 0, 1, 1}));
 }
@@ -157,7 +158,7 @@ TEST(LimitedSelection, DoesNotDependOnThreads) {
   for (const Tensor& b : {Tensor{}, bias})
     expect_same_for_any_threads([&] {
       const Selection s = select_experts(z, 3, b, Score::sigmoid, {6, 2, GroupScore::top2_sum, GroupMask::neg_inf});
-      return Tensors{s.ids_TK, s.counts_E, Tensor::of(std::vector<double>{s.min_margin}, {1})};
+      return Tensors{s.ids_TK, s.counts_E, Tensor::of(std::vector<double>{s.min_margin()}, {1})};
     });
 }
 
@@ -237,7 +238,7 @@ TEST(NodeLimitedSelection, ReportsTheSmallestGapOfThePublishedNumbers) {
   const Selection s = select_experts(tensor_of(kLogits1, 12), 4, bias1(), Score::sigmoid,
                                      {4, 2, GroupScore::top2_sum, GroupMask::neg_inf});
   // Experts of the second token: 7 (-0.036827304) is chosen, 8 (-0.040166003) is not.
-  EXPECT_NEAR(s.min_margin, -0.036827304 + 0.040166003, 1e-7);  // the bias is f32
+  EXPECT_NEAR(s.min_margin(), -0.036827304 + 0.040166003, 1e-7);  // the bias is f32
 }
 
 TEST(NodeLimitedSelection, WrongRulesGiveThePublishedOtherChoices) {

@@ -67,22 +67,10 @@ int64_t host_waits();  // so far, those that found the event done left out
 
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);  // as device.h has it
 
-// GPU memory, by purpose, like the host's.
+void start_copy_to_host(void* pinned, const void* from, int64_t bytes, Event& done);  // in the order of the kernels
+
+// GPU memory, by purpose, like the host's; and page-locked memory of the host.
 const std::shared_ptr<Allocator>& memory();
-
-// Page-locked memory of the host, which copies on a stream may read and write.
-class Pinned {
- public:
-  explicit Pinned(int64_t bytes);
-  ~Pinned();
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
-  void* data() const { return data_; }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  void* data_ = nullptr;
-  int64_t bytes_ = 0;
-};
+const std::shared_ptr<Allocator>& pinned_memory();
 
 }  // namespace switchyard::device

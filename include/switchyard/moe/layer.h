@@ -49,7 +49,7 @@ class MoeLayer {
   // does neither.
   void begin_step(const StepSizes& sizes);
   void end_step();
-  const RoutingStats& stats() const { return stats_; }        // of the step so far
+  const RoutingStats& stats();                                // of the step so far
   const comm::Traffic& traffic() const { return *traffic_; }  // of rows, forward and backward, of the step so far
 
   // Scope global_batch with several micro-batches per rank: a pass without gradients over all of them, between
@@ -86,6 +86,10 @@ class MoeLayer {
   bool is_training_ = false, is_counting_ = false;
   StepSizes sizes_;
   RoutingStats stats_;
+  struct Uncounted {  // what a pass has chosen, on its way to the host
+    HostCopy counts_E, ids_TK, min_margin_1, bad_rows_1;
+  };
+  std::vector<Uncounted> uncounted_;
   std::vector<Routing>* watched_ = nullptr;
   Tensor step_frequencies_1E_;  // scope global_batch: fixed for the step once they are known
 };

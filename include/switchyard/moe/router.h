@@ -4,19 +4,15 @@
 
 #include "switchyard/moe/config.h"
 #include "switchyard/nn/parameter.h"
+#include "switchyard/ops/router.h"
 
 #include <vector>
 
 namespace switchyard::moe {
 
-struct Routing {
+struct Routing : ops::Selection {
   Tensor logits_TE;
-  Tensor ids_TK;      // i32, ascending in each row
-  Tensor probs_TK;    // weights of the chosen experts
-  Tensor counts_E;    // i64, tokens per expert
-  Tensor margins_T;   // f64, gap between the last chosen and the first rejected expert
-  double min_margin;  // the smallest of them
-  int64_t bad_rows;   // tokens whose logits are not finite
+  Tensor probs_TK;  // weights of the chosen experts
 };
 
 class Router {

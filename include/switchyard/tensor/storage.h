@@ -15,6 +15,7 @@ namespace switchyard {
 class Storage {
  public:
   Storage(int64_t bytes, Purpose purpose, Device device = current_device());
+  Storage(int64_t bytes, Purpose purpose, Device device, std::shared_ptr<Allocator> allocator);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;

@@ -30,6 +30,7 @@ class Tensor {
   Tensor() = default;  // undefined
   // On the thread's current device, as all that is made from nothing.
   static Tensor empty(Shape shape, DType dtype, Purpose purpose = Purpose::activations);
+  static Tensor in(const std::shared_ptr<Allocator>& memory, Shape shape, DType dtype);  // host memory of another kind
   static Tensor zeros(Shape shape, DType dtype, Purpose purpose = Purpose::activations);
   static Tensor full(Shape shape, DType dtype, double value, Purpose purpose = Purpose::activations);
   template <class T>
@@ -82,6 +83,7 @@ class Tensor {
   Tensor detach() const;  // same view, outside the graph
 
  private:
+  static Tensor over(Shape shape, DType dtype);  // without a storage
   std::shared_ptr<Storage> storage_;
   Shape shape_, strides_;
   int64_t offset_ = 0, numel_ = 0;  // offset in elements

@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -15,7 +16,7 @@ namespace switchyard::device {
 namespace {
 
 constexpr int kOldestCapability = 80;  // sm_80: bf16 arithmetic, asynchronous copies
-constexpr int64_t kStagingBytes = 4 << 20;
+constexpr int64_t kSlotBytes = 1 << 18;
 
 class GpuMemory final : public SystemMemory {
  public:
@@ -37,6 +38,53 @@ class GpuMemory final : public SystemMemory {
   void give_back(void* start, int64_t) override { cudaFree(start); }
 };
 
+// Pages that streams may fill or read while the host goes on. Blocks do not share pages, so that a tool can watch each.
+class PinnedMemory final : public SystemMemory {
+ public:
+  PinnedMemory() {
+    alignment = 4096;
+    min_segment = 2 << 20;
+  }
+  void* take(int64_t bytes) override {
+    void* start = nullptr;
+    check_cuda(cudaMallocHost(&start, static_cast<size_t>(bytes)), "page-locked memory of the host");
+    return start;
+  }
+  void give_back(void* start, int64_t) override { cudaFreeHost(start); }
+};
+
+// Copies from the host's pageable memory go through slots of page-locked memory, in turn.
+class Staging {
+ public:
+  explicit Staging(Allocator& pinned) {
+    for (Slot& slot : slots_) slot.data = pinned.allocate(kSlotBytes, Purpose::buffers);
+  }
+  // Up to kSlotBytes to the GPU: returns when `from` has been read.
+  void send(void* to, const void* from, size_t bytes, const Stream& stream) {
+    Slot& slot = slots_[next_++ % slots_.size()];
+    wait_until(slot.is_free);
+    std::memcpy(slot.data, from, bytes);
+    check_cuda(cudaMemcpyAsync(to, slot.data, bytes, cudaMemcpyHostToDevice, stream.get()), "copying to the GPU");
+    slot.is_free.record(stream);
+  }
+  void receive(void* to, const void* from, size_t bytes, const Stream& stream) {
+    Slot& slot = slots_[next_++ % slots_.size()];
+    wait_until(slot.is_free);
+    check_cuda(cudaMemcpyAsync(slot.data, from, bytes, cudaMemcpyDeviceToHost, stream.get()), "copying from the GPU");
+    slot.is_free.record(stream);
+    wait_until(slot.is_free);
+    std::memcpy(to, slot.data, bytes);
+  }
+
+ private:
+  struct Slot {
+    void* data = nullptr;
+    Event is_free;
+  };
+  std::array<Slot, 16> slots_;
+  size_t next_ = 0;
+};
+
 // Members are destroyed in the opposite order: storages may hold the allocator for longer.
 struct Gpu {
   Gpu(std::string text, const Options& options)
@@ -45,8 +93,9 @@ struct Gpu {
 
   std::string description;
   std::shared_ptr<Allocator> memory;
+  std::shared_ptr<Allocator> pinned = std::make_shared<Allocator>(std::make_unique<PinnedMemory>());
   Stream compute, communication;
-  Pinned staging{kStagingBytes};
+  Staging staging{*pinned};
 };
 
 thread_local std::optional<Gpu> gpu;
@@ -95,18 +144,6 @@ std::string describe_chosen(int local_rank, int driver) {
                      version_of(toolkit));
 }
 
-cudaMemcpyKind kind_of(Device to, Device from) {
-  if (to == from) return cudaMemcpyDeviceToDevice;
-  return to == Device::cuda ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
-}
-
-// The staging buffer is used for one piece at a time.
-void wait_for_compute() {
-  Event event;
-  event.record(compute());
-  wait_until(event);
-}
-
 }  // namespace
 
 void open(int64_t local_rank, int64_t ranks_here, const Options& options) {
@@ -129,6 +166,7 @@ std::string describe() { return own().description; }
 Stream& compute() { return own().compute; }
 Stream& communication() { return own().communication; }
 const std::shared_ptr<Allocator>& memory() { return own().memory; }
+const std::shared_ptr<Allocator>& pinned_memory() { return own().pinned; }
 void set_watch(std::function<void()> with) { watch = std::move(with); }
 int64_t host_waits() { return num_host_waits; }
 
@@ -141,30 +179,29 @@ void wait_until(const Event& event) {
   }
 }
 
-// Host memory goes through the staging buffer, so that a copy is a step of the stream like any other.
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
-  if (bytes == 0) return;
-  const cudaMemcpyKind kind = kind_of(to_device, from_device);
-  CUstream_st* stream = compute().get();
-  if (kind == cudaMemcpyDeviceToDevice) {
-    check_cuda(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream), "copying on the GPU");
+  const Stream& stream = compute();
+  if (to_device == from_device && bytes > 0) {
+    check_cuda(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream.get()),
+               "copying on the GPU");
     return;
   }
-  void* staging = own().staging.data();
-  for (int64_t begin = 0; begin < bytes; begin += kStagingBytes) {
-    const auto size = static_cast<size_t>(std::min(kStagingBytes, bytes - begin));
+  for (int64_t begin = 0; begin < bytes; begin += kSlotBytes) {
+    const auto size = static_cast<size_t>(std::min(kSlotBytes, bytes - begin));
     std::byte* target = static_cast<std::byte*>(to) + begin;
     const std::byte* source = static_cast<const std::byte*>(from) + begin;
-    if (kind == cudaMemcpyHostToDevice) {
-      std::memcpy(staging, source, size);
-      check_cuda(cudaMemcpyAsync(target, staging, size, kind, stream), "copying to the GPU");
-      wait_for_compute();
-    } else {
-      check_cuda(cudaMemcpyAsync(staging, source, size, kind, stream), "copying from the GPU");
-      wait_for_compute();
-      std::memcpy(target, staging, size);
-    }
+    if (to_device == Device::cuda)
+      own().staging.send(target, source, size, stream);
+    else
+      own().staging.receive(target, source, size, stream);
   }
+}
+
+void start_copy_to_host(void* pinned, const void* from, int64_t bytes, Event& done) {
+  if (bytes > 0)
+    check_cuda(cudaMemcpyAsync(pinned, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, compute().get()),
+               "copying from the GPU");
+  done.record(compute());
 }
 
 }  // namespace switchyard::device

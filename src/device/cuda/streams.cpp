@@ -36,10 +36,4 @@ void Stream::wait(const Event& event) const {
   check_cuda(cudaStreamWaitEvent(stream_, event.get(), 0), "waiting for an event");
 }
 
-Pinned::Pinned(int64_t bytes) : bytes_(bytes) {
-  check_cuda(cudaMallocHost(&data_, static_cast<size_t>(bytes)), "page-locked memory of the host");
-}
-
-Pinned::~Pinned() { cudaFreeHost(data_); }
-
 }  // namespace switchyard::device
