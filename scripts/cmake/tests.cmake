@@ -1,7 +1,8 @@
 # One test program `test_<folder>` per folder of tests. Folders named after a module hold unit tests (target
 # `unit_tests`); the others start whole programs and ranks (target `process_tests`). In a folder, `*_test.cpp` are the
 # tests, `main.cpp` replaces GoogleTest's, and each `*_program.cpp` is a program that the tests start; it and
-# `switchyard` lie in the folder of the test program.
+# `switchyard` lie in the folder of the test program. Tests of the CUDA backend run in the release tree alone, on the
+# simulated device (cuda.cmake).
 function(switchyard_add_tests)
   switchyard_add_headers(test_headers "switchyard_base;GTest::gmock" "${build_quickly}"
                          "<gmock/gmock.h>;<gtest/gtest.h>;<fmt/format.h>;<filesystem>;<functional>;<map>")
@@ -11,7 +12,7 @@ function(switchyard_add_tests)
   foreach(folder IN LISTS folders)
     get_filename_component(name "${folder}" NAME)
     file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
-    if(NOT sources)
+    if(NOT sources OR name MATCHES "^(cuda|simgpu)$")   # those need CUDA: cuda.cmake
       continue()
     endif()
     set(kind unit_tests)
@@ -36,6 +37,10 @@ function(switchyard_add_tests)
       add_dependencies(test_${name} switchyard)
     endif()
   endforeach()
+
+  if(SWITCHYARD_HAVE_CUDA AND CMAKE_BUILD_TYPE STREQUAL "Release")
+    switchyard_add_simgpu()
+  endif()
 
   # Timings: built with the tests of programs so that they keep compiling, run by hand.
   switchyard_add_test_program(op_perf process_tests "${CMAKE_SOURCE_DIR}/tests/perf/op_perf.cpp" "switchyard_bench;benchmark::benchmark;GTest::gtest")

@@ -1,0 +1,23 @@
+/* What tests ask of the simulator beside CUDA's calls. Exported by the stand-in for libcudart alone: look the functions
+   up with dlsym, so that the same test program runs under the genuine library, where there are none. */
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  unsigned long long launches, instructions, warp_instructions, sectors_read, sectors_written, extra_wavefronts;
+} SimgpuKernelCounters;
+
+int simgpu_finding_count(void);
+const char* simgpu_finding(int index);                /* "kind: text", until the next call */
+const char* simgpu_fault(void);                       /* text of the last device fault */
+void simgpu_forget(void);                             /* findings, counters and the sticky status, for the next test */
+void simgpu_set(const char* name, const char* value); /* as SIMGPU_<name> */
+long long simgpu_count(const char* name); /* launches host_waits allocations pinned_allocations kernel_loads; else -1 */
+int simgpu_kernel(const char* part_of_name, SimgpuKernelCounters* out); /* sum over matching kernels; how many */
+
+#ifdef __cplusplus
+}
+#endif

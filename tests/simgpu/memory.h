@@ -1,0 +1,77 @@
+// Device and pinned memory. Each lies twice in this process: at the address that the program knows, where device memory
+// is inaccessible and pinned memory is while an operation owns it, and at an alias that the engine uses. Addresses are
+// never used twice and a gap follows each allocation, so that a stale or overshooting pointer always faults.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/simgpu/order.h"
+#include "tests/simgpu/shadow.h"
+
+namespace switchyard::simgpu {
+
+struct Allocation {
+  enum class Kind { device, pinned, module };
+  uint64_t begin = 0;  // the program's address
+  size_t bytes = 0;
+  uint8_t* data = nullptr;  // the engine's
+  Kind kind = Kind::device;
+  uint32_t number = 0;             // counted from 1, for messages
+  std::unique_ptr<Shadow> shadow;  // gone once freed
+  bool contains(uint64_t address, size_t size) const {
+    return address >= begin && size <= bytes && address - begin <= bytes - size;
+  }
+};
+
+class Memory {
+ public:
+  static constexpr uint64_t kWindow = 1u << 24;     // of shared, local and parameter space, for generic addresses
+  static constexpr uint64_t kArena = 256ull << 30;  // addresses, not memory
+  static Memory& get();
+
+  Allocation* allocate(size_t bytes, Allocation::Kind kind);  // nullptr: beyond the limit
+  void free(Allocation& allocation);
+  Allocation* find(uint64_t address);  // the live allocation that contains the address, or nullptr
+  std::string describe(uint64_t address) const;
+  bool in_arena(uint64_t address) const { return address - base_ < kArena; }
+  uint64_t window(int number) const { return base_ + kArena + static_cast<uint64_t>(number) * kWindow; }
+
+  size_t used() const { return used_; }
+  static size_t limit();  // SIMGPU_MEMORY, bytes
+
+  // Until the host has reached `sequence` of `stream`, the pages that lie wholly in the range allow it only
+  // `protection`.
+  void guard(const void* begin, size_t bytes, int protection, uint32_t operation);
+  void release_guards();
+
+ private:
+  struct Guard {
+    uint64_t begin, end;
+    int protection;
+    uint32_t operation;
+  };
+  Memory();
+  static void explain_fault(int signal, void* info, void* context);
+  void protect(const Guard& guard);
+
+  uint64_t base_ = 0;
+  uint8_t* alias_ = nullptr;
+  int file_ = -1;
+  size_t top_ = 0, used_ = 0;
+  std::map<uint64_t, std::unique_ptr<Allocation>> allocations_;  // also freed ones
+  std::vector<Guard> guards_;
+};
+
+// Before an operation's first read of a cell: the last reader's operation is kept, unless a later one is already.
+void keep_other_operation(Cell& cell, const Order& order);
+
+// Marks a whole range as accessed by an operation, and reports what is not ordered before it. Returns false for bytes
+// that nothing has written (only reads are asked).
+bool touch(uint32_t operation, Allocation& allocation, size_t offset, size_t bytes, bool writes);
+
+}  // namespace switchyard::simgpu
