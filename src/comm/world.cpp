@@ -2,7 +2,7 @@
 #include "switchyard/comm/world.h"
 
 #include "comm/channel.h"
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
 #include "comm/cuda/nccl.h"
 #endif
 
@@ -48,7 +48,7 @@ World World::self() { return World(make_self_transport()); }
 
 void World::open(Device device) {
   if (device == Device::cpu) return;
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   device_transport_ = make_nccl_transport(all_);
   all_ = Group(transport_->all(), device_transport_->all());
 #else

@@ -5,7 +5,7 @@
 #include "switchyard/base/error.h"
 #include "switchyard/base/round_up.h"
 #include "switchyard/base/units.h"
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
 #include "switchyard/device/cuda.h"
 #endif
 
@@ -44,7 +44,7 @@ Allocator::~Allocator() {
 }
 
 const std::shared_ptr<Allocator>& Allocator::of(Device device) {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   if (device == Device::cuda) return device::memory();
 #endif
   check(device == Device::cpu, "memory on {}: this program has no CUDA", name_of(device));

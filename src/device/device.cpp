@@ -2,7 +2,7 @@
 #include "switchyard/device/device.h"
 
 #include "switchyard/base/error.h"
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
 #include "switchyard/device/cuda.h"
 #endif
 
@@ -26,7 +26,7 @@ Device current_device() { return current; }
 DeviceScope::DeviceScope(Device device) : current_(current, device) {}
 
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   if (to_device == Device::cuda || from_device == Device::cuda)
     return device::copy_bytes(to, to_device, from, from_device, bytes);
 #endif

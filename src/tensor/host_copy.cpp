@@ -4,14 +4,14 @@
 namespace switchyard {
 
 struct HostCopy::UnderWay {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   Tensor source;  // kept until its values are here
   device::Event done;
 #endif
 };
 
 HostCopy::HostCopy(const Tensor& from) {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   if (from.device() == Device::cuda) {
     under_way_ = std::make_shared<UnderWay>();
     under_way_->source = from.detach().contiguous();
@@ -24,7 +24,7 @@ HostCopy::HostCopy(const Tensor& from) {
 }
 
 const Tensor& HostCopy::get() const {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   if (under_way_ && under_way_->source.defined()) {
     under_way_->done.wait();
     under_way_->source = {};

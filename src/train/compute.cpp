@@ -4,7 +4,7 @@
 #include "switchyard/base/log.h"
 #include "switchyard/base/threads.h"
 #include "switchyard/comm/agree.h"
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
 #include "switchyard/device/cuda.h"
 #endif
 
@@ -22,7 +22,7 @@ int64_t cores_allowed() {
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
 Device open_device(const RunConfig& run, DType dtype, comm::World& world) {
   const bool is_free = run.device == DeviceChoice::automatic;
   if (run.device == DeviceChoice::cpu || (is_free && (dtype == DType::f64 || !device::is_there()))) return Device::cpu;
@@ -64,7 +64,7 @@ Compute::Compute(const RunConfig& run, DType dtype, comm::World& world)
     : threads_(set_up_threads(run, world)), scope_(same_device(run, dtype, world)) {}
 
 std::string Compute::describe() const {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   if (current_device() == Device::cuda) return fmt::format("device     {}\n", device::describe());
 #endif
   return "";

@@ -6,7 +6,7 @@
 #include "switchyard/base/error.h"
 #include "switchyard/base/exec.h"
 #include "switchyard/tensor/storage.h"
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
 #include "switchyard/device/cuda.h"
 #endif
 
@@ -102,7 +102,7 @@ using Tensors = std::vector<Tensor>;
 // Calls body with the execution tag of the tensor's device.
 template <class Body>
 void on_device(const Tensor& t, Body&& body) {
-#ifdef SWITCHYARD_WITH_CUDA
+#ifdef SWITCHYARD_HAVE_CUDA
   if (t.device() == Device::cuda) return body(exec::Cuda{device::compute().get()});
 #endif
   check(t.device() == Device::cpu, "a tensor on {} in a program without CUDA", name_of(t.device()));
