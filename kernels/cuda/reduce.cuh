@@ -49,8 +49,8 @@ struct Team {
   static constexpr int kSize = kThreads;
   static_assert(kThreads == kWarp || kThreads == kBlock);
 
-  __device__ static int thread() { return static_cast<int>(threadIdx.x) % kThreads; }
-  __device__ static int index() { return static_cast<int>(threadIdx.x) / kThreads; }
+  __device__ static int thread() { return static_cast<int>(threadIdx.x % kThreads); }
+  __device__ static int index() { return static_cast<int>(threadIdx.x / kThreads); }
   __device__ static int64_t first_row() { return int64_t{blockIdx.x} * kTeams + index(); }
   __device__ static int64_t row_stride() { return int64_t{gridDim.x} * kTeams; }
 
@@ -70,13 +70,15 @@ struct Team {
   }
 };
 
-// body(team) by the width of rows
-template <class Body>
-void on_team(int64_t columns, Body&& body) {
-  if (columns <= kWarpColumns)
-    body(Team<kWarp>{});
-  else
-    body(Team<kBlock>{});
+// body(N, team): elements per access and team for rows of so many columns
+template <class T, class Body>
+void on_rows(int64_t columns, bool wide, Body&& body) {
+  on_width<T>(wide, [&](auto n) {
+    if (columns <= kWarpColumns)
+      body(n, Team<kWarp>{});
+    else
+      body(n, Team<kBlock>{});
+  });
 }
 
 // Blocks that give each of `rows` a team.
