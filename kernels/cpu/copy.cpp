@@ -2,6 +2,7 @@
 // tensor, slice of columns, swapped head and sequence) run as rows of contiguous elements. Traffic: read x, write y.
 #include "kernels/copy.h"
 
+#include "kernels/copy_dims.h"
 #include "switchyard/base/threads.h"
 
 #include <cstring>
@@ -26,26 +27,6 @@ To convert(From value) {
     return static_cast<To>(value);
 }
 
-struct Dim {
-  int64_t extent, x_stride, y_stride;
-};
-
-// Outermost first; neighbours that walk memory together become one.
-std::vector<Dim> merged_dims(const CopyArgs& a) {
-  std::vector<Dim> dims;
-  for (size_t d = 0; d < a.shape.size(); ++d) {
-    const Dim dim{a.shape[d], a.x_strides[d], a.y_strides[d]};
-    if (dim.extent == 1) continue;
-    if (!dims.empty() && dims.back().x_stride == dim.x_stride * dim.extent &&
-        dims.back().y_stride == dim.y_stride * dim.extent)
-      dims.back() = {dims.back().extent * dim.extent, dim.x_stride, dim.y_stride};
-    else
-      dims.push_back(dim);
-  }
-  if (dims.empty()) dims.push_back({1, 1, 1});
-  return dims;
-}
-
 template <class From, class To>
 void copy_run(const From* x, int64_t x_stride, To* y, int64_t y_stride, int64_t count) {
   if (x_stride == 1 && y_stride == 1) {
@@ -60,8 +41,8 @@ void copy_run(const From* x, int64_t x_stride, To* y, int64_t y_stride, int64_t 
 
 template <class From, class To>
 void copy_typed(const CopyArgs& a) {
-  std::vector<Dim> dims = merged_dims(a);
-  const Dim inner = dims.back();
+  std::vector<CopyDim> dims = merged_dims(a);
+  const CopyDim inner = dims.back();
   dims.pop_back();
   const auto* x = static_cast<const From*>(a.x);
   auto* y = static_cast<To*>(a.y);
@@ -72,7 +53,7 @@ void copy_typed(const CopyArgs& a) {
     return;
   }
   int64_t outer = 1;
-  for (const Dim& dim : dims) outer *= dim.extent;
+  for (const CopyDim& dim : dims) outer *= dim.extent;
   parallel_for(outer, std::max<int64_t>(1, kGrain / inner.extent), [&](int64_t i) {
     int64_t x_at = 0, y_at = 0;
     for (auto dim = dims.rbegin(); dim != dims.rend(); ++dim) {

@@ -42,7 +42,8 @@ void on_cuda_type(DType dtype, const char* kernel, Body&& body) {
   else if (dtype == DType::bf16)
     body(bf16{});
   else
-    fail_no_cuda_kernel(kernel, dtype == DType::f64 ? "f64" : "such dtype");
+    refuse_on_cuda(kernel, dtype == DType::f64 ? "f64 is for proofs on the CPU; train.dtype must be f32 or bf16"
+                                               : "the dtype is neither f32 nor bf16");
 }
 
 // body(std::true_type{}) or body(std::false_type{})

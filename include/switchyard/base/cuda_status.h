@@ -8,7 +8,7 @@ namespace switchyard {
 // Throws Error(internal), which names `what` and CUDA's own words for the status, unless it is cudaSuccess.
 void check_cuda(cudaError_t status, const char* what);
 
-// A kernel was asked for a dtype that it has no CUDA form of: f64 is for the CPU's checks of gradients.
-[[noreturn]] void fail_no_cuda_kernel(const char* kernel, const char* dtype);
+// "kernel on CUDA: why": of an argument that only the CPU's kernel takes.
+[[noreturn]] void refuse_on_cuda(const char* kernel, const char* why);
 
 }  // namespace switchyard

@@ -12,8 +12,6 @@ void check_cuda(cudaError_t status, const char* what) {
           cudaGetErrorName(status));
 }
 
-void fail_no_cuda_kernel(const char* kernel, const char* dtype) {
-  fail(ExitCode::usage, "{}: there is no {} on CUDA; train.dtype is f32 or bf16 there", kernel, dtype);
-}
+void refuse_on_cuda(const char* kernel, const char* why) { fail(ExitCode::usage, "{} on CUDA: {}", kernel, why); }
 
 }  // namespace switchyard
