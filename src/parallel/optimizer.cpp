@@ -29,7 +29,7 @@ ShardedAdamW::ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerC
   for (Bucket& bucket : buckets_) {
     State state{shard ? bucket.owned_begin() : 0, shard ? bucket.owned_end() : bucket.weights.numel(), {}, {}, {}};
     const Shape size{state.end - state.begin};
-    const DType dtype = bucket.grads.dtype();
+    const DType dtype = dtype_ = bucket.grads.dtype();
     state.exp_avg = Tensor::zeros(size, dtype, Purpose::optimizer);
     state.exp_avg_sq = Tensor::zeros(size, dtype, Purpose::optimizer);
     if (bucket.weights.dtype() == dtype) {
@@ -44,48 +44,69 @@ ShardedAdamW::ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerC
     }
     states_.push_back(std::move(state));
   }
+  list_ranges();
+}
+
+template <class Range>
+ShardedAdamW::RangeList ShardedAdamW::make_list(std::vector<Range> ranges) const {
+  const int64_t num_chunks = kernels::number_chunks(ranges);
+  const Tensor bytes = Tensor::empty({std::ssize(ranges) * int64_t{sizeof(Range)}}, DType::u8, Purpose::buffers);
+  copy_bytes(bytes.raw(), bytes.device(), ranges.data(), Device::cpu, bytes.bytes());
+  return {bytes, std::ssize(ranges), num_chunks};
+}
+
+void ShardedAdamW::list_ranges() {
+  std::vector<kernels::AdamWRange> updated;
+  std::vector<kernels::SquaresRange> summed;
+  for (size_t b = 0; b < buckets_.size(); ++b) {
+    const Bucket& bucket = buckets_[b];
+    const State& state = states_[b];
+    summed.push_back({at(bucket.grads, bucket.owned_begin()), bucket.share()});
+    visit_range(bucket, state.begin, state.end, [&](const Segment& segment, int64_t begin, int64_t end) {
+      const int64_t i = begin - state.begin;
+      updated.push_back(
+          {.master = at(state.master, i),
+           .weights = bucket.weights.dtype() == DType::bf16 ? bucket.weights.data<bf16>() + begin : nullptr,
+           .grad = at(bucket.grads, begin),
+           .exp_avg = at(state.exp_avg, i),
+           .exp_avg_sq = at(state.exp_avg_sq, i),
+           .n = end - begin,
+           .weight_decay = segment.parameter->decay ? config_.weight_decay : 0.0});
+    });
+  }
+  updated_ = make_list(std::move(updated));
+  summed_ = make_list(std::move(summed));
 }
 
 double ShardedAdamW::gradient_norm() const {
-  double sum = 0;
-  for (const Bucket& bucket : buckets_) {
-    const int64_t count = bucket.share();
-    on_device(bucket.grads, [&](auto exec) {
-      const Tensor scratch =
-          Tensor::empty({kernels::sum_of_squares_scratch_count(exec, count)}, DType::f64, Purpose::buffers);
-      sum += kernels::sum_of_squares(
-          exec, {at(bucket.grads, bucket.owned_begin()), count, bucket.grads.dtype(), scratch.data<double>()});
-    });
-  }
-  all_.all_reduce(&sum, 1, DType::f64).wait();
-  return std::sqrt(sum);
+  const Tensor chunks = Tensor::empty({summed_.num_chunks}, DType::f64, Purpose::buffers);
+  const Tensor sum = Tensor::empty({1}, DType::f64, Purpose::buffers);
+  on_device(sum, [&](auto exec) {
+    kernels::sum_of_squares(exec, {.ranges = reinterpret_cast<const kernels::SquaresRange*>(summed_.ranges.raw()),
+                                   .num_ranges = summed_.num_ranges,
+                                   .num_chunks = summed_.num_chunks,
+                                   .chunks = chunks.data<double>(),
+                                   .sum = sum.data<double>(),
+                                   .dtype = dtype_});
+  });
+  all_.on(sum.device()).all_reduce(sum.raw(), 1, DType::f64).wait();
+  return std::sqrt(sum.item());
 }
 
 void ShardedAdamW::step(double lr, double grad_scale, int64_t t) {
-  for (size_t b = 0; b < buckets_.size(); ++b) {
-    Bucket& bucket = buckets_[b];
-    State& state = states_[b];
-    visit_range(bucket, state.begin, state.end, [&](const Segment& segment, int64_t begin, int64_t end) {
-      const int64_t i = begin - state.begin;
-      on_device(bucket.weights, [&](auto exec) {
-        kernels::adamw(
-            exec, {.master = at(state.master, i),
-                   .weights = bucket.weights.dtype() == DType::bf16 ? bucket.weights.data<bf16>() + begin : nullptr,
-                   .grad = at(bucket.grads, begin),
-                   .exp_avg = at(state.exp_avg, i),
-                   .exp_avg_sq = at(state.exp_avg_sq, i),
-                   .n = end - begin,
-                   .dtype = bucket.grads.dtype(),
-                   .lr = lr,
-                   .beta1 = config_.betas[0],
-                   .beta2 = config_.betas[1],
-                   .eps = config_.eps,
-                   .weight_decay = segment.parameter->decay ? config_.weight_decay : 0.0,
-                   .grad_scale = grad_scale,
-                   .t = t});
-      });
-    });
-  }
+  const Tensor scale = Tensor::full({1}, DType::f64, grad_scale, Purpose::buffers);
+  on_device(scale, [&](auto exec) {
+    kernels::adamw(exec, {.ranges = reinterpret_cast<const kernels::AdamWRange*>(updated_.ranges.raw()),
+                          .num_ranges = updated_.num_ranges,
+                          .num_chunks = updated_.num_chunks,
+                          .grad_scale = scale.data<double>(),
+                          .dtype = dtype_,
+                          .lr = lr,
+                          .beta1 = config_.betas[0],
+                          .beta2 = config_.betas[1],
+                          .eps = config_.eps,
+                          .t = t});
+  });
   gather_weights();
 }
 

@@ -23,7 +23,21 @@ void reference_step(Values& w, Values& m, Values& v, const Values& grad, int t, 
   }
 }
 
-// The tensors of a range, and the kernel on a part of it.
+void update(std::vector<kernels::AdamWRange> ranges, DType dtype, int t, double lr, double scale) {
+  const int64_t num_chunks = kernels::number_chunks(ranges);
+  kernels::adamw(exec::Cpu{}, {.ranges = ranges.data(),
+                               .num_ranges = std::ssize(ranges),
+                               .num_chunks = num_chunks,
+                               .grad_scale = &scale,
+                               .dtype = dtype,
+                               .lr = lr,
+                               .beta1 = kBeta1,
+                               .beta2 = kBeta2,
+                               .eps = kEps,
+                               .t = t});
+}
+
+// The tensors of a range, and the kernel on them.
 struct Range {
   Range(int64_t n, DType dtype, bool has_weights)
       : master(random_tensor({n}, dtype, "w")),
@@ -31,22 +45,18 @@ struct Range {
         exp_avg(Tensor::zeros({n}, dtype)),
         exp_avg_sq(Tensor::zeros({n}, dtype)) {}
 
-  void step(const Tensor& grad, int64_t begin, int64_t end, int t, double lr, double wd, double scale) {
+  kernels::AdamWRange part(const Tensor& grad, int64_t begin, int64_t end, double wd) const {
     auto at = [begin, end](const Tensor& x) { return x.slice(0, begin, end).raw(); };
-    kernels::adamw(exec::Cpu{}, {.master = at(master),
-                                 .weights = weights.defined() ? weights.data<bf16>() + begin : nullptr,
-                                 .grad = at(grad),
-                                 .exp_avg = at(exp_avg),
-                                 .exp_avg_sq = at(exp_avg_sq),
-                                 .n = end - begin,
-                                 .dtype = master.dtype(),
-                                 .lr = lr,
-                                 .beta1 = kBeta1,
-                                 .beta2 = kBeta2,
-                                 .eps = kEps,
-                                 .weight_decay = wd,
-                                 .grad_scale = scale,
-                                 .t = t});
+    return {.master = at(master),
+            .weights = weights.defined() ? weights.data<bf16>() + begin : nullptr,
+            .grad = at(grad),
+            .exp_avg = at(exp_avg),
+            .exp_avg_sq = at(exp_avg_sq),
+            .n = end - begin,
+            .weight_decay = wd};
+  }
+  void step(const Tensor& grad, int t, double lr, double wd, double scale) {
+    update({part(grad, 0, master.numel(), wd)}, master.dtype(), t, lr, scale);
   }
 
   Tensor master, weights, exp_avg, exp_avg_sq;
@@ -71,7 +81,7 @@ TEST(AdamW, FollowsItsDefinitionForTwentySteps) {
     const Values start = w;
     for (int t = 1; t <= 20; ++t) {
       const Tensor grad = random_tensor({row.n}, row.dtype, fmt::format("grad {}", t));
-      range.step(grad, 0, row.n, t, 1e-2 / t, row.decay, row.scale);
+      range.step(grad, t, 1e-2 / t, row.decay, row.scale);
       reference_step(w, m, v, grad.to_vector<double>(), t, 1e-2 / t, row.decay, row.scale);
     }
     const double bound = row.dtype == DType::f64 ? 1e-14 : 1e-6;
@@ -95,21 +105,23 @@ TEST(AdamW, AZeroGradientStillDecaysMomentsAndWeights) {
   range.exp_avg.fill(1);
   range.exp_avg_sq.fill(4);
   Values w = range.master.to_vector<double>(), m(3, 1.0), v(3, 4.0);
-  range.step(Tensor::zeros({3}, DType::f64), 0, 3, 7, 1e-2, 0.1, 1);
+  range.step(Tensor::zeros({3}, DType::f64), 7, 1e-2, 0.1, 1);
   reference_step(w, m, v, Values(3), 7, 1e-2, 0.1, 1);
   EXPECT_LE(max_error(range.master, w), 1e-15);
   EXPECT_LE(max_error(range.exp_avg, Values(3, 0.9)), 1e-15);
 }
 
 TEST(AdamW, PartsGiveTheSameBitsAsTheWhole) {
+  constexpr int64_t n = 40001;  // several chunks
   for (const bool has_weights : {false, true}) {
-    Range whole(1001, DType::f32, has_weights), parts(1001, DType::f32, has_weights);
-    const Tensor grad = random_tensor({1001}, DType::f32, "grad");
+    Range whole(n, DType::f32, has_weights);
+    const Range parts(n, DType::f32, has_weights);
+    const Tensor grad = random_tensor({n}, DType::f32, "grad");
     for (int t = 1; t <= 3; ++t) {
-      whole.step(grad, 0, 1001, t, 1e-2, 0.1, 0.7);
-      parts.step(grad, 0, 333, t, 1e-2, 0.1, 0.7);
-      parts.step(grad, 333, 334, t, 1e-2, 0.1, 0.7);
-      parts.step(grad, 334, 1001, t, 1e-2, 0.1, 0.7);
+      whole.step(grad, t, 1e-2, 0.1, 0.7);
+      update({parts.part(grad, 0, 0, 0.5), parts.part(grad, 0, 333, 0.1), parts.part(grad, 333, 334, 0.1),
+              parts.part(grad, 334, 334, 0.5), parts.part(grad, 334, n, 0.1), parts.part(grad, n, n, 0.5)},
+             DType::f32, t, 1e-2, 0.7);
     }
     EXPECT_TRUE(same_bits(whole.master, parts.master));
     EXPECT_TRUE(same_bits(whole.exp_avg, parts.exp_avg));
@@ -117,10 +129,36 @@ TEST(AdamW, PartsGiveTheSameBitsAsTheWhole) {
   }
 }
 
-double sum_of_squares(const Tensor& t) {
-  const int64_t n = t.numel();
-  const Tensor scratch = Tensor::empty({kernels::sum_of_squares_scratch_count(exec::Cpu{}, n)}, DType::f64);
-  return kernels::sum_of_squares(exec::Cpu{}, {t.raw(), n, t.dtype(), scratch.data<double>()});
+TEST(AdamW, ChangesNothingByAScaleThatIsNotFinite) {
+  for (const double scale : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    Range range(37, DType::f32, true);
+    const Tensor master = range.master.clone();
+    range.step(random_tensor({37}, DType::f32, "grad"), 1, 1e-2, 0.1, scale);
+    EXPECT_TRUE(same_bits(range.master, master));
+    for (const Tensor& state : {range.weights, range.exp_avg, range.exp_avg_sq})
+      EXPECT_TRUE(same_bits(state, Tensor::zeros({37}, state.dtype())));
+  }
+}
+
+double sum_of_squares(std::vector<kernels::SquaresRange> ranges, DType dtype) {
+  const int64_t num_chunks = kernels::number_chunks(ranges);
+  const Tensor chunks = Tensor::empty({num_chunks}, DType::f64);
+  double sum = -1;
+  kernels::sum_of_squares(exec::Cpu{}, {.ranges = ranges.data(),
+                                        .num_ranges = std::ssize(ranges),
+                                        .num_chunks = num_chunks,
+                                        .chunks = chunks.data<double>(),
+                                        .sum = &sum,
+                                        .dtype = dtype});
+  return sum;
+}
+double sum_of_squares(const Tensor& t) { return sum_of_squares({{t.raw(), t.numel()}}, t.dtype()); }
+
+TEST(SumOfSquares, OfAListIsTheSumOverItsRanges) {
+  const Tensor a = random_tensor({20001}, DType::f32, "a"), b = random_tensor({7}, DType::f32, "b");
+  const double sum = sum_of_squares({{nullptr, 0}, {a.raw(), 20001}, {nullptr, 0}, {b.raw(), 7}}, DType::f32);
+  EXPECT_EQ(sum, sum_of_squares(a) + sum_of_squares(b));
+  EXPECT_EQ(sum_of_squares({}, DType::f32), 0);
 }
 
 TEST(SumOfSquares, IsTheSameForAnyNumberOfThreads) {

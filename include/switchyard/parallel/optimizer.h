@@ -34,13 +34,22 @@ class ShardedAdamW {
     int64_t begin, end;  // elements of the bucket that this rank updates
     Tensor master, exp_avg, exp_avg_sq;
   };
+  struct RangeList {  // what a kernel is given at once, on the device
+    Tensor ranges;
+    int64_t num_ranges, num_chunks;
+  };
+  template <class Range>
+  RangeList make_list(std::vector<Range> ranges) const;
+  void list_ranges();
   void gather_weights();
 
   std::vector<Bucket>& buckets_;
   optim::OptimizerConfig config_;
   bool shard_;
   comm::Group all_;
+  DType dtype_ = DType::f32;  // of gradients, masters and moments
   std::vector<State> states_;
+  RangeList updated_, summed_;  // what adamw and sum_of_squares are given
 };
 
 }  // namespace switchyard::parallel
