@@ -44,6 +44,8 @@ else()
   set(CMAKE_CUDA_ARCHITECTURES ${SWITCHYARD_CUDA_ARCHITECTURES})
 endif()
 enable_language(CUDA)
+set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")   # CMake 3.25 does not know it of every nvcc that has it
+set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 find_package(CUDAToolkit REQUIRED)
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
 add_library(switchyard_cuda_flags INTERFACE)
