@@ -1,0 +1,151 @@
+// The rows, and the descriptors that they read.
+#include "tests/simgpu/blas_refusals.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace switchyard::simgpu::blas {
+namespace {
+
+using C = const Call&;
+constexpr auto kSeen = Known::seen, kGuide = Known::guide, kAssumed = Known::assumed;
+constexpr auto *kText = "cublasLtMatmul()", *kChoice = "cublasLtMatmulAlgoGetHeuristic()";
+constexpr auto *kSetter = "cublasLtMatmulDescSetAttribute()", *kAlgoCheck = "cublasLtMatmulAlgoCheck()";
+constexpr auto *kLayout = "cublasLtMatrixLayoutAttribute_t", *kAlignment = "cublasLtMatmulPreferenceAttributes_t";
+constexpr int kLastAttribute = CUBLASLT_MATMUL_DESC_EMULATION_DESCRIPTOR;  // of any descriptor
+constexpr unsigned kProduct = kHeuristic | kMatmul;
+constexpr auto kInvalid = CUBLAS_STATUS_INVALID_VALUE;
+constexpr auto kUnsupported = CUBLAS_STATUS_NOT_SUPPORTED;
+
+int64_t rows(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_ROWS); }
+int64_t columns(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_COLS); }
+int64_t type(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_TYPE); }
+int64_t ld(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_LD); }
+bool short_ld(const Descriptor* layout) { return ld(layout) < rows(layout); }
+int64_t k_of_b(const Call& c) { return product_of(c).transpose_b ? columns(c.b) : rows(c.b); }
+bool misaligned(const void* p, size_t alignment) { return reinterpret_cast<uintptr_t>(p) % alignment != 0; }
+bool reads_c(const Call& c) { return *static_cast<const float*>(c.beta) != 0; }
+
+bool types_do_not_combine(const Call& c) {  // of the types that the backend uses
+  const int64_t in = type(c.a), out = type(c.d), compute = c.matmul->get(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE);
+  if (compute == CUBLAS_COMPUTE_32F_FAST_TF32 || in == CUDA_R_32F) return in != CUDA_R_32F || out != CUDA_R_32F;
+  return in == CUDA_R_16BF && out != CUDA_R_16BF && out != CUDA_R_32F;
+}
+
+constexpr LtRefusal kRefusals[] = {
+    {kCreate, "null handle pointer", kInvalid, "cublasLtCreate()", kSeen, [](C c) { return !c.handle; }},
+    {kDestroy, "null handle", kInvalid, "cublasLtDestroy()", kSeen, [](C c) { return !c.handle; }},
+    {kDescriptorCreate, "null descriptor pointer", kInvalid, "cublasLtMatmulDescCreate()", kSeen,
+     [](C c) { return !c.handle; }},
+    {kSet | kGet, "null descriptor", kInvalid, kSetter, kSeen, [](C c) { return !c.descriptor; }},
+    {kSet | kGet, "unknown attribute", kInvalid, kSetter, kSeen,
+     [](C c) { return c.attribute < 0 || c.attribute > kLastAttribute; }},
+    {kSet | kGet, "null buffer", kInvalid, kSetter, kSeen, [](C c) { return !c.buffer; }},
+    {kSet | kGet, "size of the buffer", kInvalid, kSetter, kSeen,
+     [](C c) { return c.buffer_bytes != c.descriptor->bytes_of(c.attribute, c.buffer_bytes); }},
+
+    {kProduct, "null handle", CUBLAS_STATUS_NOT_INITIALIZED, kText, kSeen, [](C c) { return !c.handle; }},
+    {kProduct, "null descriptor", kInvalid, kText, kGuide,
+     [](C c) { return !c.matmul || !c.a || !c.b || !c.c || !c.d; }},
+    {kHeuristic, "null preference", kInvalid, kChoice, kGuide, [](C c) { return !c.preference; }},
+    {kHeuristic, "null results", kInvalid, kChoice, kGuide, [](C c) { return !c.results || !c.returned; }},
+    {kHeuristic, "requestedAlgoCount below 1", kInvalid, kChoice, kGuide, [](C c) { return c.requested < 1; }},
+    {kMatmul, "null alpha", kInvalid, kText, kGuide, [](C c) { return !c.alpha; }},
+    {kMatmul, "null beta", kInvalid, kText, kGuide, [](C c) { return !c.beta; }},
+    {kMatmul, "null A", kInvalid, kText, kGuide, [](C c) { return !c.A; }},
+    {kMatmul, "null B", kInvalid, kText, kGuide, [](C c) { return !c.B; }},
+    {kMatmul, "null C", kInvalid, kText, kGuide, [](C c) { return !c.C && reads_c(c); }},
+    {kMatmul, "null D", kInvalid, kText, kGuide, [](C c) { return !c.D; }},
+
+    {kProduct, "A and B of different types", kUnsupported, kText, kGuide, [](C c) { return type(c.a) != type(c.b); }},
+    {kProduct, "C and D of different types", kUnsupported, kText, kGuide, [](C c) { return type(c.c) != type(c.d); }},
+    {kProduct, "type of D", kUnsupported, kText, kGuide, types_do_not_combine},
+    {kProduct, "scale type", kUnsupported, kText, kGuide,
+     [](C c) { return c.matmul->get(CUBLASLT_MATMUL_DESC_SCALE_TYPE) != CUDA_R_32F; }},
+    {kProduct, "a dimension of 0", kInvalid, kText, kAssumed,
+     [](C c) {
+       return std::min({product_of(c).m, product_of(c).n, product_of(c).k}) < 1;
+     }},
+    {kProduct, "k of A and of B", kInvalid, kText, kGuide, [](C c) { return product_of(c).k != k_of_b(c); }},
+    {kProduct, "shape of D", kInvalid, kText, kGuide,
+     [](C c) { return rows(c.d) != product_of(c).m || columns(c.d) != product_of(c).n; }},
+    {kProduct, "shape of C", kInvalid, kText, kGuide,
+     [](C c) { return rows(c.c) != rows(c.d) || columns(c.c) != columns(c.d); }},
+    {kProduct, "lda", kInvalid, kLayout, kGuide, [](C c) { return short_ld(c.a); }},
+    {kProduct, "ldb", kInvalid, kLayout, kGuide, [](C c) { return short_ld(c.b); }},
+    {kProduct, "ldc", kInvalid, kLayout, kGuide, [](C c) { return short_ld(c.c); }},
+    {kProduct, "ldd", kInvalid, kLayout, kGuide, [](C c) { return short_ld(c.d); }},
+
+    {kMatmul, "algo not from the heuristic", kInvalid, kAlgoCheck, kGuide,
+     [](C c) { return c.algorithm->made_here != kMadeHere; }},
+    {kMatmul, "algo of another problem", kInvalid, kAlgoCheck, kGuide,
+     [](C c) { return c.algorithm->problem != hash_of(product_of(c)); }},
+    {kMatmul, "workspaceSizeInBytes", kInvalid, kText, kGuide,
+     [](C c) { return c.workspace_bytes < c.algorithm->workspace_bytes; }},
+    {kMatmul, "null workspace", kInvalid, kText, kGuide,
+     [](C c) { return !c.workspace && c.algorithm->workspace_bytes > 0; }},
+    {kMatmul, "workspace not on 256 bytes", kInvalid, kText, kGuide, [](C c) { return misaligned(c.workspace, 256); }},
+    {kMatmul, "alignment of A", kInvalid, kAlignment, kAssumed,
+     [](C c) { return misaligned(c.A, c.algorithm->alignment[0]); }},
+    {kMatmul, "alignment of B", kInvalid, kAlignment, kAssumed,
+     [](C c) { return misaligned(c.B, c.algorithm->alignment[1]); }},
+    {kMatmul, "alignment of C", kInvalid, kAlignment, kAssumed,
+     [](C c) { return reads_c(c) && misaligned(c.C, c.algorithm->alignment[2]); }},
+    {kMatmul, "alignment of D", kInvalid, kAlignment, kAssumed,
+     [](C c) { return misaligned(c.D, c.algorithm->alignment[3]); }},
+};
+
+}  // namespace
+
+Descriptor::Descriptor(std::span<const Attribute> known) {
+  for (const Attribute& attribute : known) values_[attribute.id] = {attribute.bytes, attribute.initial};
+}
+
+size_t Descriptor::bytes_of(int id, size_t otherwise) const {
+  const auto found = values_.find(id);
+  return found == values_.end() ? otherwise : found->second.bytes;
+}
+
+int64_t Descriptor::get(int id) const {
+  const Value& value = values_.at(id);
+  return value.bytes == 4 ? static_cast<int32_t>(value.bits) : static_cast<int64_t>(value.bits);
+}
+
+void Descriptor::set(int id, const void* value) { std::memcpy(&values_.at(id).bits, value, values_.at(id).bytes); }
+
+std::span<const LtRefusal> refusals() { return kRefusals; }
+
+cublasStatus_t check(CallName bit, const char* name, const Call& call) {
+  return first_refusal<Call, cublasStatus_t>(kRefusals, bit, name, call);
+}
+
+Product product_of(const Call& c) {
+  const auto element = [](const Descriptor* layout) {
+    return type(layout) == CUDA_R_32F ? Element::f32 : Element::bf16;
+  };
+  Product p{};
+  p.transpose_a = c.matmul->get(CUBLASLT_MATMUL_DESC_TRANSA) != CUBLAS_OP_N;
+  p.transpose_b = c.matmul->get(CUBLASLT_MATMUL_DESC_TRANSB) != CUBLAS_OP_N;
+  p.m = p.transpose_a ? columns(c.a) : rows(c.a);
+  p.n = p.transpose_b ? rows(c.b) : columns(c.b);
+  p.k = p.transpose_a ? rows(c.a) : columns(c.a);
+  p.lda = ld(c.a);
+  p.ldb = ld(c.b);
+  p.ldd = ld(c.d);
+  p.in = element(c.a);
+  p.out = element(c.d);
+  p.alpha = c.alpha ? *static_cast<const float*>(c.alpha) : 0;
+  p.beta = c.beta ? *static_cast<const float*>(c.beta) : 0;
+  p.rounds_to_tf32 = c.matmul->get(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE) == CUBLAS_COMPUTE_32F_FAST_TF32;
+  return p;
+}
+
+uint64_t hash_of(const Product& p) {
+  uint64_t hash = 14695981039346656037ull;
+  for (const int64_t value : {p.m, p.n, p.k, p.lda, p.ldb, p.ldd, int64_t{p.transpose_a}, int64_t{p.transpose_b},
+                              int64_t(p.in), int64_t(p.out), int64_t{p.rounds_to_tf32}})
+    hash = (hash ^ static_cast<uint64_t>(value)) * 1099511628211ull;
+  return hash;
+}
+
+}  // namespace switchyard::simgpu::blas
