@@ -1,0 +1,233 @@
+// Stand-in for libnccl.so.2 between the processes of one machine: the calls that the backend makes, under NVIDIA's own
+// header. Calls check and enqueue; only making and splitting a communicator waits for the other ranks. What NCCL takes
+// and this one does not know is a finding (exit code 66), never ignored.
+#include "tests/simgpu/nccl_exchange.h"
+#include "tests/simgpu/nccl_refusals.h"
+
+#include <nccl.h>
+
+#include <cstring>
+#include <map>
+#include <mutex>
+
+using namespace switchyard::simgpu;
+using namespace switchyard::simgpu::nccl;
+
+namespace {
+
+std::mutex comms_mutex;
+auto& comms = *new std::map<const void*, std::shared_ptr<Communicator>>;  // by handle; operations may outlive main
+
+struct Group {
+  int depth = 0;
+  ncclResult_t error = ncclSuccess;  // the first of a call inside; ncclGroupEnd returns it
+  std::vector<Request> requests;
+  std::vector<cudaStream_t> streams;
+};
+thread_local Group group;
+
+std::shared_ptr<Communicator> find(ncclComm_t handle) {
+  const std::lock_guard hold(comms_mutex);
+  const auto found = comms.find(handle);
+  return found == comms.end() ? nullptr : found->second;
+}
+
+ncclComm_t add(std::shared_ptr<Communicator> comm) {
+  const std::lock_guard hold(comms_mutex);
+  const auto handle = reinterpret_cast<ncclComm_t>(comm.get());
+  comms[handle] = std::move(comm);
+  return handle;
+}
+
+ncclResult_t not_simulated(const std::string& what) {
+  report("not simulated", what, "NCCL with " + what + ": teach tests/simgpu, or do without");
+  return ncclInvalidUsage;
+}
+
+ncclResult_t check_config(const char* name, const ncclConfig_t* config) {
+  if (group.depth > 0) return not_simulated(std::string(name) + " inside a group");
+  if (config != nullptr && config->blocking == 0) return not_simulated("a communicator that does not block");
+  return ncclSuccess;
+}
+
+ncclResult_t init(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank, const ncclConfig_t* config) {
+  const Call call{.out = comm, .ranks = ranks, .rank = rank, .config = config};
+  if (const ncclResult_t result = check(kInit, "ncclCommInitRank", call)) return result;
+  if (const ncclResult_t result = check_config("ncclCommInitRank", config)) return result;
+  ncclResult_t result = ncclSuccess;
+  *comm = nullptr;
+  if (auto made = Communicator::join(id.internal, ranks, rank, rank, &result)) *comm = add(std::move(made));
+  return result;
+}
+
+bool has_unmatched_self(const std::vector<Request>& requests) {
+  std::map<const Communicator*, int> surplus;
+  for (const Request& r : requests)
+    if (r.peer == r.comm->rank && (r.kind == Kind::send || r.kind == Kind::receive))
+      surplus[r.comm.get()] += r.kind == Kind::send ? 1 : -1;
+  for (const auto& [comm, difference] : surplus)
+    if (difference != 0) return true;
+  return false;
+}
+
+// Puts what has been collected on its stream.
+ncclResult_t flush(Group taken) {
+  if (taken.error != ncclSuccess || taken.requests.empty()) return taken.error;
+  if (const ncclResult_t result =
+          check(kGroupEnd, "ncclGroupEnd", {.is_unmatched_self = has_unmatched_self(taken.requests)}))
+    return result;
+  for (const cudaStream_t stream : taken.streams)
+    if (stream != taken.streams.front()) return not_simulated("a group that uses several streams");
+  const std::string name = taken.requests.size() == 1 ? text_of(taken.requests.front())
+                                                      : "NCCL group of " + std::to_string(taken.requests.size());
+  const auto exchange = std::make_shared<Exchange>(std::move(taken.requests));
+  const cudaError_t enqueued =
+      enqueue(taken.streams.front(), name, [exchange](Operation& operation) { return exchange->step(operation); });
+  return enqueued == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
+}
+
+ncclResult_t checked(const char* name, Request& request, ncclComm_t handle) {
+  request.comm = find(handle);
+  const Call call{
+      .comm = handle, .live = request.comm.get(), .type = request.type, .op = request.op, .peer = request.peer};
+  const bool reduces = request.kind <= Kind::reduce;
+  if (const ncclResult_t result = check(reduces ? kReduction : kMovement, name, call)) return result;
+  if (request.comm->error != ncclSuccess) return request.comm->error;
+  if (bytes_of(request.type) == 0) return not_simulated("type " + std::to_string(request.type));
+  if (reduces && request.op != ncclSum && request.op != ncclMax && request.op != ncclMin)
+    return not_simulated("op " + std::to_string(request.op));
+  return ncclSuccess;
+}
+
+ncclResult_t submit(const char* name, ncclComm_t handle, cudaStream_t stream, Request request) {
+  const ncclResult_t result = checked(name, request, handle);
+  if (result != ncclSuccess) {
+    if (group.depth > 0 && group.error == ncclSuccess) group.error = result;
+    return result;
+  }
+  if (request.kind != Kind::send && request.kind != Kind::receive) request.sequence = ++request.comm->operations;
+  group.requests.push_back(std::move(request));
+  group.streams.push_back(stream);
+  return group.depth > 0 ? ncclSuccess : flush(std::exchange(group, {}));
+}
+
+template <class T>
+ncclResult_t query(const char* name, ncclComm_t handle, T* out, T (*value)(const Communicator&)) {
+  const auto comm = find(handle);
+  if (const ncclResult_t result = check(kQuery, name, {.comm = handle, .live = comm.get(), .out = out})) return result;
+  *out = value(*comm);
+  return ncclSuccess;
+}
+
+ncclResult_t erase(ncclComm_t handle, bool aborts) {
+  if (handle == nullptr) return ncclSuccess;
+  const auto comm = find(handle);  // operations in flight keep it until they end
+  if (!comm) return ncclInvalidArgument;
+  if (aborts) comm->abort();
+  const std::lock_guard hold(comms_mutex);
+  comms.erase(handle);
+  return ncclSuccess;
+}
+
+}  // namespace
+
+#define API extern "C" SIMGPU_EXPORT
+
+API ncclResult_t ncclGetVersion(int* version) {
+  if (const ncclResult_t result = check(kGlobal, "ncclGetVersion", {.out = version})) return result;
+  *version = NCCL_VERSION_CODE;
+  return ncclSuccess;
+}
+API ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  if (const ncclResult_t result = check(kGlobal, "ncclGetUniqueId", {.out = id})) return result;
+  std::memset(id, 0, sizeof *id);
+  std::snprintf(id->internal, sizeof id->internal, "%s", new_name().c_str());
+  return ncclSuccess;
+}
+API ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
+  return init(comm, ranks, id, rank, nullptr);
+}
+API ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank, ncclConfig_t* config) {
+  return init(comm, ranks, id, rank, config);
+}
+API ncclResult_t ncclCommSplit(ncclComm_t handle, int color, int key, ncclComm_t* made, ncclConfig_t* config) {
+  const auto comm = find(handle);
+  const Call call{.comm = handle, .live = comm.get(), .out = made, .config = config, .color = color};
+  if (const ncclResult_t result = check(kSplit, "ncclCommSplit", call)) return result;
+  if (const ncclResult_t result = check_config("ncclCommSplit", config)) return result;
+  ncclResult_t result = ncclSuccess;
+  *made = nullptr;
+  if (auto part = comm->split(color, key, &result)) *made = add(std::move(part));
+  return result;
+}
+API ncclResult_t ncclCommFinalize(ncclComm_t handle) {
+  if (const auto comm = find(handle)) comm->finalized = true;
+  return ncclSuccess;
+}
+API ncclResult_t ncclCommDestroy(ncclComm_t handle) { return erase(handle, false); }
+API ncclResult_t ncclCommAbort(ncclComm_t handle) { return erase(handle, true); }
+
+API ncclResult_t ncclCommCount(const ncclComm_t comm, int* count) {
+  return query<int>("ncclCommCount", comm, count, [](const Communicator& c) { return c.ranks; });
+}
+API ncclResult_t ncclCommUserRank(const ncclComm_t comm, int* rank) {
+  return query<int>("ncclCommUserRank", comm, rank, [](const Communicator& c) { return c.rank; });
+}
+API ncclResult_t ncclCommCuDevice(const ncclComm_t comm, int* device) {
+  return query<int>("ncclCommCuDevice", comm, device, [](const Communicator& c) { return c.device; });
+}
+API ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  return query<ncclResult_t>("ncclCommGetAsyncError", comm, error,
+                             [](const Communicator& c) { return c.error.load(); });
+}
+API const char* ncclGetErrorString(ncclResult_t result) {  // in the genuine library's words
+  switch (result) {
+    case ncclSuccess: return "no error";
+    case ncclUnhandledCudaError: return "unhandled cuda error (run with NCCL_DEBUG=INFO for details)";
+    case ncclSystemError: return "unhandled system error (run with NCCL_DEBUG=INFO for details)";
+    case ncclInternalError: return "internal error - please report this issue to the NCCL developers";
+    case ncclInvalidArgument: return "invalid argument (run with NCCL_DEBUG=WARN for details)";
+    case ncclInvalidUsage: return "invalid usage (run with NCCL_DEBUG=WARN for details)";
+    case ncclRemoteError: return "remote process exited or there was a network error";
+    case ncclInProgress: return "NCCL operation in progress";
+    default: return "unknown result code";
+  }
+}
+API const char* ncclGetLastError(ncclComm_t) { return last_error(); }
+
+API ncclResult_t ncclGroupStart() {
+  ++group.depth;
+  return ncclSuccess;
+}
+API ncclResult_t ncclGroupEnd() {
+  if (const ncclResult_t result = check(kGroupEnd, "ncclGroupEnd", {.depth = group.depth})) return result;
+  return --group.depth > 0 ? ncclSuccess : flush(std::exchange(group, {}));
+}
+API ncclResult_t ncclSend(const void* send, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                          cudaStream_t stream) {
+  return submit("ncclSend", comm, stream, {{}, Kind::send, send, nullptr, count, type, ncclSum, peer, 0});
+}
+API ncclResult_t ncclRecv(void* receive, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                          cudaStream_t stream) {
+  return submit("ncclRecv", comm, stream, {{}, Kind::receive, nullptr, receive, count, type, ncclSum, peer, 0});
+}
+API ncclResult_t ncclAllReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                               ncclComm_t comm, cudaStream_t stream) {
+  return submit("ncclAllReduce", comm, stream, {{}, Kind::all_reduce, send, receive, count, type, op, 0, 0});
+}
+API ncclResult_t ncclReduceScatter(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                                   ncclComm_t comm, cudaStream_t stream) {
+  return submit("ncclReduceScatter", comm, stream, {{}, Kind::reduce_scatter, send, receive, count, type, op, 0, 0});
+}
+API ncclResult_t ncclReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                            int root, ncclComm_t comm, cudaStream_t stream) {
+  return submit("ncclReduce", comm, stream, {{}, Kind::reduce, send, receive, count, type, op, root, 0});
+}
+API ncclResult_t ncclAllGather(const void* send, void* receive, size_t count, ncclDataType_t type, ncclComm_t comm,
+                               cudaStream_t stream) {
+  return submit("ncclAllGather", comm, stream, {{}, Kind::all_gather, send, receive, count, type, ncclSum, 0, 0});
+}
+API ncclResult_t ncclBroadcast(const void* send, void* receive, size_t count, ncclDataType_t type, int root,
+                               ncclComm_t comm, cudaStream_t stream) {
+  return submit("ncclBroadcast", comm, stream, {{}, Kind::broadcast, send, receive, count, type, ncclSum, root, 0});
+}

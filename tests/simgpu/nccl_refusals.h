@@ -1,0 +1,70 @@
+// What the NCCL stand-in refuses (refusal_table.h).
+#pragma once
+
+#include "tests/simgpu/nccl_communicator.h"
+#include "tests/simgpu/refusal_table.h"
+
+#include <nccl.h>
+
+namespace switchyard::simgpu::nccl {
+
+enum CallName : unsigned {
+  kGlobal = 1,
+  kInit = 2,
+  kSplit = 4,
+  kQuery = 8,
+  kReduction = 16,
+  kMovement = 32,
+  kGroupEnd = 64
+};
+
+// The arguments of any of the calls; each fills in what it has.
+struct Call {
+  const void* comm = nullptr;          // as given
+  const Communicator* live = nullptr;  // what is behind it
+  const void* out = nullptr;
+  int ranks = 1, rank = 0;
+  const ncclConfig_t* config = nullptr;
+  int color = 0;
+  int type = 0, op = 0, peer = 0;
+  int depth = 1;                   // of groups
+  bool is_unmatched_self = false;  // a group with more sends to itself than receives, or fewer
+};
+
+using C = const Call&;
+constexpr auto kSeen = Known::seen, kGuide = Known::guide, kAssumed = Known::assumed;
+constexpr unsigned kOnComm = kSplit | kQuery | kReduction | kMovement;
+constexpr const char* kCollectives = "Collective Communication Functions";
+constexpr const char* kCreation = "Communicator Creation and Management Functions";
+
+constexpr RefusalRow<Call, ncclResult_t> kRefusals[] = {
+    {kGlobal, "null result pointer", ncclInvalidArgument, kCreation, kSeen, [](C c) { return !c.out; }},
+    {kInit | kSplit, "null communicator pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
+    {kInit, "rank not below ranks", ncclInvalidArgument, "ncclCommInitRank", kGuide,
+     [](C c) { return c.ranks < 1 || c.rank < 0 || c.rank >= c.ranks; }},
+    {kInit | kSplit, "config without NCCL_CONFIG_INITIALIZER", ncclInvalidArgument, "ncclConfig_t", kGuide,
+     [](C c) { return c.config && c.config->magic != 0xcafebeef; }},
+    {kOnComm, "null communicator", ncclInvalidArgument, kCollectives, kSeen, [](C c) { return !c.comm; }},
+    {kOnComm, "destroyed communicator", ncclInvalidArgument, kCollectives, kGuide, [](C c) { return !c.live; }},
+    {kQuery, "null result pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
+    {kSplit, "color below NCCL_SPLIT_NOCOLOR", ncclInvalidArgument, "ncclCommSplit", kGuide,
+     [](C c) { return c.color < NCCL_SPLIT_NOCOLOR; }},
+    {kSplit | kReduction | kMovement, "finalized communicator", ncclInvalidArgument, "ncclCommFinalize", kAssumed,
+     [](C c) { return c.live->finalized.load(); }},
+    {kReduction | kMovement, "type", ncclInvalidArgument, "ncclDataType_t", kGuide,
+     [](C c) { return c.type < 0 || c.type >= ncclNumTypes; }},
+    {kReduction, "op", ncclInvalidArgument, "ncclRedOp_t", kGuide, [](C c) { return c.op < 0 || c.op >= ncclNumOps; }},
+    {kReduction | kMovement, "peer or root not a rank", ncclInvalidArgument, kCollectives, kGuide,
+     [](C c) { return c.peer < 0 || c.peer >= c.live->ranks; }},
+    {kGroupEnd, "no group open", ncclInvalidUsage, "Group Calls", kSeen, [](C c) { return c.depth < 1; }},
+    {kGroupEnd, "send to self without receive, or the reverse", ncclInvalidUsage, "Point To Point Communication",
+     kGuide, [](C c) { return c.is_unmatched_self; }},
+};
+
+inline ncclResult_t check(CallName bit, const char* name, const Call& call) {
+  const ncclResult_t result = first_refusal<Call, ncclResult_t>(kRefusals, bit, name, call);
+  if (result != ncclSuccess) set_last_error(std::string(name) + " refused its arguments");
+  return result;
+}
+
+}  // namespace switchyard::simgpu::nccl
