@@ -42,6 +42,18 @@ __device__ A block_sum(A value, A (&parts)[kBlock / kWarp]) {
   return sum;
 }
 
+template <class A>
+__device__ A block_max(A value, A (&parts)[kBlock / kWarp]) {
+  value = warp_max(value);
+  __syncthreads();
+  if (lane_of_warp() == 0) parts[warp_of_block()] = value;
+  __syncthreads();
+  A largest = parts[0];
+#pragma unroll
+  for (int i = 1; i < kBlock / kWarp; ++i) largest = parts[i] > largest ? parts[i] : largest;
+  return largest;
+}
+
 // The thread's place in a block of kBlock threads that is cut into teams.
 template <int kThreads>
 struct Team {

@@ -12,7 +12,7 @@ std::vector<Digest> hashes_of(const Replicas& replicas) {
   std::vector<Digest> hashes;
   for (const auto& [name, tensor] : replicas.tensors) {
     check(tensor.is_contiguous(), "replicas: {} is not contiguous", name);
-    const Tensor values = tensor.to(Device::cpu);
+    const Tensor values = tensor.detach().to(Device::cpu);
     hashes.push_back(hash_of(values.raw(), static_cast<size_t>(values.bytes())));
   }
   return hashes;

@@ -19,7 +19,7 @@ SmallReduce::SmallReduce(HostChannel& channel, void* data, int64_t count, DType 
       count_(count),
       dtype_(dtype),
       how_(how),
-      received_(channel.size() * count * size_of(dtype), Purpose::buffers) {
+      received_(channel.size() * count * size_of(dtype), Purpose::buffers, Device::cpu) {
   const int64_t bytes = count * size_of(dtype);
   std::vector<Outgoing> sends;
   std::vector<Incoming> receives;

@@ -35,7 +35,10 @@ class GpuMemory final : public SystemMemory {
     check_cuda(status, "allocating GPU memory");
     return start;
   }
-  void give_back(void* start, int64_t) override { cudaFree(start); }
+  void give_back(void* start, int64_t) override {
+    cudaDeviceSynchronize();  // kernels may still read it
+    cudaFree(start);
+  }
 };
 
 // Pages that streams may fill or read while the host goes on. Blocks do not share pages, so that a tool can watch each.
