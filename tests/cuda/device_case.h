@@ -92,7 +92,7 @@ class DeviceCase {
   // `shift`: elements by which arrays on the device miss 16-byte alignment
   explicit DeviceCase(int64_t shift = 0) : shift_(shift) {}
 
-  // Of floating arrays on the CPU; without one they have the same dtype there, and results must be the same bits.
+  // Of f32 and bf16 arrays on the CPU; without one they have the same dtype there, and results must be the same bits.
   std::optional<DType> reference = DType::f64;
 
   Array& in(Shape shape, DType dtype, double scale = 1) {
@@ -154,7 +154,8 @@ class DeviceCase {
   Tensors on_cpu(DType dtype, Body&& body) const {
     std::vector<Tensor> values;
     for (const Array& a : arrays_) {
-      const DType type = is_floating(a.dtype) ? reference.value_or(a.dtype) : a.dtype;
+      const bool varies = a.dtype == DType::f32 || a.dtype == DType::bf16;
+      const DType type = varies ? reference.value_or(a.dtype) : a.dtype;
       values.push_back(a.start.defined() ? a.start.to(type).clone() : Tensor::empty(a.shape, type));
     }
     std::deque<Tensor> scratch;
