@@ -120,4 +120,21 @@ void on_width(bool wide, Body&& body) {
     body(std::integral_constant<int, 1>{});
 }
 
+// Four neighbours in one access where the address allows, else the first `count` of them.
+template <class T>
+__device__ inline void store_four(T* to, const Values<4>& values, int64_t count, bool is_aligned) {
+  if (is_aligned && count > 0) {
+    store(to, values);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    if (i < count) to[i] = narrow<T>(values[i]);
+}
+// Whether rows of `width` elements are made of such fours.
+template <class T>
+bool has_rows_of_four(const void* data, int64_t width) {
+  return reinterpret_cast<uintptr_t>(data) % (4 * sizeof(T)) == 0 && width % 4 == 0;
+}
+
 }  // namespace switchyard::kernels::cuda
