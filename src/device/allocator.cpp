@@ -80,9 +80,13 @@ char* Allocator::take(int64_t bytes, Purpose purpose) {
   auto* start = static_cast<char*>(system_->take(bytes));
   check(start != nullptr, "out of memory on {}: {} for {} are not there; in use: {}", name_of(system_->device),
         format_bytes(static_cast<double>(bytes)), name_of(purpose), usage());
+  count_taken(bytes);
+  return start;
+}
+
+void Allocator::count_taken(int64_t bytes) {
   ++system_allocations_;
   system_bytes_ += bytes;
-  return start;
 }
 
 void* Allocator::allocate(int64_t bytes, Purpose purpose) {
@@ -104,14 +108,39 @@ char* Allocator::pass_through(int64_t bytes, Purpose purpose) {
   return start;
 }
 
+// A segment of a useful size; if there is not so much, one that is just enough, in place of those that nobody uses.
+void Allocator::grow(int64_t bytes, Purpose purpose) {
+  int64_t size = round_up(std::max(bytes, system_->min_segment), system_->segment_unit);
+  auto* start = static_cast<char*>(system_->take(size));
+  if (start != nullptr) {
+    count_taken(size);
+  } else {
+    give_back_free_segments();
+    size = round_up(bytes, system_->segment_unit);
+    start = take(size, purpose);
+  }
+  segments_.emplace_back(start, size);
+  insert_free(start, size, start);
+}
+
+void Allocator::give_back_free_segments() {
+  std::erase_if(segments_, [this](const auto& segment) {
+    const auto [start, bytes] = segment;
+    const auto block = blocks_.find(start);
+    if (!block->second.is_free || block->second.bytes != bytes) return false;
+    free_.erase({bytes, start});
+    blocks_.erase(block);
+    system_->give_back(start, bytes);
+    system_bytes_ -= bytes;
+    return true;
+  });
+}
+
 char* Allocator::best_fit(int64_t bytes, Purpose purpose) {
   const int64_t size = round_up(std::max<int64_t>(bytes, 1), system_->alignment);
   auto best = free_.lower_bound({size, nullptr});
   if (best == free_.end()) {
-    const int64_t segment = round_up(std::max(size, system_->min_segment), system_->segment_unit);
-    char* start = take(segment, purpose);
-    segments_.emplace_back(start, segment);
-    insert_free(start, segment, start);
+    grow(size, purpose);
     best = free_.lower_bound({size, nullptr});
   }
   const auto [block_bytes, start] = *best;
@@ -133,6 +162,7 @@ void Allocator::release(void* pointer, int64_t bytes, Purpose purpose) {
   check(block != blocks_.end() && !block->second.is_free, "release: not a live block");
   if (system_->is_passed_through) {
     system_->give_back(block->first, block->second.bytes);
+    system_bytes_ -= block->second.bytes;
     blocks_.erase(block);
     return;
   }

@@ -1,12 +1,47 @@
-// The allocator counts exactly, aligns, reuses, and asks the system for nothing once a pattern of sizes is known.
+// The allocator counts exactly, aligns, reuses, and asks the system for nothing once a pattern of sizes is known; it
+// says what is in use when there is no more.
 #include "switchyard/device/allocator.h"
+
+#include "switchyard/base/error.h"
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <string>
 
 namespace switchyard {
 namespace {
+
+// So many bytes and no more, on 256 bytes.
+class SmallMemory : public SystemMemory {
+ public:
+  struct Log {
+    int64_t taken = 0, given_back = 0, live_bytes = 0, last_bytes = 0;
+  };
+  SmallMemory(int64_t bytes, Log* log, bool has_pool = true) : bytes_(bytes), log_(log) {
+    alignment = 256;
+    is_passed_through = !has_pool;
+  }
+  void* take(int64_t bytes) override {
+    if (log_->live_bytes + bytes > bytes_) return nullptr;
+    ++log_->taken;
+    log_->live_bytes += bytes;
+    log_->last_bytes = bytes;
+    return std::aligned_alloc(256, static_cast<size_t>((bytes + 255) / 256 * 256));
+  }
+  void give_back(void* start, int64_t bytes) override {
+    ++log_->given_back;
+    log_->live_bytes -= bytes;
+    std::free(start);
+  }
+
+ private:
+  int64_t bytes_;
+  Log* log_;
+};
+
+constexpr int64_t kMiB = 1 << 20;
 
 TEST(Allocator, CountsLiveAndPeakBytesPerPurpose) {
   Allocator allocator;
@@ -58,6 +93,73 @@ TEST(Allocator, FreedNeighboursMergeSoThatAStepWithOtherSizesFits) {
   void* all = allocator.allocate(allocator.system_bytes(), Purpose::activations);  // only if everything merged again
   EXPECT_EQ(allocator.system_allocations(), before);
   allocator.release(all, allocator.system_bytes(), Purpose::activations);
+}
+
+TEST(Allocator, BlocksLieOnTheAlignmentOfTheSystem) {
+  SmallMemory::Log log;
+  Allocator allocator(std::make_unique<SmallMemory>(64 * kMiB, &log));
+  for (int64_t bytes : {1, 255, 256, 257})
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(allocator.allocate(bytes, Purpose::buffers)) % 256, 0u) << bytes;
+  EXPECT_EQ(allocator.total().live_bytes, 1 + 255 + 256 + 257);
+  EXPECT_EQ(log.taken, 1);
+}
+
+TEST(Allocator, PassedThroughEveryAllocationHasItsExactBytes) {
+  SmallMemory::Log log;
+  Allocator allocator(std::make_unique<SmallMemory>(kMiB, &log, false));
+  void* a = allocator.allocate(1000, Purpose::weights);
+  EXPECT_EQ(log.last_bytes, 1000);
+  void* b = allocator.allocate(0, Purpose::weights);
+  EXPECT_EQ(log.last_bytes, 1);
+  EXPECT_NE(a, b);
+  allocator.release(a, 1000, Purpose::weights);
+  EXPECT_EQ(log.given_back, 1);
+  EXPECT_EQ(allocator.system_bytes(), 1);
+  EXPECT_EQ(allocator.system_allocations(), 2);
+  EXPECT_EQ(allocator.total().live_bytes, 0);
+  allocator.release(b, 0, Purpose::weights);
+  EXPECT_EQ(log.live_bytes, 0);
+}
+
+TEST(Allocator, ASegmentMayBeJustEnough) {
+  SmallMemory::Log log;
+  Allocator allocator(std::make_unique<SmallMemory>(10 * kMiB, &log));  // less than a segment of the usual size
+  allocator.allocate(3 * kMiB, Purpose::weights);
+  EXPECT_EQ(log.last_bytes, 4 * kMiB);
+}
+
+TEST(Allocator, FreeSegmentsGoBackBeforeItGivesUp) {
+  SmallMemory::Log log;
+  Allocator allocator(std::make_unique<SmallMemory>(100 * kMiB, &log));
+  void* a = allocator.allocate(40 * kMiB, Purpose::activations);
+  void* b = allocator.allocate(40 * kMiB, Purpose::activations);
+  allocator.release(a, 40 * kMiB, Purpose::activations);
+  allocator.allocate(60 * kMiB, Purpose::activations);
+  EXPECT_EQ(log.given_back, 1);
+  EXPECT_EQ(allocator.system_bytes(), 100 * kMiB);
+  allocator.release(b, 40 * kMiB, Purpose::activations);
+}
+
+TEST(Allocator, OutOfMemoryNamesPurposesAndTheLargestBlocks) {
+  SmallMemory::Log log;
+  Allocator allocator(std::make_unique<SmallMemory>(100 * kMiB, &log));
+  allocator.allocate(40 * kMiB, Purpose::weights);
+  void* freed = allocator.allocate(2 * kMiB, Purpose::gradients);
+  allocator.allocate(kMiB, Purpose::optimizer);
+  allocator.release(freed, 2 * kMiB, Purpose::gradients);
+  try {
+    allocator.allocate(80 * kMiB, Purpose::activations);
+    FAIL() << "80 MiB more than there are";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::internal);
+    EXPECT_NE(std::string(error.what())
+                  .find("out of memory on cpu: 80.0 MiB for activations are not there; in use: weights 40.0 MiB, "
+                        "optimizer 1.00 MiB; the largest: 40.0 MiB of weights, 1.00 MiB of optimizer"),
+              std::string::npos)
+        << error.what();
+  }
+  EXPECT_EQ(allocator.total().live_bytes, 41 * kMiB);
+  allocator.allocate(kMiB, Purpose::activations);  // what fits goes on
 }
 
 }  // namespace

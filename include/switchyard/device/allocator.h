@@ -72,6 +72,9 @@ class Allocator {
   char* take(int64_t bytes, Purpose purpose);  // a segment; `purpose`: what for, for the message
   char* pass_through(int64_t bytes, Purpose purpose);
   char* best_fit(int64_t bytes, Purpose purpose);
+  void grow(int64_t bytes, Purpose purpose);
+  void give_back_free_segments();
+  void count_taken(int64_t bytes);
   std::string usage() const;
   void insert_free(char* start, int64_t bytes, char* segment);
 
