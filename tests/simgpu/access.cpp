@@ -4,46 +4,13 @@
 #include <algorithm>
 
 namespace switchyard::simgpu {
+namespace {
 
 void join(Epochs& epochs, const Epochs& other) {
   for (size_t k = 0; k < epochs.size(); ++k) epochs[k] = std::max(epochs[k], other[k]);
 }
 void join(Seen& seen, const Seen& other) {
   for (const auto& [block, epochs] : other) join(seen[block], epochs);
-}
-
-std::string where(const Warp& w, const Instruction& i, uint32_t lane) {
-  const Function& f = w.launch->function;
-  std::string text = f.readable_name;
-  if (i.line) text += " at " + f.module->file(i.file) + ':' + std::to_string(i.line);
-  text += " (PTX line " + std::to_string(i.ptx_line) + " '" + std::string(i.text) + "') block " +
-          std::to_string(w.block) + " thread " + std::to_string(w.index * 32 + lane);
-  return text;
-}
-
-void fault(const Warp& w, const Instruction& i, uint32_t lane, const std::string& what, cudaError_t status) {
-  throw Fault(status, what + " in " + where(w, i, lane));
-}
-
-void misaligned(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane) {
-  fault(w, i, lane, "misaligned access of " + std::to_string(bytes) + " bytes to " + Memory::get().describe(address),
-        cudaErrorMisalignedAddress);
-}
-
-void out_of_bounds(const Warp& w, const Instruction& i, uint64_t address, uint64_t size, uint32_t lane,
-                   const char* space) {
-  fault(w, i, lane,
-        std::string(space) + " memory access to byte " + std::to_string(address) + " of " + std::to_string(size));
-}
-
-Allocation& look_up(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane, bool writes) {
-  Allocation* a = Memory::get().find(address);
-  if (!a || !a->contains(address, bytes)) {
-    fault(w, i, lane,
-          std::string("illegal ") + (writes ? "write" : "read") + " of " + std::to_string(bytes) + " bytes at " +
-              Memory::get().describe(address));
-  }
-  return *a;
 }
 
 bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
@@ -56,22 +23,17 @@ bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
     return true;
   }
   const Interval& then = launch.intervals[interval_of(earlier)];
-  if (then.block == w.block) {
-    if (then.warp == w.index) return then.syncs != w.syncs || (lane_of(earlier) == lane && !(earlier & kMany));
-    return then.epoch <= w.seen[then.warp];
+  if (then.block != w.block) {
+    const auto found = w.acquired.find(then.block);
+    return found != w.acquired.end() && then.epoch <= found->second[then.warp];
   }
-  const auto found = w.acquired.find(then.block);
-  return found != w.acquired.end() && then.epoch <= found->second[then.warp];
+  if (then.warp != w.index) return then.epoch <= w.seen[then.warp];
+  return then.syncs != w.syncs || (lane_of(earlier) == lane && !(earlier & kMany));
 }
 
-namespace {
-
-std::string at(const Conflict& c) {
-  return c.shared ? "shared byte " + std::to_string(c.address) : Memory::get().describe(c.address);
-}
-
-std::string key(const Conflict& c, const char* kind) {
-  return c.warp.launch->function.name + std::to_string(c.instruction.ptx_line) + kind;
+// Of an atomic: the same shared address is another place in each block.
+uint64_t location(const Warp& w, uint64_t address) {
+  return Memory::get().in_arena(address) ? address : address ^ uint64_t { w.block + 1 } << 48;
 }
 
 // Shared memory is another block's, or a launch's before, until something has been written to it.
@@ -80,13 +42,11 @@ bool is_stale(const Launch& launch, Access a) {
 }
 
 void note_read(Cell& cell, Access me, const Launch& launch) {
-  constexpr Access kWhere = ~Access{0xff};
   if (cell.read == me) return;
-  if (!((cell.read ^ me) & kWhere)) {
-    if (lane_of(cell.read) != lane_of(me)) me |= kMany;
-    me |= cell.read & kMany;
+  if ((cell.read ^ me) >> 8 == 0) {  // the same interval
+    me |= lane_of(cell.read) != lane_of(me) ? kMany : cell.read & kMany;
   } else if (cell.read && operation_of(cell.read) != launch.operation) {
-    keep_other_operation(cell, Order::get());
+    keep_other_operation(cell);
   } else if (cell.read) {
     const Interval &then = launch.intervals[interval_of(cell.read)], &now = launch.intervals[interval_of(me)];
     if (then.warp != now.warp || then.block != now.block) cell.other_warp = cell.read;
@@ -94,107 +54,137 @@ void note_read(Cell& cell, Access me, const Launch& launch) {
   cell.read = me;
 }
 
-}  // namespace
+std::string place(const Accessor& a) {
+  return a.shared ? fmt::format("shared byte {}", a.address) : Memory::get().describe(a.address);
+}
+std::string key(const Accessor& a, const char* kind) {
+  return fmt::format("{}:{}:{}", a.warp.launch->function.name, a.instruction.ptx_line, kind);
+}
 
-void report_conflict(const Conflict& c, Access other, const char* kind) {
-  const Launch& launch = *c.warp.launch;
-  const std::string here = where(c.warp, c.instruction, c.lane);
+void report_conflict(const Accessor& a, Access other, const char* kind) {
+  const Launch& launch = *a.warp.launch;
+  const std::string here = where(a.warp, a.instruction, a.lane);
   if (operation_of(other) != launch.operation) {
-    const Order& order = Order::get();
-    const OperationRecord &o = order[operation_of(other)], &mine = order[launch.operation];
-    report("unordered stream operations", key(c, kind) + o.name,
-           here + " (stream " + std::to_string(mine.stream) + ") " + (is_write(c.touch) ? "writes " : "reads ") +
-               at(c) + " with no ordering after '" + o.name + "' (stream " + std::to_string(o.stream) + "): " + kind);
-    return;
+    return report_unordered(key(a, kind), here, launch.operation, operation_of(other), is_write(a.touch), place(a),
+                            kind);
   }
   const Interval& then = launch.intervals[interval_of(other)];
-  report(c.shared ? "shared memory race" : "device memory race", key(c, kind),
-         std::string(kind) + " in " + here + ", other access by block " + std::to_string(then.block) + " thread " +
-             std::to_string(then.warp * 32 + lane_of(other)) + ", " + at(c));
+  report(a.shared ? "shared memory race" : "device memory race", key(a, kind),
+         fmt::format("{} in {}, other access by block {} thread {}, {}", kind, here, then.block,
+                     then.warp * 32 + lane_of(other), place(a)));
 }
 
-void report_unwritten(const Conflict& c) {
-  report(c.shared ? "uninitialised shared memory read" : "uninitialised device memory read", key(c, ""),
-         where(c.warp, c.instruction, c.lane) + ", " + at(c));
+}  // namespace
+
+std::string where(const Warp& w, const Instruction& i, uint32_t lane) {
+  const Function& f = w.launch->function;
+  const std::string line = i.line ? fmt::format(" at {}:{}", f.module->file(i.file), i.line) : "";
+  const std::string from = i.from_line ? fmt::format(" from {}:{}", f.module->file(i.from_file), i.from_line) : "";
+  return fmt::format("{}{}{} (PTX line {} '{}') block {} thread {}", f.readable_name, line, from, i.ptx_line, i.text,
+                     w.block, w.index * 32 + lane);
 }
 
-void report_copying(const Conflict& c) {
-  report("cp.async not waited for", key(c, ""), where(c.warp, c.instruction, c.lane) + ", " + at(c));
+void fault(const Warp& w, const Instruction& i, uint32_t lane, const std::string& what, cudaError_t status) {
+  throw Fault(status, what + " in " + where(w, i, lane));
+}
+void misaligned(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane) {
+  fault(w, i, lane, fmt::format("a misaligned access of {} bytes to {}", bytes, Memory::get().describe(address)),
+        cudaErrorMisalignedAddress);
+}
+void out_of_bounds(const Warp& w, const Instruction& i, uint64_t address, uint64_t size, uint32_t lane) {
+  fault(w, i, lane, fmt::format("an access to byte {} of {} in shared, local or parameter memory", address, size));
+}
+Allocation& look_up(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane, bool writes) {
+  Allocation* a = Memory::get().find(address);
+  if (a && a->contains(address, bytes)) return *a;
+  fault(w, i, lane,
+        fmt::format("an illegal {} of {} bytes at {}", writes ? "write" : "read", bytes,
+                    Memory::get().describe(address)));
 }
 
-void check_cells(Cell* cells, uint32_t count, size_t cell_bytes, const Conflict& c, const uint8_t* data,
-                 const void* value) {
-  Warp& w = c.warp;
+void check_not_copying(const Accessor& a, uint32_t bytes) {
+  for (uint64_t word = a.address / 4; word <= (a.address + bytes - 1) / 4; ++word) {
+    if (a.warp.launch->copying[word])
+      report("cp.async not waited for", key(a, ""), where(a.warp, a.instruction, a.lane) + ", " + place(a));
+  }
+}
+
+void check_cells(Cell* cells, uint32_t count, uint32_t cell_bytes, const Accessor& a) {
+  Warp& w = a.warp;
   const Launch& launch = *w.launch;
-  const bool strong = is_strong(c.touch), writes = is_write(c.touch);
-  const Access me = make_access(launch.operation, w.interval, c.lane, strong);
-  Conflict here = c;
+  const bool strong = is_strong(a.touch), writes = is_write(a.touch);
+  const Access me = make_access(launch.operation, w.interval, a.lane, strong);
   auto clashes = [&](Access earlier) {
-    return earlier && (earlier ^ me) >> 3 != 0 && !(strong && (earlier & kAtomic)) && !is_ordered(w, earlier, c.lane);
+    if (!earlier || (strong && (earlier & kAtomic))) return false;
+    return ((earlier ^ me) >> 3 != 0 || (earlier & kMany)) && !is_ordered(w, earlier, a.lane);
   };
-  for (uint32_t k = 0; k < count; ++k, here.address += cell_bytes) {
+  auto at = [&](uint32_t k) {
+    Accessor here = a;
+    here.address += k * cell_bytes;
+    return here;
+  };
+  for (uint32_t k = 0; k < count; ++k) {
     Cell& cell = cells[k];
-    if (c.shared && cell.write && is_stale(launch, cell.write)) cell = Cell{};
-    if (c.shared && cell.read && is_stale(launch, cell.read)) cell = Cell{};
-    if (!writes && cell.read == me && !(cell.write & kAtomic) && cell.write) continue;
-    if ((!writes || c.touch == Touch::update) && !cell.write) {
-      const bool host_writes = !c.shared && c.instruction.window.allocation->kind == Allocation::Kind::pinned;
-      if (!host_writes) report_unwritten(here);
+    if (a.shared && is_stale(launch, cell.write)) cell.write = 0;
+    if (a.shared && is_stale(launch, cell.read)) cell.read = cell.other_warp = 0;
+    if (!writes && cell.read == me && cell.write && !(cell.write & kAtomic)) continue;  // it has looked before
+    if (!cell.write && (!writes || a.touch == Touch::update) &&
+        (a.shared || a.instruction.window.allocation->kind != Allocation::Kind::pinned)) {
+      report(a.shared ? "uninitialised shared memory read" : "uninitialised device memory read", key(a, ""),
+             where(w, a.instruction, a.lane) + ", " + place(at(k)));
     }
     if (clashes(cell.write)) {
-      const bool same =
-          writes && value && operation_of(cell.write) == launch.operation &&
-          std::memcmp(data + k * cell_bytes, static_cast<const uint8_t*>(value) + k * cell_bytes, cell_bytes) == 0;
-      if (!same) report_conflict(here, cell.write, writes ? "write after write" : "read after write");
+      const uint32_t from = k * cell_bytes;
+      const bool same = writes && a.value && operation_of(cell.write) == launch.operation &&
+                        std::memcmp(a.data + from, static_cast<const uint8_t*>(a.value) + from, cell_bytes) == 0;
+      if (!same) report_conflict(at(k), cell.write, writes ? "write after write" : "read after write");
     }
     if (!writes) {
       note_read(cell, me, launch);
       continue;
     }
     for (Access read : {cell.read, cell.other_warp, cell.other_operation}) {
-      if (clashes(read) || ((read & kMany) && (read ^ me) >> 3 == 0)) report_conflict(here, read, "write after read");
+      if (clashes(read)) report_conflict(at(k), read, "write after read");
     }
     cell.write = me;
     if (!strong) cell.read = cell.other_warp = cell.other_operation = 0;
   }
 }
 
-void count_sectors(KernelCounters& counters, const uint64_t* addresses, uint32_t active, uint32_t bytes, Touch touch) {
+void count_sectors(KernelCounters& counters, const uint64_t* addresses, uint32_t active, Touch touch) {
   std::array<uint64_t, 32> sectors;
-  uint32_t count = 0;
+  auto end = sectors.begin();
   bool ascending = true;
-  for_lanes(active, [&](int l) {
+  for_lanes(active, [&](uint32_t l) {
     const uint64_t sector = addresses[l] / 32;
-    if (count && sector == sectors[count - 1]) return;
-    if (count && sector < sectors[count - 1]) ascending = false;
-    sectors[count++] = sector;
+    if (end != sectors.begin() && sector == end[-1]) return;
+    ascending &= end == sectors.begin() || sector > end[-1];
+    *end++ = sector;
   });
   if (!ascending) {
-    std::sort(sectors.begin(), sectors.begin() + count);
-    count = static_cast<uint32_t>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
+    std::sort(sectors.begin(), end);
+    end = std::unique(sectors.begin(), end);
   }
-  if (bytes > 32) count *= bytes / 32;
+  const auto count = static_cast<uint64_t>(end - sectors.begin());
   if (touch != Touch::write && touch != Touch::strong_write) counters.sectors_read += count;
   if (is_write(touch)) counters.sectors_written += count;
 }
 
-// 32 banks of 4 bytes; lanes that read one word share it. 8 and 16 bytes go by half and quarter warps.
+// 32 banks of 4 bytes; lanes that use one word share it. 8 and 16 bytes go by half and quarter warps.
 void count_wavefronts(KernelCounters& counters, const uint64_t* addresses, uint32_t active, uint32_t bytes) {
   const uint32_t words = std::max(1u, bytes / 4), lanes = 32 / words;
   for (uint32_t first = 0; first < 32; first += lanes) {
     const uint32_t part = active >> first & (lanes == 32 ? ~0u : (1u << lanes) - 1);
-    if (!part) continue;
     std::array<uint8_t, 32> depth{};  // distinct words so far, by bank
-    static thread_local std::array<std::array<uint64_t, 32>, 32> list;
+    std::array<std::array<uint64_t, 32>, 32> list;
     uint32_t most = 1;
-    for_lanes(part, [&](int l) {
-      for (uint32_t k = 0; k < words; ++k) {
-        const uint64_t word = addresses[first + static_cast<uint32_t>(l)] / 4 + k;
-        const uint32_t bank = word & 31;
-        const auto end = list[bank].begin() + depth[bank];
-        if (std::find(list[bank].begin(), end, word) != end) continue;
-        list[bank][depth[bank]++] = word;
-        most = std::max<uint32_t>(most, depth[bank]);
+    for_lanes(part, [&](uint32_t l) {
+      for (uint64_t word = addresses[first + l] / 4, stop = word + words; word < stop; ++word) {
+        auto& bank = list[word & 31];
+        uint8_t& used = depth[word & 31];
+        if (std::find(bank.begin(), bank.begin() + used, word) != bank.begin() + used) continue;
+        bank[used++] = word;
+        most = std::max<uint32_t>(most, used);
       }
     });
     counters.extra_wavefronts += most - 1;
@@ -206,17 +196,11 @@ void begin_interval(Warp& w) {
   if (launch.intervals.size() >= kMostIntervals)
     throw Fault(cudaErrorUnknown, "simgpu: a launch too long for the checks");
   w.interval = static_cast<uint32_t>(launch.intervals.size());
-  launch.intervals.push_back({w.block, w.epoch, w.syncs, static_cast<uint8_t>(w.index)});
+  launch.intervals.push_back({w.block, w.epoch, w.syncs, w.index});
 }
 
 void fence(Warp& w) {
-  for (const auto& [block, epochs] : w.observed) {
-    if (block == w.block) {
-      join(w.seen, epochs);
-    } else {
-      join(w.acquired[block], epochs);
-    }
-  }
+  for (const auto& [block, epochs] : w.observed) join(block == w.block ? w.seen : w.acquired[block], epochs);
   w.observed.clear();
   w.fenced = w.acquired;
   Epochs& own = w.fenced[w.block] = w.seen;
@@ -225,13 +209,13 @@ void fence(Warp& w) {
 }
 
 void publish(Warp& w, uint64_t address) {
-  if (!w.fenced.empty()) join(w.launch->published[address], w.fenced);
+  if (!w.fenced.empty()) join(w.launch->published[location(w, address)], w.fenced);
 }
 
 void observe(Warp& w, uint64_t address) {
-  const auto& published = w.launch->published;
-  if (published.empty()) return;
-  if (auto found = published.find(address); found != published.end()) join(w.observed, found->second);
+  if (w.launch->published.empty()) return;
+  const auto found = w.launch->published.find(location(w, address));
+  if (found != w.launch->published.end()) join(w.observed, found->second);
 }
 
 void arrive(Barrier& barrier, Warp& w) {

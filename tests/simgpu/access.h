@@ -15,28 +15,21 @@ enum class Touch : uint8_t { read, write, update, strong_read, strong_write };  
 constexpr bool is_strong(Touch t) { return t >= Touch::update; }
 constexpr bool is_write(Touch t) { return t != Touch::read && t != Touch::strong_read; }
 
-// What one lane's check found; the rest is for its message.
-struct Conflict {
+struct Accessor {  // who, and what it is doing; `value`: the bytes to be written, since equal ones may be written twice
   Warp& warp;
   const Instruction& instruction;
   uint32_t lane;
   Touch touch;
   bool shared;
-  uint64_t address;  // of the cell
+  uint64_t address;
+  const uint8_t* data;
+  const void* value;
 };
-void report_conflict(const Conflict& c, Access other, const char* kind);
-void report_unwritten(const Conflict& c);
-void report_copying(const Conflict& c);
-bool is_ordered(Warp& w, Access earlier, uint32_t lane);
-
-// `value`: the bytes to be written; equal bytes written twice in one launch are no finding.
-void check_cells(Cell* cells, uint32_t count, size_t cell_bytes, const Conflict& c, const uint8_t* data,
-                 const void* value);
-
+void check_cells(Cell* cells, uint32_t count, uint32_t cell_bytes, const Accessor& a);
+void check_not_copying(const Accessor& a, uint32_t bytes);
 Allocation& look_up(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane, bool writes);
 [[noreturn]] void misaligned(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane);
-[[noreturn]] void out_of_bounds(const Warp& w, const Instruction& i, uint64_t address, uint64_t size, uint32_t lane,
-                                const char* space);
+[[noreturn]] void out_of_bounds(const Warp& w, const Instruction& i, uint64_t address, uint64_t size, uint32_t lane);
 
 inline uint8_t* access_global(Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane,
                               Touch touch, const void* value) {
@@ -50,7 +43,7 @@ inline uint8_t* access_global(Warp& w, const Instruction& i, uint64_t address, u
   if (w.launch->checks) {
     uint32_t count = 0;
     Cell* cells = window.allocation->shadow->cells(offset, std::countr_zero(bytes), count);
-    check_cells(cells, count, bytes / count, {w, i, lane, touch, false, address}, data, value);
+    check_cells(cells, count, bytes / count, {w, i, lane, touch, false, address, data, value});
   }
   return data;
 }
@@ -58,47 +51,40 @@ inline uint8_t* access_global(Warp& w, const Instruction& i, uint64_t address, u
 inline uint8_t* access_shared(Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane,
                               Touch touch, const void* value) {
   Launch& launch = *w.launch;
-  if (address + bytes > launch.shared_bytes || address + bytes < bytes) {
-    out_of_bounds(w, i, address, launch.shared_bytes, lane, "shared");
-  }
+  if (address >= launch.shared_bytes || address + bytes > launch.shared_bytes)
+    out_of_bounds(w, i, address, launch.shared_bytes, lane);
   uint8_t* data = launch.shared.data() + address;
   if (launch.checks) {
-    const Conflict c{w, i, lane, touch, true, address};
-    if (launch.copies_pending) {
-      for (uint64_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
-        if (launch.copying[word]) report_copying(c);
-      }
-    }
+    const Accessor a{w, i, lane, touch, true, address, data, value};
+    if (launch.copies_pending) check_not_copying(a, bytes);
     uint32_t count = 0;
     Cell* cells = launch.shared_shadow.cells(address, std::countr_zero(bytes), count);
-    check_cells(cells, count, bytes / count, c, data, value);
+    check_cells(cells, count, bytes / count, a);
   }
   return data;
 }
 
 // A generic address is in the window of its space, or global.
-inline Space space_of(const Warp&, Space space, uint64_t& address) {
+inline Space space_of(Space space, uint64_t& address) {
   if (space != Space::generic) return space;
-  const Memory& memory = Memory::get();
-  const uint64_t beyond = address - memory.window(0);
+  const uint64_t beyond = address - Memory::get().window(Space::shared);
   if (beyond >= 3 * Memory::kWindow) return Space::global;
   address = beyond % Memory::kWindow;
-  return beyond < Memory::kWindow ? Space::shared : beyond < 2 * Memory::kWindow ? Space::local : Space::parameter;
+  return static_cast<Space>(beyond / Memory::kWindow);
 }
 
 // The engine's address of `bytes` (a power of two) that a lane reads or writes.
 inline uint8_t* access_bytes(Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane,
                              Touch touch, const void* value = nullptr) {
   if (address & (bytes - 1)) misaligned(w, i, address, bytes, lane);
-  const Space space = space_of(w, i.space, address);
+  const Space space = space_of(i.space, address);
   if (space == Space::global) return access_global(w, i, address, bytes, lane, touch, value);
   if (space == Space::shared) return access_shared(w, i, address, bytes, lane, touch, value);
-  const bool local = space == Space::local;
-  const uint64_t size = local ? w.launch->function.local_bytes : w.launch->function.parameter_bytes;
-  if (address + bytes > size || address + bytes < bytes)
-    out_of_bounds(w, i, address, size, lane, local ? "local" : "parameter");
-  if (local) return w.launch->local.data() + (w.index * 32 + lane) * size + address;
-  if (is_write(touch)) fault(w, i, lane, "write to a kernel parameter");
+  const Function& f = w.launch->function;
+  const uint64_t size = space == Space::local ? f.local_bytes : f.parameter_bytes;
+  if (address >= size || address + bytes > size) out_of_bounds(w, i, address, size, lane);
+  if (space == Space::local) return w.launch->local.data() + (w.index * 32 + lane) * size + address;
+  if (is_write(touch)) fault(w, i, lane, "a write to a kernel parameter");
   return const_cast<uint8_t*>(w.launch->parameters) + address;
 }
 
@@ -106,8 +92,8 @@ inline uint64_t address_of(Warp& w, const Instruction& i, uint32_t lane) {
   return slots<uint64_t>(w, i.source[0])[lane] + static_cast<uint64_t>(i.immediate);
 }
 
-// Counts what a warp's access costs.
-void count_sectors(KernelCounters& counters, const uint64_t* addresses, uint32_t active, uint32_t bytes, Touch touch);
+// Count what a warp's access costs.
+void count_sectors(KernelCounters& counters, const uint64_t* addresses, uint32_t active, Touch touch);
 void count_wavefronts(KernelCounters& counters, const uint64_t* addresses, uint32_t active, uint32_t bytes);
 
 // Order: what barriers, fences and atomics do.

@@ -15,8 +15,8 @@ const char* simgpu_finding(int index);                /* "kind: text", until the
 const char* simgpu_fault(void);                       /* text of the last device fault */
 void simgpu_forget(void);                             /* findings, counters and the sticky status, for the next test */
 void simgpu_set(const char* name, const char* value); /* as SIMGPU_<name> */
-long long simgpu_count(const char* name); /* launches host_waits allocations pinned_allocations kernel_loads; else -1 */
-int simgpu_kernel(const char* part_of_name, SimgpuKernelCounters* out); /* sum over matching kernels; how many */
+unsigned long long simgpu_count(const char* name); /* launches host_waits allocations pinned_allocations kernel_loads */
+SimgpuKernelCounters simgpu_kernel(const char* part_of_name); /* sum over the kernels that have it in their name */
 
 #ifdef __cplusplus
 }

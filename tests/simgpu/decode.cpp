@@ -10,15 +10,13 @@
 namespace switchyard::simgpu {
 namespace {
 
-struct Truncate {
-  uint32_t operator()(uint64_t v) const { return static_cast<uint32_t>(v); }
-};
-struct SignExtend {
-  int64_t operator()(int32_t v) const { return v; }
-};
-struct ZeroExtend {
-  uint64_t operator()(uint32_t v) const { return v; }
-};
+using Kind = Type::Kind;
+
+template <class D, class S>
+using Cast = decltype([](S v) { return static_cast<D>(v); });
+template <class T>
+using Saturate = decltype([](T v) { return v > 0 ? (v < 1 ? v : T{1}) : T{0}; });  // NaN becomes 0
+using Flush = decltype([](float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; });
 
 // Runs the ordinary loop under another rounding mode, or with denormals flushed.
 void under_csr(Warp& w, const Instruction& i, uint32_t active) {
@@ -28,114 +26,86 @@ void under_csr(Warp& w, const Instruction& i, uint32_t active) {
   _mm_setcsr(before);
 }
 
-template <class T>
-struct Saturate {  // NaN becomes 0
-  T operator()(T v) const { return v > 0 ? (v < 1 ? v : T{1}) : T{0}; }
-};
-
-struct Flush {
-  float operator()(float v) const { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; }
-};
-
 uint32_t modifier_of(std::string_view word, bool is_float) {
   if (word == "rn") return kNearest;
   if (word == "rz" || word == "rm" || word == "rp") return kRounding;
   if (word == "ftz") return kFtz;
   if (word == "approx" || word == "full") return kApprox;
-  if (word == "noftz") return kNoFtz;
   return word == "sat" && is_float ? uint32_t{kSat} : 0;
-}
-
-uint8_t rounding_of(const Decoding& d) {
-  return d.has("rz") || d.has("rzi") ? 1 : d.has("rm") || d.has("rmi") ? 2 : d.has("rp") || d.has("rpi") ? 3 : 0;
 }
 
 void decode_row(Decoding& d) {
   const bool is_float = std::any_of(d.types.begin(), d.types.end(), [](Type t) { return t.is_float(); });
-  std::string key(d.opcode());
+  std::string key(d.words[0]);
   uint32_t modifiers = 0;
   for (size_t k = 1; k < d.words.size(); ++k) {
     const uint32_t m = modifier_of(d.words[k], is_float);
     modifiers |= m;
     if (!m) key.append(".").append(d.words[k]);
   }
-  const Row* row = Table::get().find(key);
-  if (!row) d.refuse();
-  if (modifiers & ~row->modifiers) d.refuse("a modifier that is not known here");
-  if (d.arguments.size() != row->sources.size() + 1) d.refuse("another number of operands than known");
+  const auto found = Table::get().rows().find(key);
+  d.require(found != Table::get().rows().end());
+  const Row& row = found->second;
+  if (modifiers & ~row.modifiers) d.refuse("a modifier that is not known here");
+  d.require(d.arguments.size() == row.sources.size() + 1);
   Instruction& out = d.out;
-  out.run = row->run;
-  out.kind = row->kind;
-  out.rounding = rounding_of(d);
-  for (size_t k = 0; k < row->sources.size(); ++k) out.source[k] = d.source(k + 1, row->sources[k]);
-  out.d = d.destination(0, row->destination);
+  out.run = row.run;
+  out.rounding = d.has("rz") || d.has("rzi")   ? 1
+                 : d.has("rm") || d.has("rmi") ? 2
+                 : d.has("rp") || d.has("rpi") ? 3
+                                               : 0;
+  for (size_t k = 0; k < row.sources.size(); ++k) out.source[k] = d.source(k + 1, row.sources[k]);
+  out.d = d.destination(d.arguments[0], row.destination);
   d.modes(modifiers);
-  if (row->selects && (modifiers & kFtz)) d.reader.after(apply<Flush, float, float>, out.d, out.d);
-  if (modifiers & kSat) {
-    if (row->destination.kind == Type::Kind::half) d.refuse(".sat to a half type");
-    if (row->destination.kind != Type::Kind::f) return;  // a conversion to an integer saturates anyway
-    d.reader.after(
-        row->destination.bits == 64 ? apply<Saturate<double>, double, double> : apply<Saturate<float>, float, float>,
-        out.d, out.d);
-  }
+  if (row.selects && (modifiers & kFtz)) d.reader.after(apply<Flush, float, float>, out.d, out.d);
+  if (!(modifiers & kSat)) return;
+  if (row.destination.kind == Kind::half) d.refuse(".sat to a half type");
+  if (row.destination.kind != Kind::f) return;  // a conversion to an integer saturates anyway
+  d.reader.after(
+      row.destination.bits == 64 ? apply<Saturate<double>, double, double> : apply<Saturate<float>, float, float>,
+      out.d, out.d);
 }
 
-const std::unordered_map<std::string_view, Decoder>& special_decoders() {
-  static const auto* all = [] {
-    auto* map = new std::unordered_map<std::string_view, Decoder>;
-    add_memory_decoders(*map);
-    add_warp_decoders(*map);
-    add_matrix_decoders(*map);
-    add_select_decoders(*map);
+const Decoders& special_decoders() {
+  static const Decoders all = [] {
+    Decoders map;
+    for (auto add :
+         {add_memory_decoders, add_atomic_decoders, add_warp_decoders, add_matrix_decoders, add_select_decoders})
+      add(map);
     return map;
   }();
-  return *all;
+  return all;
 }
 
 }  // namespace
 
 const Table& Table::get() {
-  static const auto* table = [] {
-    auto* t = new Table;
-    add_integer_rows(*t);
-    add_float_rows(*t);
-    add_half_rows(*t);
-    add_conversion_rows(*t);
-    add_select_rows(*t);
+  static const Table table = [] {
+    Table t;
+    for (auto add : {add_integer_rows, add_real_rows, add_conversion_rows, add_select_rows}) add(t);
     return t;
   }();
-  return *table;
-}
-
-const Row* Table::find(const std::string& key) const {
-  const auto found = rows_.find(key);
-  return found == rows_.end() ? nullptr : &found->second;
-}
-
-std::vector<std::string> Table::keys() const {
-  std::vector<std::string> all;
-  for (const auto& [key, row] : rows_) all.push_back(key);
-  std::sort(all.begin(), all.end());
-  return all;
+  return table;
 }
 
 void decode(FunctionReader& reader, Instruction& out, std::string_view text) {
   const size_t space = std::min(text.find_first_of(" \t\n"), text.size());
-  Decoding d{reader, out, split(text.substr(0, space), '.'), split(trim(text.substr(space)), ','), {}};
+  const std::string_view opcode = text.substr(0, space);
+  Decoding d{reader, out, opcode, split(opcode, '.'), split(trim(text.substr(space)), ','), {}};
   for (std::string_view word : d.words) {
     Type type;
     if (read_type(word, type)) d.types.push_back(type);
   }
-  const auto special = special_decoders().find(d.opcode());
+  const auto special = special_decoders().find(d.words[0]);
   if (special == special_decoders().end()) return decode_row(d);
   special->second(d);
 }
 
 void Decoding::modes(uint32_t modifiers) {
-  const bool in_hardware = std::any_of(types.begin(), types.end(), [](Type t) { return t.kind == Type::Kind::f; });
+  const bool in_hardware = std::any_of(types.begin(), types.end(), [](Type t) { return t.kind == Kind::f; });
   if (!in_hardware || !(modifiers & (kRounding | kFtz))) return;
-  constexpr uint32_t rounding[] = {0, 0x6000, 0x2000, 0x4000};
-  out.csr = (modifiers & kRounding ? rounding[out.rounding] : 0) | (modifiers & kFtz ? 0x8040u : 0);
+  constexpr uint32_t rounding_bits[] = {0, 0x6000, 0x2000, 0x4000};
+  out.csr = (modifiers & kRounding ? rounding_bits[out.rounding] : 0) | (modifiers & kFtz ? 0x8040u : 0);
   out.inner = out.run;
   out.run = under_csr;
 }
@@ -151,84 +121,82 @@ bool Decoding::only(std::initializer_list<std::string_view> allowed) const {
   });
 }
 
-void Decoding::refuse(const std::string& why) const { reader.refuse(why, out.text); }
+void Decoding::refuse(const std::string& why) const { reader.refuse(why); }
 
 uint64_t Decoding::constant(size_t argument) const {
   if (argument >= arguments.size() || !is_number(arguments[argument])) refuse("a number is missing");
-  return number(arguments[argument], {});
+  return number(arguments[argument]);
 }
 
-Operand Decoding::source(size_t argument, Type type) {
+Operand Decoding::source(size_t argument, Type t) {
   if (argument >= arguments.size()) refuse("an operand is missing");
-  return source(arguments[argument], type);
+  return source(arguments[argument], t);
 }
 
-Operand Decoding::source(std::string_view text, Type type) {
-  const int bits = type.kind == Type::Kind::predicate ? 1 : type.bits;
-  if (is_number(text)) return reader.constant(number(text, type), bits);
+Operand Decoding::source(std::string_view text, Type t) {
+  if (is_number(text)) return reader.constant(number(text, t), t.bits);
   if (const auto r = reader.find_register(text)) {
-    if ((r->bits == 1) != (bits == 1) || (bits == 64 && r->bits < 64)) refuse("a register too narrow");
-    if (r->bits < 64 || bits == 64) return r->place;
+    if ((r->bits == 1) != (t.bits == 1) || (t.bits == 64 && r->bits < 64))
+      refuse(fmt::format("register {} is too narrow", text));
+    if (r->bits < 64 || t.bits == 64) return r->place;
     const Operand part = reader.temporary(32);
-    reader.before(apply<Truncate, uint32_t, uint64_t>, part, r->place);
+    reader.before(apply<Cast<uint32_t, uint64_t>, uint32_t, uint64_t>, part, r->place);
     return part;
   }
   const Variable* v = reader.find_variable(text);
-  if (!v) refuse("unknown operand " + std::string(text));
-  return reader.variable_address(*v, bits);
+  if (!v) refuse(fmt::format("unknown operand {}", text));
+  return reader.variable_address(*v, t.bits);
 }
 
-Operand Decoding::destination(std::string_view text, Type type) {
+Operand Decoding::destination(std::string_view text, Type t) {
   if (text == "_") return {};
   const auto r = reader.find_register(text);
-  const int bits = type.kind == Type::Kind::predicate ? 1 : type.bits;
-  if (!r || (r->bits == 1) != (bits == 1) || (bits == 64 && r->bits < 64))
-    refuse("no such destination " + std::string(text));
-  if (r->bits < 64 || bits == 64) return r->place;
+  if (!r || (r->bits == 1) != (t.bits == 1) || (t.bits == 64 && r->bits < 64))
+    refuse(fmt::format("no such destination {}", text));
+  if (r->bits < 64 || t.bits == 64) return r->place;
   const Operand part = reader.temporary(32);
-  reader.after(
-      type.kind == Type::Kind::s ? Handler{apply<SignExtend, int64_t, int32_t>} : apply<ZeroExtend, uint64_t, uint32_t>,
-      r->place, part);
+  reader.after(t.kind == Kind::s ? apply<Cast<int64_t, int32_t>, int64_t, int32_t>
+                                 : apply<Cast<uint64_t, uint32_t>, uint64_t, uint32_t>,
+               r->place, part);
   return part;
 }
 
+void Decoding::destinations(Type t) {
+  const auto both = split(arguments.at(0), '|');
+  out.d = destination(both[0], t);
+  if (both.size() > 1) out.d2 = destination(both[1], {Kind::predicate, 1});
+}
+
 Operand Decoding::predicate(std::string_view text) {
-  if (text.starts_with('!')) {
-    out.negated_operand = true;
-    text.remove_prefix(1);
-  }
-  return source(text, {Type::Kind::predicate, 1});
+  out.negated_operand = text.starts_with('!');
+  return source(text.substr(out.negated_operand), {Kind::predicate, 1});
 }
 
 // [register + offset], [variable + offset], [number]
 void Decoding::address(size_t argument) {
   if (argument >= arguments.size() || !arguments[argument].starts_with('[')) refuse("an address is missing");
-  std::string_view text = arguments[argument];
-  text = trim(text.substr(1, text.rfind(']') - 1));
-  const size_t sign = text.find_first_of("+-", 1);
-  if (sign != std::string_view::npos) {
-    std::string_view offset = trim(text.substr(sign));
-    if (offset[0] == '+') offset = trim(offset.substr(1));
-    out.immediate = static_cast<int64_t>(number(offset, {}));
+  std::string_view text = trim(arguments[argument].substr(1, arguments[argument].rfind(']') - 1));
+  if (const size_t sign = text.find_first_of("+-", 1); sign != std::string_view::npos) {
+    const std::string_view offset = trim(text.substr(sign + (text[sign] == '+')));
+    if (!is_number(offset)) refuse("an offset that is no number");
+    out.immediate = static_cast<int64_t>(number(offset));
     text = trim(text.substr(0, sign));
   }
   const auto r = reader.find_register(text);
   if (r && r->bits == 32) {  // addresses are 64 bits wide in the engine
     out.source[0] = reader.temporary(64);
-    reader.before(apply<ZeroExtend, uint64_t, uint32_t>, out.source[0], r->place);
+    reader.before(apply<Cast<uint64_t, uint32_t>, uint64_t, uint32_t>, out.source[0], r->place);
   } else {
-    out.source[0] = source(text, {Type::Kind::u, 64});
+    out.source[0] = source(text, {Kind::u, 64});
   }
 }
 
-void Decoding::list(std::string_view text, Type type, bool is_destination, size_t at) {
+void Decoding::list(std::string_view text, Type t, bool is_destination, size_t at) {
   for (std::string_view element : elements(text)) {
     if (at >= out.list.size()) refuse("too many elements");
-    out.list[at++] = is_destination ? destination(element, type) : source(element, type);
+    out.list[at++] = is_destination ? destination(element, t) : source(element, t);
   }
   out.count = static_cast<uint8_t>(at);
 }
-
-void Decoding::branch(std::string_view label) { reader.branch_to(label); }
 
 }  // namespace switchyard::simgpu

@@ -1,19 +1,14 @@
 // From the text of a kernel to instructions that run. An ordinary instruction is one row of a table: its key (opcode,
-// what selects its meaning, types), the handler, and the types of its operands. Others have a function of their own.
+// what selects its meaning, types), the handler, and the types of its operands. Others have a decoder of their own.
 #pragma once
-
-#include <functional>
 
 #include "tests/simgpu/lanes.h"
 #include "tests/simgpu/ptx_text.h"
 
 namespace switchyard::simgpu {
 
-std::unique_ptr<Function> read_function(const Module& module, const std::string& name, std::string_view text,
-                                        uint32_t line);
-
 // Parts of an opcode that do not select the handler. A row names those that it honours; any other is refused.
-enum Modifier : uint32_t { kNearest = 1, kRounding = 2, kFtz = 4, kSat = 8, kApprox = 16, kNoFtz = 32 };
+enum Modifier : uint32_t { kNearest = 1, kRounding = 2, kFtz = 4, kSat = 8, kApprox = 16 };
 constexpr uint32_t kFloatModes = kNearest | kRounding | kFtz | kSat;
 
 struct Row {
@@ -21,26 +16,19 @@ struct Row {
   uint32_t modifiers = 0;
   Type destination;
   std::vector<Type> sources;
-  uint8_t kind = 0;
   bool selects = false;  // the result is one of the operands: .ftz has to flush it
 };
 
 template <class T>
 constexpr Type type_of() {
   using Kind = Type::Kind;
-  constexpr int bits = 8 * sizeof(T);
-  if constexpr (std::is_floating_point_v<T>)
-    return {Kind::f, bits};
-  else if constexpr (std::is_same_v<T, BF16> || std::is_same_v<T, F16>)
-    return {Kind::half, bits};
-  else if constexpr (!std::is_integral_v<T>)
-    return {Kind::pair, bits};
-  else if constexpr (std::is_same_v<T, bool>)
-    return {Kind::predicate, 1};
-  else
-    return {std::is_signed_v<T> ? Kind::s : Kind::u, bits};
+  constexpr Kind kind = std::is_floating_point_v<T> ? Kind::f
+                        : is_half<T>                ? Kind::half
+                        : !std::is_integral_v<T>    ? Kind::pair
+                        : std::is_signed_v<T>       ? Kind::s
+                                                    : Kind::u;
+  return {kind, 8 * sizeof(T)};
 }
-
 template <class T>
 std::string name_of() {
   if constexpr (std::is_same_v<T, BF16>)
@@ -55,70 +43,74 @@ std::string name_of() {
     return (std::is_floating_point_v<T> ? "f" : std::is_signed_v<T> ? "s" : "u") + std::to_string(8 * sizeof(T));
 }
 
+template <class... T>
+struct Types {};
+
 class Table {
  public:
   static const Table& get();
-  const Row* find(const std::string& key) const;
-  std::vector<std::string> keys() const;
-
+  const std::unordered_map<std::string, Row>& rows() const { return rows_; }
   void add(const std::string& key, Row row) { rows_[key] = std::move(row); }
-  template <class F, class D, class... S>  // d = F(sources), of these types
-  void row(const std::string& key, uint32_t modifiers = 0) {
-    add(key, {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}});
+
+  // d = f(sources), of types D and S; or of one type, once for each in a list. A name in .b is followed by the width
+  // alone.
+  template <class D, class... S, class F>
+  void row(const std::string& key, F, uint32_t modifiers = 0, bool selects = false) {
+    add(key, {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}, selects});
   }
-  template <class F, class... T>  // of one, two or three operands of the same type, for each of the types
-  void unary(const std::string& name, uint32_t modifiers = 0) {
-    (row<F, T, T>(name + '.' + name_of<T>(), modifiers), ...);
-  }
-  template <class F, class... T>
-  void binary(const std::string& name, uint32_t modifiers = 0) {
-    (row<F, T, T, T>(name + '.' + name_of<T>(), modifiers), ...);
-  }
-  template <class F, class... T>
-  void ternary(const std::string& name, uint32_t modifiers = 0) {
-    (row<F, T, T, T, T>(name + '.' + name_of<T>(), modifiers), ...);
+  template <int sources, class... T, class F>
+  void rows(Types<T...>, const std::string& name, F f, uint32_t modifiers = 0, bool selects = false) {
+    auto key = [&](std::string type) { return name + (name.ends_with(".b") ? type.substr(1) : '.' + type); };
+    if constexpr (sources == 1) (row<T, T>(key(name_of<T>()), f, modifiers, selects), ...);
+    if constexpr (sources == 2) (row<T, T, T>(key(name_of<T>()), f, modifiers, selects), ...);
+    if constexpr (sources == 3) (row<T, T, T, T>(key(name_of<T>()), f, modifiers, selects), ...);
   }
 
  private:
   std::unordered_map<std::string, Row> rows_;
 };
 void add_integer_rows(Table& table);
-void add_float_rows(Table& table);
-void add_half_rows(Table& table);
+void add_real_rows(Table& table);
 void add_conversion_rows(Table& table);
 void add_select_rows(Table& table);
 
 // One instruction while it is decoded.
 class FunctionReader;
-void decode(FunctionReader& reader, Instruction& out, std::string_view text);  // without its predicate
 struct Decoding {
   FunctionReader& reader;
   Instruction& out;
+  std::string_view opcode;              // all of it
   std::vector<std::string_view> words;  // of the opcode
   std::vector<std::string_view> arguments;
   std::vector<Type> types;
 
-  std::string_view opcode() const { return words[0]; }
   bool has(std::string_view word) const;
-  Type type() const { return types.empty() ? Type{} : types.back(); }
   bool only(std::initializer_list<std::string_view> allowed) const;  // besides types: nothing else in the opcode
-
+  Type type() const { return types.empty() ? Type{} : types.back(); }
   Operand source(size_t argument, Type type);
   Operand source(std::string_view text, Type type);
   Operand destination(std::string_view text, Type type);
-  Operand destination(size_t argument, Type type) { return destination(arguments.at(argument), type); }
+  void destinations(Type type);              // d, or d|p, from the first argument
   Operand predicate(std::string_view text);  // sets out.negated_operand for !p
-  void modes(uint32_t modifiers);            // runs out.run with this rounding and flushing
   void address(size_t argument);             // source[0], immediate
-  void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // adds to out.list, out.count
-  void branch(std::string_view label);
+  void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
+  void modes(uint32_t modifiers);  // runs out.run with this rounding and flushing
   uint64_t constant(size_t argument) const;
   [[noreturn]] void refuse(const std::string& why = "unknown instruction") const;
+  void require(bool known) const {
+    if (!known) refuse();
+  }
 };
 using Decoder = void (*)(Decoding&);
-void add_memory_decoders(std::unordered_map<std::string_view, Decoder>& decoders);
-void add_warp_decoders(std::unordered_map<std::string_view, Decoder>& decoders);
-void add_matrix_decoders(std::unordered_map<std::string_view, Decoder>& decoders);
-void add_select_decoders(std::unordered_map<std::string_view, Decoder>& decoders);
+using Decoders = std::unordered_map<std::string_view, Decoder>;
+void add_memory_decoders(Decoders& decoders);
+void add_atomic_decoders(Decoders& decoders);
+void add_warp_decoders(Decoders& decoders);
+void add_matrix_decoders(Decoders& decoders);
+void add_select_decoders(Decoders& decoders);
+
+void decode(FunctionReader& reader, Instruction& out, std::string_view text);  // without its predicate
+std::unique_ptr<Function> read_function(const Module& module, const std::string& name, std::string_view text,
+                                        uint32_t line);
 
 }  // namespace switchyard::simgpu

@@ -1,4 +1,4 @@
-// The PTX in what nvcc embeds: a container of entries for several architectures, each plain or packed with zstd or LZ4.
+// The PTX in what nvcc embeds: a container of entries for several architectures, each plain or packed with zstd.
 #include <zstd.h>
 
 #include <cstring>
@@ -13,7 +13,6 @@ struct ContainerHeader {
   uint16_t version, header_bytes;
   uint64_t bytes;  // of the entries
 };
-
 struct EntryHeader {
   uint16_t kind, version;  // kind 1: PTX, 2: machine code
   uint32_t header_bytes;
@@ -22,57 +21,44 @@ struct EntryHeader {
   uint16_t minor, major;
   uint32_t architecture;  // 90
   uint32_t name_offset, name_bytes;
-  uint64_t flags;  // 0x2000: LZ4, 0x8000: zstd
-  uint64_t reserved, unpacked_bytes;
+  uint64_t flags, reserved, unpacked_bytes;
 };
-static_assert(sizeof(EntryHeader) == 64);
+constexpr uint64_t kPacked = 0xf000, kZstd = 0x8000;
 
-std::string unpack(const uint8_t* payload, const EntryHeader& e) {
-  constexpr uint64_t kLz4 = 0x2000, kZstd = 0x8000;
-  if (!(e.flags & 0xf000))
-    return {reinterpret_cast<const char*>(payload), strnlen(reinterpret_cast<const char*>(payload), e.payload_bytes)};
-  if (!(e.flags & kZstd)) {
-    throw Fault(cudaErrorInvalidKernelImage,
-                e.flags & kLz4 ? "simgpu: PTX packed with LZ4: compile with --compress-mode=default or none"
-                               : "simgpu: PTX packed in an unknown way");
-  }
+std::string unpack(const char* payload, const EntryHeader& e) {
+  if (!(e.flags & kPacked)) return {payload, strnlen(payload, e.payload_bytes)};
+  if (!(e.flags & kZstd))
+    throw Fault(cudaErrorInvalidKernelImage, "simgpu: PTX packed in another way than with zstd (nvcc --compress-mode)");
   std::string text(e.unpacked_bytes, '\0');
   const size_t got = ZSTD_decompress(text.data(), text.size(), payload, e.packed_bytes);
   if (ZSTD_isError(got))
-    throw Fault(cudaErrorInvalidKernelImage, std::string("simgpu: packed PTX: ") + ZSTD_getErrorName(got));
+    throw Fault(cudaErrorInvalidKernelImage, fmt::format("simgpu: packed PTX: {}", ZSTD_getErrorName(got)));
   text.resize(strnlen(text.data(), got));
   return text;
 }
 
 }  // namespace
 
+// The newest entry that the device can run, as the driver takes it.
 std::string ptx_of(const void* fat_binary, int compute_capability) {
-  const auto* bytes = static_cast<const uint8_t*>(fat_binary);
   ContainerHeader container;
-  std::memcpy(&container, bytes, sizeof container);
+  std::memcpy(&container, fat_binary, sizeof container);
   if (container.magic != 0xba55ed50u) throw Fault(cudaErrorInvalidKernelImage, "simgpu: not a fat binary");
-  const uint8_t* best = nullptr;
-  EntryHeader best_entry{};
+  const char *at = static_cast<const char*>(fat_binary) + container.header_bytes, *end = at + container.bytes,
+             *best = nullptr;
+  EntryHeader best_entry{}, e{};
   std::string seen;
-  const uint8_t* at = bytes + container.header_bytes;
-  for (const uint8_t* end = at + container.bytes; at + sizeof(EntryHeader) <= end;) {
-    EntryHeader e;
+  for (; at + sizeof e <= end; at += e.header_bytes + e.payload_bytes) {
     std::memcpy(&e, at, sizeof e);
-    if (e.kind == 1) {
-      seen += ' ' + std::to_string(e.architecture);
-      if (static_cast<int>(e.architecture) <= compute_capability && e.architecture >= best_entry.architecture) {
-        best = at + e.header_bytes;
-        best_entry = e;
-      }
-    }
-    at += e.header_bytes + e.payload_bytes;
+    if (e.kind != 1) continue;
+    seen += fmt::format(" {}", e.architecture);
+    if (static_cast<int>(e.architecture) > compute_capability || e.architecture < best_entry.architecture) continue;
+    best = at + e.header_bytes;
+    best_entry = e;
   }
-  if (!best) {
-    throw Fault(cudaErrorNoKernelImageForDevice, "simgpu: no PTX for compute capability " +
-                                                     std::to_string(compute_capability) +
-                                                     " or less; embedded:" + (seen.empty() ? " none" : seen));
-  }
-  return unpack(best, best_entry);
+  if (best) return unpack(best, best_entry);
+  fmt::print(stderr, "simgpu: no PTX for compute capability {} or less; embedded:{}\n", compute_capability, seen);
+  throw Fault(cudaErrorNoKernelImageForDevice, "no PTX");
 }
 
 }  // namespace switchyard::simgpu

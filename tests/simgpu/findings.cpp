@@ -1,27 +1,15 @@
-// Settings, the seed, findings and counters. A finding makes the process end with code 66, whatever its own code was,
-// so that no test passes over it.
+// Settings, the seed, clocks, findings and counters. A finding makes the process end with code 66, whatever its own
+// code was, so that no test passes over it.
 #include "tests/simgpu/findings.h"
 
-#include <unistd.h>
-
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-
-#include "tests/simgpu/order.h"
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 namespace switchyard::simgpu {
-
-std::recursive_mutex& device_mutex() {
-  static auto* mutex = new std::recursive_mutex;
-  return *mutex;
-}
-
-Journal& Journal::get() {
-  static auto* journal = new Journal;
-  return *journal;
-}
-
 namespace {
 
 std::map<std::string, std::string>& changed_settings() {
@@ -29,95 +17,79 @@ std::map<std::string, std::string>& changed_settings() {
   return *settings;
 }
 
-const char* setting_text(const char* name) {
-  if (auto found = changed_settings().find(name); found != changed_settings().end()) return found->second.c_str();
-  return std::getenv((std::string("SIMGPU_") + name).c_str());
-}
-
 Random& draws() {
   static auto* random = new Random(seed());
   return *random;
 }
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return out + '"';
-}
-
-void write_operations(std::FILE* file) {
-  std::fprintf(file, ",\n \"operations\": [");
-  const auto& operations = Order::get().operations();
-  for (size_t id = kFirstOperation; id < operations.size(); ++id) {
-    const OperationRecord& o = operations[id];
-    std::fprintf(file, "%s\n  {\"id\": %zu, \"name\": %s, \"stream\": %u, \"sequence\": %u, \"after\": [",
-                 id == kFirstOperation ? "" : ",", id, quoted(o.name).c_str(), o.stream, o.sequence);
-    for (size_t s = 0; s < o.clock.size(); ++s) std::fprintf(file, "%s%u", s ? ", " : "", o.clock[s]);
-    std::fprintf(file, "]}");
-  }
-  std::fprintf(file, "]");
-}
-
-void write_report(const std::string& path) {
-  const Journal& j = Journal::get();
-  std::FILE* file = std::fopen(path.c_str(), "w");
-  if (!file) {
-    std::fprintf(stderr, "simgpu: cannot write %s: %s\n", path.c_str(), std::strerror(errno));
-    return;
-  }
-  auto number = [](uint64_t v) { return static_cast<unsigned long long>(v); };
-  std::fprintf(file, "{\"seed\": %llu, \"launches\": %llu, \"host_waits\": %llu, \"allocations\": %llu, ",
-               number(seed()), number(j.counters.launches), number(j.counters.host_waits),
-               number(j.counters.allocations));
-  std::fprintf(file, "\"pinned_allocations\": %llu, \"kernel_loads\": %llu,\n \"kernels\": {",
-               number(j.counters.pinned_allocations), number(j.counters.kernel_loads));
-  const char* comma = "";
+nlohmann::json report_of(const Journal& j) {
+  nlohmann::json out = j.counters;
+  out["seed"] = seed();
   for (const auto& [name, k] : j.kernels) {
-    std::fprintf(file, "%s\n  %s: {\"launches\": %llu, \"instructions\": %llu, \"warp_instructions\": %llu, ", comma,
-                 quoted(name).c_str(), number(k.launches), number(k.instructions), number(k.warp_instructions));
-    std::fprintf(file, "\"sectors_read\": %llu, \"sectors_written\": %llu, \"extra_wavefronts\": %llu}",
-                 number(k.sectors_read), number(k.sectors_written), number(k.extra_wavefronts));
-    comma = ",";
+    out["kernels"][name] = {{"launches", k.launches},
+                            {"instructions", k.instructions},
+                            {"warp_instructions", k.warp_instructions},
+                            {"sectors_read", k.sectors_read},
+                            {"sectors_written", k.sectors_written},
+                            {"extra_wavefronts", k.extra_wavefronts}};
   }
-  std::fprintf(file, "},\n \"findings\": [");
-  comma = "";
-  for (const std::string& key : j.order) {
-    const Finding& f = j.findings.at(key);
-    std::fprintf(file, "%s\n  {\"kind\": %s, \"count\": %llu, \"text\": %s}", comma, quoted(f.kind).c_str(),
-                 number(f.count), quoted(f.text).c_str());
-    comma = ",";
+  out["findings"] = nlohmann::json::array();
+  for (const auto& [key, f] : j.findings)
+    out["findings"].push_back({{"kind", f.kind}, {"text", f.text}, {"count", f.count}});
+  if (!setting("OPERATIONS", 0)) return out;
+  for (const OperationRecord& o : Order::get().operations()) {
+    out["operations"].push_back({{"name", o.name}, {"stream", o.stream}, {"sequence", o.sequence}, {"after", o.clock}});
   }
-  std::fprintf(file, "]");
-  if (setting("OPERATIONS", 0)) write_operations(file);
-  std::fprintf(file, "}\n");
-  std::fclose(file);
+  return out;
 }
 
 }  // namespace
 
-void KernelCounters::operator+=(const KernelCounters& other) {
-  launches += other.launches;
-  instructions += other.instructions;
-  warp_instructions += other.warp_instructions;
-  sectors_read += other.sectors_read;
-  sectors_written += other.sectors_written;
-  extra_wavefronts += other.extra_wavefronts;
+std::recursive_mutex& device_mutex() {
+  static auto* mutex = new std::recursive_mutex;
+  return *mutex;
+}
+Journal& Journal::get() {
+  static auto* journal = new Journal;
+  return *journal;
+}
+Order& Order::get() {
+  static auto* order = new Order;
+  return *order;
+}
+
+void join(Clock& clock, const Clock& other) {
+  if (clock.size() < other.size()) clock.resize(other.size());
+  for (size_t s = 0; s < other.size(); ++s) clock[s] = std::max(clock[s], other[s]);
+}
+
+uint32_t Order::add(OperationRecord record) {
+  if (operations_.size() >> 28) throw Fault(cudaErrorUnknown, "simgpu: more operations than a shadow word can name");
+  operations_.push_back(std::move(record));
+  return static_cast<uint32_t>(operations_.size() - 1);
+}
+
+uint32_t Order::add_host_operation(const char* name) {
+  host.resize(std::max<size_t>(host.size(), 1));
+  ++host[0];
+  return add({name, 0, host[0], host});
+}
+
+std::string setting_text(const char* name) {
+  const std::lock_guard lock(device_mutex());
+  if (auto found = changed_settings().find(name); found != changed_settings().end()) return found->second;
+  const char* text = std::getenv(fmt::format("SIMGPU_{}", name).c_str());
+  return text ? text : "";
 }
 
 int64_t setting(const char* name, int64_t otherwise) {
-  const std::lock_guard lock(device_mutex());
-  const char* text = setting_text(name);
-  if (!text) return otherwise;
+  const std::string text = setting_text(name);
+  if (text.empty()) return otherwise;
   char* end = nullptr;
-  const int64_t value = std::strtoll(text, &end, 10);
-  if (end == text || *end != '\0') {
-    std::fprintf(stderr, "simgpu: SIMGPU_%s=%s is not a whole number\n", name, text);
-    std::_Exit(64);
-  }
-  return value;
+  const int64_t value = std::strtoll(text.c_str(), &end, 10);
+  if (*end == '\0') return value;
+  fmt::print(stderr, "simgpu: SIMGPU_{}={} is not a whole number\n", name, text);
+  std::_Exit(64);
 }
 
 void change_setting(const char* name, const char* value) {
@@ -135,30 +107,32 @@ uint64_t draw(uint64_t bound) {
 
 void report(const std::string& kind, const std::string& key, const std::string& text) {
   const std::lock_guard lock(device_mutex());
-  Journal& j = Journal::get();
-  auto [place, is_new] = j.findings.try_emplace(kind + '|' + key, Finding{kind, text});
-  if (!is_new) {
-    ++place->second.count;
+  auto& findings = Journal::get().findings;
+  const std::string both = kind + '|' + key;
+  const auto same = std::find_if(findings.begin(), findings.end(), [&](const auto& f) { return f.first == both; });
+  if (same != findings.end()) {
+    ++same->second.count;
     return;
   }
-  j.order.push_back(place->first);
-  std::fprintf(stderr, "simgpu: %s: %s\n", kind.c_str(), text.c_str());
+  findings.push_back({both, {kind, text}});
+  fmt::print(stderr, "simgpu: {}: {}\n", kind, text);
 }
 
-// %r in the path is the rank, as Open MPI tells it.
+// SIMGPU_REPORT: the path; %r in it is the rank, as Open MPI tells it.
 void write_report_at_exit() {
   const std::lock_guard lock(device_mutex());
-  if (const char* path = std::getenv("SIMGPU_REPORT")) {
-    std::string name = path;
+  const Journal& j = Journal::get();
+  if (std::string path = setting_text("REPORT"); !path.empty()) {
     const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-    if (auto at = name.find("%r"); at != std::string::npos) name.replace(at, 2, rank ? rank : "0");
-    write_report(name);
+    if (const auto at = path.find("%r"); at != std::string::npos) path.replace(at, 2, rank ? rank : "0");
+    std::ofstream file(path);
+    file << report_of(j).dump(1) << '\n';
+    if (!file.flush()) fmt::print(stderr, "simgpu: cannot write {}: {}\n", path, std::strerror(errno));
   }
-  if (const size_t count = Journal::get().findings.size()) {
-    std::fflush(nullptr);
-    std::fprintf(stderr, "simgpu: %zu finding%s\n", count, count == 1 ? "" : "s");
-    std::_Exit(66);
-  }
+  if (j.findings.empty()) return;
+  std::fflush(nullptr);
+  fmt::print(stderr, "simgpu: {} finding{}\n", j.findings.size(), j.findings.size() == 1 ? "" : "s");
+  std::_Exit(66);
 }
 
 }  // namespace switchyard::simgpu

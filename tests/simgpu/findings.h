@@ -1,7 +1,8 @@
-// What the simulator was asked (settings), what it drew (one seed) and what it found (reports, counters).
+// What the simulator was asked (settings), what it drew (one seed) and what it found (reports, counters, operations).
 #pragma once
 
-#include <cstdint>
+#include <fmt/format.h>
+
 #include <map>
 #include <mutex>
 #include <string>
@@ -18,13 +19,12 @@ std::recursive_mutex& device_mutex();
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t next() {
+  uint64_t below(uint64_t bound) {
     uint64_t z = state_ += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return static_cast<uint64_t>(__uint128_t{z ^ (z >> 31)} * bound >> 64);
   }
-  uint64_t below(uint64_t bound) { return bound > 1 ? static_cast<uint64_t>((__uint128_t{next()} * bound) >> 64) : 0; }
   template <class Container>
   void shuffle(Container& items) {
     for (size_t k = items.size(); k > 1; --k) std::swap(items[k - 1], items[below(k)]);
@@ -34,39 +34,59 @@ class Random {
   uint64_t state_;
 };
 uint64_t seed();
+std::string setting_text(const char* name);  // empty: not set
+void change_setting(const char* name, const char* value);
+
+// What happens before what among operations on streams. Each has a clock from the moment it is enqueued: what its
+// stream, the events it waits for and the host had reached. Order is never taken from the time at which things ran.
+using Clock = std::vector<uint32_t>;  // for each stream the last sequence number that is known to be over
+void join(Clock& clock, const Clock& other);
+inline uint32_t reached(const Clock& clock, uint32_t stream) { return stream < clock.size() ? clock[stream] : 0; }
+
+struct OperationRecord {
+  std::string name;
+  uint32_t stream = 0;    // 0: the host itself
+  uint32_t sequence = 0;  // its place in its stream
+  Clock clock;
+};
+constexpr uint32_t kModuleLoad = 1;  // the operation before all others: variables of a module get their values
+
+class Order {
+ public:
+  static Order& get();
+  uint32_t add(OperationRecord record);
+  uint32_t add_host_operation(const char* name);  // of the host now: a free
+  const std::vector<OperationRecord>& operations() const { return operations_; }
+  const OperationRecord& operator[](uint32_t id) const { return operations_[id]; }
+  bool before(uint32_t earlier, uint32_t later) const {
+    const OperationRecord& e = operations_[earlier];
+    return earlier == later || reached(operations_[later].clock, e.stream) >= e.sequence;
+  }
+  Clock host;  // what the host has synchronised with, all of its threads alike
+
+ private:
+  std::vector<OperationRecord> operations_{kModuleLoad + 1};
+};
+
+struct KernelCounters {
+  uint64_t launches = 0, instructions = 0, warp_instructions = 0;  // instructions: of lanes that were active
+  uint64_t sectors_read = 0, sectors_written = 0;  // of 32 bytes, global memory; an atomic counts in both
+  uint64_t extra_wavefronts = 0;                   // of shared memory: bank conflicts
+};
 
 struct Finding {
   std::string kind, text;
   uint64_t count = 1;
 };
 
-struct KernelCounters {
-  uint64_t launches = 0;
-  uint64_t instructions = 0;  // of lanes that were active
-  uint64_t warp_instructions = 0;
-  uint64_t sectors_read = 0;      // of 32 bytes, global memory
-  uint64_t sectors_written = 0;   // an atomic counts here and above
-  uint64_t extra_wavefronts = 0;  // of shared memory: bank conflicts
-  void operator+=(const KernelCounters& other);
-};
-
-struct Counters {
-  uint64_t launches = 0;
-  uint64_t host_waits = 0;   // calls that wait for the device, and events polled, once for each record
-  uint64_t allocations = 0;  // of device memory
-  uint64_t pinned_allocations = 0;
-  uint64_t kernel_loads = 0;  // kernels whose first launch or attribute call loaded them
-};
-
-// Everything that a test or the report at exit reads. Guarded by device_mutex().
+// Everything that a test or the report at exit reads. Guarded by device_mutex(). Counters: launches; host_waits: calls
+// that wait for the device, and events polled, once for each record; allocations, pinned_allocations; kernel_loads.
 struct Journal {
   static Journal& get();
-  std::map<std::string, Finding> findings;        // by kind and key
-  std::vector<std::string> order;                 // keys, as they were found
-  std::map<std::string, KernelCounters> kernels;  // by demangled name
-  Counters counters;
+  std::vector<std::pair<std::string, Finding>> findings;  // by kind and key
+  std::map<std::string, KernelCounters> kernels;          // by readable name
+  std::map<std::string, uint64_t> counters;
 };
 void write_report_at_exit();
-void change_setting(const char* name, const char* value);
 
 }  // namespace switchyard::simgpu

@@ -7,342 +7,183 @@
 namespace switchyard::simgpu {
 namespace {
 
+using U32 = uint32_t;
 template <class T>
 using Unsigned = std::make_unsigned_t<T>;
+__extension__ using Signed128 = __int128;
 template <class T>
-using Wider = std::conditional_t<sizeof(T) == 8, std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>,
+using Wider = std::conditional_t<sizeof(T) == 8, std::conditional_t<std::is_signed_v<T>, Signed128, __uint128_t>,
                                  std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>>;
 
-struct Add {
-  template <class T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(Unsigned<T>(a) + Unsigned<T>(b));
-  }
-};
-struct Sub {
-  template <class T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(Unsigned<T>(a) - Unsigned<T>(b));
-  }
-};
-struct Mul {
-  template <class T>
-  T operator()(T a, T b) const {
-    using W = std::conditional_t<sizeof(T) < 4, uint32_t, Unsigned<T>>;
-    return static_cast<T>(W(a) * W(b));
-  }
-};
-struct MulHigh {
-  template <class T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(Wider<T>(a) * Wider<T>(b) >> (8 * sizeof(T)));
-  }
-};
-template <class D>
-struct MulWide {
-  template <class T>
-  D operator()(T a, T b) const {
-    return static_cast<D>(D(a) * D(b));
-  }
-};
-template <class M>
-struct ThenAdd {
-  template <class T, class D>
-  D operator()(T a, T b, D c) const {
-    return Add()(static_cast<D>(M()(a, b)), c);
-  }
-};
-struct AddSaturated {
-  int32_t operator()(int32_t a, int32_t b) const {
-    return static_cast<int32_t>(std::clamp(int64_t{a} + b, kLow, kHigh));
-  }
-  static constexpr int64_t kLow = std::numeric_limits<int32_t>::min(), kHigh = std::numeric_limits<int32_t>::max();
-};
-struct SubSaturated {
-  int32_t operator()(int32_t a, int32_t b) const {
-    return static_cast<int32_t>(std::clamp(int64_t{a} - b, AddSaturated::kLow, AddSaturated::kHigh));
-  }
-};
-struct Div {  // by 0: all ones, as the hardware gives
-  template <class T>
-  T operator()(T a, T b) const {
-    if (b == 0) return static_cast<T>(~T{0});
-    if (std::is_signed_v<T> && b == static_cast<T>(-1)) return Sub()(T{0}, a);
-    return static_cast<T>(a / b);
-  }
-};
-struct Rem {
-  template <class T>
-  T operator()(T a, T b) const {
-    if (b == 0) return a;
-    if (std::is_signed_v<T> && b == static_cast<T>(-1)) return 0;
-    return static_cast<T>(a % b);
-  }
-};
-struct Min {
-  template <class T>
-  T operator()(T a, T b) const {
-    return std::min(a, b);
-  }
-};
-struct Max {
-  template <class T>
-  T operator()(T a, T b) const {
-    return std::max(a, b);
-  }
-};
-struct Neg {
-  template <class T>
-  T operator()(T a) const {
-    return Sub()(T{0}, a);
-  }
-};
-struct Abs {
-  template <class T>
-  T operator()(T a) const {
-    return a < 0 ? Neg()(a) : a;
-  }
-};
-struct Sad {
-  template <class T>
-  T operator()(T a, T b, T c) const {
-    return Add()(c, a > b ? Sub()(a, b) : Sub()(b, a));
-  }
-};
-struct And {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a & b;
-  }
-};
-struct Or {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a | b;
-  }
-};
-struct Xor {
-  template <class T>
-  T operator()(T a, T b) const {
-    return a ^ b;
-  }
-};
-struct Not {
-  template <class T>
-  T operator()(T a) const {
-    return static_cast<T>(~a);
-  }
-};
-struct LogicalNot {
-  template <class T>
-  T operator()(T a) const {
-    return a == 0;
-  }
-};
-struct ShiftLeft {
-  template <class T>
-  T operator()(T a, uint32_t n) const {
-    return n >= 8 * sizeof(T) ? T{0} : static_cast<T>(a << n);
-  }
-};
-struct ShiftRight {
-  template <class T>
-  T operator()(T a, uint32_t n) const {
-    constexpr uint32_t last = 8 * sizeof(T) - 1;
-    if (n <= last) return static_cast<T>(a >> n);
-    return std::is_signed_v<T> ? static_cast<T>(a >> last) : T{0};
-  }
-};
-template <bool right, bool wrap>
-struct Funnel {
-  uint32_t operator()(uint32_t low, uint32_t high, uint32_t n) const {
-    const uint64_t value = low | uint64_t{high} << 32;
-    n = wrap ? n & 31 : std::min(n, 32u);
-    return right ? static_cast<uint32_t>(value >> n) : static_cast<uint32_t>(value << n >> 32);
-  }
-};
-struct ExtractField {
-  template <class T>
-  T operator()(T a, uint32_t position, uint32_t length) const {
-    constexpr uint32_t width = 8 * sizeof(T);
-    position &= 255;
-    length &= 255;
-    if (length == 0) return 0;
-    const uint32_t last = std::min(position + length - 1, width - 1);
-    const bool sign = std::is_signed_v<T> && (Unsigned<T>(a) >> last & 1);
-    Unsigned<T> field = ShiftRight()(Unsigned<T>(a), position);
-    const Unsigned<T> kept =
-        length >= width ? static_cast<Unsigned<T>>(~Unsigned<T>{0}) : (Unsigned<T>{1} << length) - 1;
-    field &= kept;
-    if (!sign) return static_cast<T>(field);
-    const uint32_t filled = last + 1 > position ? last + 1 - position : 0;
-    return static_cast<T>(field | ShiftLeft()(static_cast<Unsigned<T>>(~Unsigned<T>{0}), filled));
-  }
-};
-struct InsertField {
-  template <class T>
-  T operator()(T a, T b, uint32_t position, uint32_t length) const {
-    position &= 255;
-    length &= 255;
-    const T all = static_cast<T>(~T{0});
-    const T field = ShiftLeft()(static_cast<T>(~ShiftLeft()(all, length)), position);
-    return static_cast<T>((b & ~field) | (ShiftLeft()(a, position) & field));
-  }
-};
-template <bool clamp>
-struct FieldMask {  // bmsk
-  uint32_t operator()(uint32_t position, uint32_t length) const {
-    if (!clamp) position &= 31, length &= 31;
-    return ShiftLeft()(~ShiftLeft()(~0u, length), position);
-  }
-};
-struct Permute {
-  uint32_t operator()(uint32_t a, uint32_t b, uint32_t selector) const {
-    const uint64_t bytes = a | uint64_t{b} << 32;
-    uint32_t out = 0;
-    for (int k = 0; k < 4; ++k) {
-      const uint32_t s = selector >> (4 * k) & 15;
-      uint32_t byte = static_cast<uint32_t>(bytes >> (8 * (s & 7))) & 0xff;
-      if (s & 8) byte = byte & 0x80 ? 0xff : 0;
-      out |= byte << (8 * k);
-    }
-    return out;
-  }
-};
-struct Logic3 {
-  uint32_t operator()(uint32_t a, uint32_t b, uint32_t c, uint32_t table) const {
-    uint32_t out = 0;
-    for (uint32_t k = 0; k < 8; ++k) {
-      if (table >> k & 1) out |= (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c);
-    }
-    return out;
-  }
-};
-struct CountOnes {
-  template <class T>
-  uint32_t operator()(T a) const {
-    return static_cast<uint32_t>(std::popcount(a));
-  }
-};
-struct LeadingZeros {
-  template <class T>
-  uint32_t operator()(T a) const {
-    return static_cast<uint32_t>(std::countl_zero(a));
-  }
-};
-struct Reverse {
-  template <class T>
-  T operator()(T a) const {
-    T out = 0;
-    for (size_t k = 0; k < 8 * sizeof(T); ++k) out |= (a >> k & 1) << (8 * sizeof(T) - 1 - k);
-    return out;
-  }
-};
-template <bool shift>
-struct FindFirst {  // the highest bit that differs from the sign, or how far it is from the top
-  template <class T>
-  uint32_t operator()(T a) const {
-    Unsigned<T> u = static_cast<Unsigned<T>>(a);
-    if (std::is_signed_v<T> && a < 0) u = static_cast<Unsigned<T>>(~u);
-    if (u == 0) return ~0u;
-    const auto zeros = static_cast<uint32_t>(std::countl_zero(u));
-    return shift ? zeros : static_cast<uint32_t>(8 * sizeof(T)) - 1 - zeros;
-  }
-};
-template <class A, class B>
-struct Dot4 {
-  template <class T>
-  T operator()(uint32_t a, uint32_t b, T c) const {
-    uint32_t sum = static_cast<uint32_t>(c);
-    for (int k = 0; k < 4; ++k)
-      sum += static_cast<uint32_t>(int32_t{static_cast<A>(a >> 8 * k)} * int32_t{static_cast<B>(b >> 8 * k)});
-    return static_cast<T>(sum);
-  }
-};
-struct AddHalves {
-  uint32_t operator()(uint32_t a, uint32_t b) const {
-    return ((a + b) & 0xffff) | ((a & 0xffff0000) + (b & 0xffff0000));
-  }
-};
+template <class T>
+auto wrap(T a) {
+  return static_cast<std::conditional_t<sizeof(T) < 4, U32, Unsigned<T>>>(a);
+}
+template <class T>
+T left(T a, U32 n) {
+  return n < 8 * sizeof(T) ? static_cast<T>(wrap(a) << n) : T{0};
+}
+template <class T>
+T right(T a, U32 n) {
+  return n < 8 * sizeof(T) ? static_cast<T>(a >> n) : a < 0 ? static_cast<T>(-1) : T{0};
+}
+template <class T>
+T low_bits(U32 n) {
+  return static_cast<T>(~left(static_cast<T>(~T{0}), n));
+}
+template <class T>
+T high(T a, T b) {
+  return static_cast<T>(Wider<T>(a) * Wider<T>(b) >> (8 * sizeof(T)));
+}
+int32_t saturated(int64_t v) {
+  using Limits = std::numeric_limits<int32_t>;
+  return static_cast<int32_t>(std::clamp<int64_t>(v, Limits::min(), Limits::max()));
+}
 
 template <class T>
-void add_width(Table& t, const std::string& bits) {  // for each unsigned type, under the name of its bits too
-  const std::string b = ".b" + bits, u = ".u" + bits;
-  t.row<And, T, T, T>("and" + b);
-  t.row<Or, T, T, T>("or" + b);
-  t.row<Xor, T, T, T>("xor" + b);
-  t.row<Not, T, T>("not" + b);
-  t.row<LogicalNot, T, T>("cnot" + b);
-  t.row<ShiftLeft, T, T, uint32_t>("shl" + b);
-  t.row<ShiftRight, T, T, uint32_t>("shr" + b);
-  t.row<ShiftRight, T, T, uint32_t>("shr" + u);
-  t.row<ShiftRight, std::make_signed_t<T>, std::make_signed_t<T>, uint32_t>("shr.s" + bits);
-  if constexpr (sizeof(T) >= 4) {
-    using S = std::make_signed_t<T>;
-    t.row<CountOnes, uint32_t, T>("popc" + b);
-    t.row<LeadingZeros, uint32_t, T>("clz" + b);
-    t.row<Reverse, T, T>("brev" + b);
-    t.row<ExtractField, T, T, uint32_t, uint32_t>("bfe" + u);
-    t.row<ExtractField, S, S, uint32_t, uint32_t>("bfe.s" + bits);
-    t.row<InsertField, T, T, T, uint32_t, uint32_t>("bfi" + b);
-    t.row<FindFirst<false>, uint32_t, T>("bfind" + u);
-    t.row<FindFirst<false>, uint32_t, S>("bfind.s" + bits);
-    t.row<FindFirst<true>, uint32_t, T>("bfind.shiftamt" + u);
-    t.row<FindFirst<true>, uint32_t, S>("bfind.shiftamt.s" + bits);
+T extract(T a, U32 position, U32 length) {  // of a signed type: extended by the sign bit of the field
+  constexpr U32 width = 8 * sizeof(T);
+  position &= 255, length &= 255;
+  if (length == 0) return 0;
+  using U = Unsigned<T>;
+  const U32 last = std::min(position + length - 1, width - 1);
+  const U field = right(static_cast<U>(a), position) & low_bits<U>(length);
+  if (!std::is_signed_v<T> || !(static_cast<U>(a) >> last & 1)) return static_cast<T>(field);
+  return static_cast<T>(field | static_cast<U>(~low_bits<U>(last + 1 > position ? last + 1 - position : 0)));
+}
+template <class T>
+T insert(T a, T b, U32 position, U32 length) {
+  const T field = left(low_bits<T>(length & 255), position & 255);
+  return static_cast<T>((b & ~field) | (left(a, position & 255) & field));
+}
+template <class T>
+U32 find_first(T a, bool shift) {  // the highest bit that differs from the sign, or how far it is from the top
+  const Unsigned<T> u = static_cast<Unsigned<T>>(a < 0 ? ~a : a);
+  const auto zeros = static_cast<U32>(std::countl_zero(u));
+  return u == 0 ? ~0u : shift ? zeros : static_cast<U32>(8 * sizeof(T)) - 1 - zeros;
+}
+U32 funnel_left(U32 a, U32 b, U32 n) { return static_cast<U32>((a | uint64_t{b} << 32) << n >> 32); }
+U32 funnel_right(U32 a, U32 b, U32 n) { return static_cast<U32>((a | uint64_t{b} << 32) >> n); }
+U32 permute(U32 a, U32 b, U32 selector) {
+  U32 out = 0;
+  for (int k = 0; k < 4; ++k) {
+    const U32 s = selector >> (4 * k) & 15;
+    U32 byte = static_cast<U32>((a | uint64_t{b} << 32) >> (8 * (s & 7))) & 0xff;
+    if (s & 8) byte = byte & 0x80 ? 0xff : 0;
+    out |= byte << (8 * k);
   }
+  return out;
+}
+U32 logic3(U32 a, U32 b, U32 c, U32 table) {
+  U32 out = 0;
+  for (U32 k = 0; k < 8; ++k) {
+    if (table >> k & 1) out |= (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c);
+  }
+  return out;
+}
+template <class A, class B>
+U32 dot4(U32 a, U32 b, U32 sum) {
+  for (int k = 0; k < 4; ++k)
+    sum += static_cast<U32>(int32_t{static_cast<A>(a >> 8 * k)} * int32_t{static_cast<B>(b >> 8 * k)});
+  return sum;
 }
 
 template <class T, class D>
 void add_wide(Table& t) {
-  t.row<MulWide<D>, D, T, T>("mul.wide." + name_of<T>());
-  t.row<ThenAdd<MulWide<D>>, D, T, T, D>("mad.wide." + name_of<T>());
+  t.row<D, T, T>("mul.wide." + name_of<T>(), [](auto a, auto b) { return D{a} * D{b}; });
+  t.row<D, T, T, D>("mad.wide." + name_of<T>(), [](auto a, auto b, D c) { return wrap(D{a} * D{b}) + wrap(c); });
 }
 
-template <class F>
-void add_all(Table& t, const std::string& name) {
-  t.binary<F, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>(name);
+template <class T>
+void add_fields(Table& t) {  // for one width of 32 or 64 bits, signed and unsigned
+  using S = std::make_signed_t<T>;
+  const std::string b = ".b" + std::to_string(8 * sizeof(T));
+  t.row<U32, T>("popc" + b, [](auto a) { return std::popcount(a); });
+  t.row<U32, T>("clz" + b, [](auto a) { return std::countl_zero(a); });
+  t.row<T, T>("brev" + b, [](auto a) {
+    T out = 0;
+    for (size_t k = 0; k < 8 * sizeof(T); ++k) out |= (a >> k & 1) << (8 * sizeof(T) - 1 - k);
+    return out;
+  });
+  t.row<T, T, T, U32, U32>("bfi" + b, [](auto a, auto c, U32 p, U32 n) { return insert(a, c, p, n); });
+  const auto field = [](auto a, U32 p, U32 n) { return extract(a, p, n); };
+  const auto find = [](auto a) { return find_first(a, false); };
+  const auto find_shift = [](auto a) { return find_first(a, true); };
+  t.row<T, T, U32, U32>("bfe." + name_of<T>(), field);
+  t.row<S, S, U32, U32>("bfe." + name_of<S>(), field);
+  t.row<U32, T>("bfind." + name_of<T>(), find);
+  t.row<U32, S>("bfind." + name_of<S>(), find);
+  t.row<U32, T>("bfind.shiftamt." + name_of<T>(), find_shift);
+  t.row<U32, S>("bfind.shiftamt." + name_of<S>(), find_shift);
+}
+
+template <class... T>
+void add_shifts(Table& t, Types<T...>, const char* kind) {
+  auto key = [&](size_t bytes) { return '.' + (kind + std::to_string(8 * bytes)); };
+  if (*kind == 'b') (t.row<T, T, U32>("shl" + key(sizeof(T)), [](auto a, U32 n) { return left(a, n); }), ...);
+  (t.row<T, T, U32>("shr" + key(sizeof(T)), [](auto a, U32 n) { return right(a, n); }), ...);
 }
 
 }  // namespace
 
 void add_integer_rows(Table& t) {
-  add_all<Add>(t, "add");
-  add_all<Sub>(t, "sub");
-  add_all<Mul>(t, "mul.lo");
-  add_all<MulHigh>(t, "mul.hi");
-  add_all<Div>(t, "div");
-  add_all<Rem>(t, "rem");
-  add_all<Min>(t, "min");
-  add_all<Max>(t, "max");
-  t.ternary<ThenAdd<Mul>, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>("mad.lo");
-  t.ternary<ThenAdd<MulHigh>, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>("mad.hi");
-  t.ternary<Sad, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>("sad");
+  constexpr Types<int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t> all;
+  constexpr Types<int16_t, int32_t, int64_t> with_sign;
+  constexpr Types<uint16_t, uint32_t, uint64_t> plain;
+  t.rows<2>(all, "add", [](auto a, auto b) { return wrap(a) + wrap(b); });
+  t.rows<2>(all, "sub", [](auto a, auto b) { return wrap(a) - wrap(b); });
+  t.rows<2>(all, "mul.lo", [](auto a, auto b) { return wrap(a) * wrap(b); });
+  t.rows<2>(all, "mul.hi", [](auto a, auto b) { return high(a, b); });
+  t.rows<2>(all, "min", [](auto a, auto b) { return std::min(a, b); });
+  t.rows<2>(all, "max", [](auto a, auto b) { return std::max(a, b); });
+  // By 0: all ones, and the dividend, as the hardware gives.
+  t.rows<2>(all, "div", [](auto a, auto b) -> decltype(a) {
+    if (b == 0) return static_cast<decltype(a)>(-1);
+    return std::is_signed_v<decltype(a)> && b == static_cast<decltype(b)>(-1) ? -wrap(a) : a / b;
+  });
+  t.rows<2>(all, "rem", [](auto a, auto b) -> decltype(a) {
+    if (b == 0) return a;
+    return std::is_signed_v<decltype(a)> && b == static_cast<decltype(b)>(-1) ? 0 : a % b;
+  });
+  t.rows<3>(all, "mad.lo", [](auto a, auto b, auto c) { return wrap(a) * wrap(b) + wrap(c); });
+  t.rows<3>(all, "mad.hi", [](auto a, auto b, auto c) { return wrap(high(a, b)) + wrap(c); });
+  t.rows<3>(all, "sad",
+            [](auto a, auto b, auto c) { return wrap(c) + (a > b ? wrap(a) - wrap(b) : wrap(b) - wrap(a)); });
+  t.rows<1>(with_sign, "neg", [](auto a) { return -wrap(a); });
+  t.rows<1>(with_sign, "abs", [](auto a) { return a < 0 ? -wrap(a) : wrap(a); });
+  t.row<int32_t, int32_t, int32_t>("add.sat.s32", [](int64_t a, int64_t b) { return saturated(a + b); });
+  t.row<int32_t, int32_t, int32_t>("sub.sat.s32", [](int64_t a, int64_t b) { return saturated(a - b); });
   add_wide<int16_t, int32_t>(t);
   add_wide<uint16_t, uint32_t>(t);
   add_wide<int32_t, int64_t>(t);
   add_wide<uint32_t, uint64_t>(t);
-  t.unary<Neg, int16_t, int32_t, int64_t>("neg");
-  t.unary<Abs, int16_t, int32_t, int64_t>("abs");
-  t.row<AddSaturated, int32_t, int32_t, int32_t>("add.sat.s32");
-  t.row<SubSaturated, int32_t, int32_t, int32_t>("sub.sat.s32");
-  add_width<uint16_t>(t, "16");
-  add_width<uint32_t>(t, "32");
-  add_width<uint64_t>(t, "64");
-  using U = uint32_t;
-  t.row<Funnel<false, true>, U, U, U, U>("shf.l.wrap.b32");
-  t.row<Funnel<true, true>, U, U, U, U>("shf.r.wrap.b32");
-  t.row<Funnel<false, false>, U, U, U, U>("shf.l.clamp.b32");
-  t.row<Funnel<true, false>, U, U, U, U>("shf.r.clamp.b32");
-  t.row<Permute, U, U, U, U>("prmt.b32");
-  t.row<Logic3, U, U, U, U, U>("lop3.b32");
-  t.row<FieldMask<true>, U, U, U>("bmsk.clamp.b32");
-  t.row<FieldMask<false>, U, U, U>("bmsk.wrap.b32");
-  t.row<AddHalves, U, U, U>("add.u16x2");
-  t.row<AddHalves, U, U, U>("add.s16x2");
-  t.row<Dot4<uint8_t, uint8_t>, U, U, U, U>("dp4a.u32.u32");
-  t.row<Dot4<uint8_t, int8_t>, int32_t, U, U, int32_t>("dp4a.u32.s32");
-  t.row<Dot4<int8_t, uint8_t>, int32_t, U, U, int32_t>("dp4a.s32.u32");
-  t.row<Dot4<int8_t, int8_t>, int32_t, U, U, int32_t>("dp4a.s32.s32");
+
+  t.rows<2>(plain, "and.b", [](auto a, auto b) { return a & b; });
+  t.rows<2>(plain, "or.b", [](auto a, auto b) { return a | b; });
+  t.rows<2>(plain, "xor.b", [](auto a, auto b) { return a ^ b; });
+  t.rows<1>(plain, "not.b", [](auto a) { return ~a; });
+  t.rows<1>(plain, "cnot.b", [](auto a) { return a == 0; });
+  add_shifts(t, plain, "b");
+  add_shifts(t, plain, "u");
+  add_shifts(t, with_sign, "s");
+  add_fields<uint32_t>(t);
+  add_fields<uint64_t>(t);
+  t.row<U32, U32, U32, U32>("shf.l.wrap.b32", [](U32 a, U32 b, U32 n) { return funnel_left(a, b, n & 31); });
+  t.row<U32, U32, U32, U32>("shf.r.wrap.b32", [](U32 a, U32 b, U32 n) { return funnel_right(a, b, n & 31); });
+  t.row<U32, U32, U32, U32>("shf.l.clamp.b32", [](U32 a, U32 b, U32 n) { return funnel_left(a, b, std::min(n, 32u)); });
+  t.row<U32, U32, U32, U32>("shf.r.clamp.b32",
+                            [](U32 a, U32 b, U32 n) { return funnel_right(a, b, std::min(n, 32u)); });
+  t.row<U32, U32, U32, U32>("prmt.b32", [](U32 a, U32 b, U32 s) { return permute(a, b, s); });
+  t.row<U32, U32, U32, U32, U32>("lop3.b32", [](U32 a, U32 b, U32 c, U32 table) { return logic3(a, b, c, table); });
+  t.row<U32, U32, U32>("bmsk.clamp.b32", [](U32 p, U32 n) { return left(low_bits<U32>(n), p); });
+  t.row<U32, U32, U32>("bmsk.wrap.b32", [](U32 p, U32 n) { return left(low_bits<U32>(n & 31), p & 31); });
+  for (const char* key : {"add.u16x2", "add.s16x2"}) {
+    t.row<U32, U32, U32>(key, [](U32 a, U32 b) { return ((a + b) & 0xffff) | ((a & 0xffff0000) + (b & 0xffff0000)); });
+  }
+  t.row<U32, U32, U32, U32>("dp4a.u32.u32", [](U32 a, U32 b, U32 c) { return dot4<uint8_t, uint8_t>(a, b, c); });
+  t.row<U32, U32, U32, U32>("dp4a.u32.s32", [](U32 a, U32 b, U32 c) { return dot4<uint8_t, int8_t>(a, b, c); });
+  t.row<U32, U32, U32, U32>("dp4a.s32.u32", [](U32 a, U32 b, U32 c) { return dot4<int8_t, uint8_t>(a, b, c); });
+  t.row<U32, U32, U32, U32>("dp4a.s32.s32", [](U32 a, U32 b, U32 c) { return dot4<int8_t, int8_t>(a, b, c); });
 }
 
 }  // namespace switchyard::simgpu

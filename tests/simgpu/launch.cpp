@@ -3,7 +3,6 @@
 #include "tests/simgpu/launch.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "tests/simgpu/access.h"
@@ -14,13 +13,12 @@ namespace {
 constexpr uint64_t kMostInstructions = 400'000'000;  // of one warp between two barriers
 
 void add_group(Warp& w, uint32_t at, uint32_t lanes) {
-  size_t k = w.groups.size();
-  while (k > 0 && w.groups[k - 1].at < at) --k;
-  if (k > 0 && w.groups[k - 1].at == at) {
-    w.groups[k - 1].lanes |= lanes;
-  } else {
-    w.groups.insert(w.groups.begin() + static_cast<ptrdiff_t>(k), {at, lanes});
-  }
+  auto place = w.groups.end();
+  while (place != w.groups.begin() && place[-1].at < at) --place;
+  if (place != w.groups.begin() && place[-1].at == at)
+    place[-1].lanes |= lanes;
+  else
+    w.groups.insert(place, {at, lanes});
 }
 
 class Block {
@@ -30,32 +28,32 @@ class Block {
   void run() {
     std::vector<Warp*> order;
     for (Warp& w : warps_) order.push_back(&w);
-    for (;;) {
+    while (running()) {
+      bool moved = false;
       launch_.random.shuffle(order);
-      bool moved = false, left = false;
       for (Warp* w : order) {
         if (w->groups.empty() || w->barrier >= 0) continue;
         run_warp(*w);
-        moved = true;
         complete_barriers();
+        moved = true;
       }
-      for (const Warp& w : warps_) left |= !w.groups.empty();
-      if (!left) return;
       if (!moved) report_stuck();
     }
   }
 
  private:
+  uint32_t running() const {
+    return static_cast<uint32_t>(
+        std::count_if(warps_.begin(), warps_.end(), [](const Warp& w) { return !w.groups.empty(); }));
+  }
+
   void run_warp(Warp& w) {
     const Instruction* code = launch_.function.code.data();
     uint64_t warp_instructions = 0, instructions = 0;
     while (!w.groups.empty() && w.barrier < 0) {
-      Group& g = w.groups.back();
-      const uint32_t next = w.groups.size() > 1 ? w.groups[w.groups.size() - 2].at : ~0u;
-      uint32_t at = g.at;
-      const uint32_t lanes = g.lanes;
+      const uint32_t next = w.groups.size() > 1 ? w.groups[w.groups.size() - 2].at : ~0u, lanes = w.groups.back().lanes;
+      uint32_t at = w.groups.back().at, active = 0;
       const Instruction* i = nullptr;
-      uint32_t active = 0;
       do {  // straight on, until lanes part or meet
         i = &code[at];
         active = lanes;
@@ -69,108 +67,79 @@ class Block {
         if (active) i->run(w, *i, active);
         ++at;
       } while (at < next);
-      g.at = at;
-      if (at >= next) {
-        w.groups.pop_back();
+      w.groups.pop_back();
+      if (at >= next)
         add_group(w, at, lanes);
-      } else {
+      else
         turn(w, *i, at, lanes, active);
-      }
-      if (warp_instructions > kMostInstructions) {
+      if (warp_instructions > kMostInstructions)
         fault(w, *i, 0, "a warp that does not come to an end (does it wait for another?)", cudaErrorLaunchTimeout);
-      }
     }
     launch_.counters.warp_instructions += warp_instructions;
     launch_.counters.instructions += instructions;
   }
 
   void turn(Warp& w, const Instruction& i, uint32_t at, uint32_t lanes, uint32_t active) {
-    if (i.flow == Flow::barrier && active) return come_to_barrier(w, i, active);
-    w.groups.pop_back();
     if (lanes & ~active) add_group(w, at + 1, lanes & ~active);
-    if (i.flow == Flow::branch && active) add_group(w, static_cast<uint32_t>(i.target), active);
-    if (i.flow == Flow::exit) {
-      w.alive &= ~active;
-      if (!w.alive) arrive(exited_, w);
-    }
+    if (!active) return;
+    if (i.flow == Flow::branch) return add_group(w, static_cast<uint32_t>(i.target), active);
+    if (i.flow == Flow::barrier) return come_to_barrier(w, i, at, active);
+    w.alive &= ~active;
+    if (!w.alive) arrive(exited_, w);
   }
 
-  void come_to_barrier(Warp& w, const Instruction& i, uint32_t active) {
+  void come_to_barrier(Warp& w, const Instruction& i, uint32_t at, uint32_t active) {
     const auto lane = static_cast<uint32_t>(std::countr_zero(active));
-    if (active != w.alive) {
-      fault(
-          w, i, lane,
-          "a barrier that lane " + std::to_string(std::countr_zero(w.alive & ~active)) + " of the warp has not come to",
-          cudaErrorLaunchFailure);
-    }
-    const uint32_t number = slots<uint32_t>(w, i.source[0])[lane];
-    const uint32_t threads = i.source[1] ? slots<uint32_t>(w, i.source[1])[lane] : 0;
-    if (number >= barriers_.size())
-      fault(w, i, lane, "barrier number " + std::to_string(number), cudaErrorLaunchFailure);
-    if (threads % 32)
-      fault(w, i, lane, "a barrier of " + std::to_string(threads) + " threads, no multiple of 32",
-            cudaErrorLaunchFailure);
+    auto refuse = [&](const std::string& what) { fault(w, i, lane, what, cudaErrorLaunchFailure); };
+    if (active != w.alive)
+      refuse(fmt::format("a barrier that lane {} of the warp has not come to", std::countr_zero(w.alive & ~active)));
+    const uint32_t number = slots<uint32_t>(w, i.source[0])[lane],
+                   threads = i.source[1] ? slots<uint32_t>(w, i.source[1])[lane] : 0;
+    if (number >= barriers_.size() || threads % 32) refuse(fmt::format("barrier {} of {} threads", number, threads));
     Barrier& b = barriers_[number];
-    if (b.arrived && (b.expected != threads || (i.kind >= static_cast<uint8_t>(BarrierKind::count)) != b.reduces)) {
-      fault(w, i, lane, "a barrier that others came to in another way", cudaErrorLaunchFailure);
-    }
+    const bool reduces = i.kind >= kCount;
+    if (b.arrived && (b.expected != threads || b.reduces != reduces))
+      refuse("a barrier that others came to in another way");
     b.expected = threads;
-    b.reduces = i.kind >= static_cast<uint8_t>(BarrierKind::count);
+    b.reduces = reduces;
     ++b.arrived;
     arrive(b, w);
-    if (b.reduces) {
-      const uint32_t p = (i.negated_operand ? ~bits(w, i.source[2]) : bits(w, i.source[2])) & w.alive;
-      b.count += static_cast<uint32_t>(std::popcount(p));
-      b.lanes += static_cast<uint32_t>(std::popcount(w.alive));
+    if (reduces) {
+      b.count += static_cast<uint32_t>(
+          std::popcount((i.negated_operand ? ~bits(w, i.source[2]) : bits(w, i.source[2])) & active));
+      b.lanes += static_cast<uint32_t>(std::popcount(active));
     }
-    if (i.kind == static_cast<uint8_t>(BarrierKind::arrive)) {
-      begin_interval(w);
-      ++w.groups.back().at;
-    } else {
-      w.barrier = static_cast<int>(number);
-      b.waiting.push_back(&w);
-    }
+    add_group(w, at + (i.kind == kArrive), active);
+    if (i.kind == kArrive) return begin_interval(w);
+    w.barrier = static_cast<int>(number);
+    b.waiting.push_back(&w);
   }
 
   void complete_barriers() {
-    uint32_t running = 0;
-    for (const Warp& w : warps_) running += !w.groups.empty();
     for (Barrier& b : barriers_) {
-      const uint32_t expected = b.expected ? b.expected / 32 : running;
-      if (!b.arrived || b.arrived < expected) continue;
-      if (!b.expected) {  // of all: also what the exited ones did is over
-        join(b.seen, exited_.seen);
-        join(b.fenced, exited_.fenced);
+      if (!b.arrived || b.arrived < (b.expected ? b.expected / 32 : running())) continue;
+      for (Warp* w : b.waiting) {
+        const Instruction& i = launch_.function.code[w->groups.back().at++];
+        if (i.kind == kCount)
+          store_lanes<uint32_t>(*w, i.d, w->alive, [&](int) { return b.count; });
+        else if (b.reduces)
+          set_bits(*w, i.d, w->alive, (i.kind == kAllOf ? b.count == b.lanes : b.count > 0) ? ~0u : 0);
+        leave(b, *w);
+        if (!b.expected) leave(exited_, *w);  // a barrier of all: also what the exited ones did is over
+        begin_interval(*w);
+        w->barrier = -1;
       }
-      for (Warp* w : b.waiting) release(b, *w);
       b = Barrier{};
     }
   }
 
-  void release(const Barrier& b, Warp& w) {
-    const Instruction& i = launch_.function.code[w.groups.back().at];
-    if (i.kind == static_cast<uint8_t>(BarrierKind::count)) {
-      store_lanes<uint32_t>(slots<uint32_t>(w, i.d), w.alive, [&](int) { return b.count; });
-    } else if (b.reduces) {
-      const bool result = i.kind == static_cast<uint8_t>(BarrierKind::all) ? b.count == b.lanes : b.count > 0;
-      set_bits(w, i.d, w.alive, result ? ~0u : 0);
-    }
-    leave(b, w);
-    begin_interval(w);
-    ++w.groups.back().at;
-    w.barrier = -1;
-  }
-
-  [[noreturn]] void report_stuck() {
+  void report_stuck() {
     for (const Warp& w : warps_) {
       if (w.barrier < 0) continue;
-      const Instruction& i = launch_.function.code[w.groups.back().at];
-      fault(
-          w, i, 0,
-          "a barrier that only " + std::to_string(barriers_[static_cast<size_t>(w.barrier)].arrived) + " warps come to",
-          cudaErrorLaunchTimeout);
+      const uint32_t arrived = barriers_[static_cast<size_t>(w.barrier)].arrived;
+      fault(w, launch_.function.code[w.groups.back().at], 0,
+            fmt::format("a barrier that only {} warps come to", arrived), cudaErrorLaunchTimeout);
     }
-    throw Fault(cudaErrorUnknown, "simgpu: a block without a warp that can run");
   }
 
   Launch& launch_;
@@ -179,38 +148,60 @@ class Block {
   Barrier exited_;
 };
 
-// The values of special registers that a kernel uses.
-void fill_specials(const Launch& launch, Warp& w) {
+uint32_t special_value(const Launch& launch, const Warp& w, std::string_view name, uint32_t l) {
   const Extent &b = launch.block, &g = launch.grid;
-  const uint32_t n = launch.current_block;
-  const uint32_t warps = static_cast<uint32_t>((b.count() + 31) / 32);
-  for (const SpecialRegister& s : launch.function.specials) {
-    store_lanes<uint32_t>(slots<uint32_t>(w, s.place), ~0u, [&, name = std::string_view(s.name)](int lane) -> uint32_t {
-      const auto l = static_cast<uint32_t>(lane);
-      const uint32_t t = w.index * 32 + l;
-      if (name == "tid.x") return t % b.x;
-      if (name == "tid.y") return t / b.x % b.y;
-      if (name == "tid.z") return t / b.x / b.y;
-      if (name == "ntid.x") return b.x;
-      if (name == "ntid.y") return b.y;
-      if (name == "ntid.z") return b.z;
-      if (name == "ctaid.x") return n % g.x;
-      if (name == "ctaid.y") return n / g.x % g.y;
-      if (name == "ctaid.z") return n / g.x / g.y;
-      if (name == "nctaid.x") return g.x;
-      if (name == "nctaid.y") return g.y;
-      if (name == "nctaid.z") return g.z;
-      if (name == "laneid") return l;
-      if (name == "warpid") return w.index;
-      if (name == "nwarpid") return warps;
-      if (name == "lanemask_eq") return 1u << l;
-      if (name == "lanemask_lt") return (1u << l) - 1;
-      if (name == "lanemask_le") return (2u << l) - 1;
-      if (name == "lanemask_gt") return ~((2u << l) - 1);
-      if (name == "lanemask_ge") return ~((1u << l) - 1);
-      if (name == "dynamic_smem_size") return launch.dynamic_shared;
-      return launch.shared_bytes;  // total_smem_size
-    });
+  const uint32_t n = launch.current_block, t = w.index * 32 + l;
+  const std::pair<std::string_view, uint32_t> values[] = {{"tid.x", t % b.x},
+                                                          {"tid.y", t / b.x % b.y},
+                                                          {"tid.z", t / b.x / b.y},
+                                                          {"ntid.x", b.x},
+                                                          {"ntid.y", b.y},
+                                                          {"ntid.z", b.z},
+                                                          {"ctaid.x", n % g.x},
+                                                          {"ctaid.y", n / g.x % g.y},
+                                                          {"ctaid.z", n / g.x / g.y},
+                                                          {"nctaid.x", g.x},
+                                                          {"nctaid.y", g.y},
+                                                          {"nctaid.z", g.z},
+                                                          {"laneid", l},
+                                                          {"warpid", w.index},
+                                                          {"nwarpid", static_cast<uint32_t>((b.count() + 31) / 32)},
+                                                          {"lanemask_eq", 1u << l},
+                                                          {"lanemask_lt", (1u << l) - 1},
+                                                          {"lanemask_le", (2u << l) - 1},
+                                                          {"lanemask_gt", ~((2u << l) - 1)},
+                                                          {"lanemask_ge", ~((1u << l) - 1)},
+                                                          {"dynamic_smem_size", launch.dynamic_shared},
+                                                          {"total_smem_size", launch.shared_bytes}};
+  return std::find_if(std::begin(values), std::end(values), [&](const auto& v) { return v.first == name; })->second;
+}
+
+void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
+  launch.current_block = number;
+  launch.first_interval = static_cast<uint32_t>(launch.intervals.size());
+  std::fill(launch.shared.begin(), launch.shared.end(), uint8_t{0xff});
+  for (Warp& w : warps) {
+    Warp fresh;
+    fresh.registers = w.registers, fresh.constants_end = w.constants_end;
+    fresh.launch = &launch, fresh.index = w.index, fresh.block = number;
+    const auto lanes = std::min<uint64_t>(32, launch.block.count() - w.index * 32);
+    fresh.alive = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
+    w = std::move(fresh);
+    add_group(w, 0, w.alive);
+    begin_interval(w);
+    for (const auto& [name, to] : launch.function.specials) {
+      store_lanes<uint32_t>(w, to, ~0u, [&, n = std::string_view(name)](int l) {
+        return special_value(launch, w, n, static_cast<uint32_t>(l));
+      });
+    }
+  }
+  Block(launch, warps).run();
+  for (const Warp& w : warps) {
+    if (w.pending.empty()) continue;
+    report("cp.async not waited for", launch.function.name,
+           where(w, *w.pending[0].instruction, w.pending[0].lane) + ", at the end");
+    launch.copies_pending = 0;
+    std::fill(launch.copying.begin(), launch.copying.end(), false);
   }
 }
 
@@ -218,75 +209,34 @@ uint8_t* align64(uint8_t* p) {
   return reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(p) + 63) & ~uintptr_t{63});
 }
 
-void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
-  launch.current_block = number;
-  launch.first_interval = static_cast<uint32_t>(launch.intervals.size());
-  std::memset(launch.shared.data(), 0xff, launch.shared.size());
-  const auto threads = static_cast<uint32_t>(launch.block.count());
-  for (Warp& w : warps) {
-    Warp fresh;
-    fresh.registers = w.registers;
-    fresh.constants_end = w.constants_end;
-    fresh.launch = &launch;
-    fresh.index = w.index;
-    fresh.block = number;
-    const uint32_t lanes = std::min(32u, threads - w.index * 32);
-    fresh.alive = lanes == 32 ? ~0u : (1u << lanes) - 1;
-    w = std::move(fresh);
-    add_group(w, 0, w.alive);
-    begin_interval(w);
-    fill_specials(launch, w);
-  }
-  Block(launch, warps).run();
-  for (const Warp& w : warps) {
-    if (w.pending.empty()) continue;
-    report("cp.async not waited for", launch.function.name,
-           where(w, *w.pending[0].instruction, w.pending[0].lane) + " at the end");
-    launch.copies_pending = 0;
-    std::fill(launch.copying.begin(), launch.copying.end(), false);
-  }
-}
-
 }  // namespace
 
 void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block, uint32_t dynamic_shared,
                 const std::vector<uint8_t>& parameters) {
-  const auto count = static_cast<uint32_t>((block.count() + 31) / 32);
+  const uint64_t warp_count = (block.count() + 31) / 32;
   const uint32_t shared = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
   Launch launch{f,
                 operation,
                 grid,
                 block,
                 dynamic_shared,
-                parameters.data(),
-                Random(seed() * 0x100000001b3u + operation),
-                {},
-                true,
-                0,
                 shared,
-                0,
-                {},
-                {},
-                Shadow(shared + 16),
-                {},
-                {},
-                {},
-                0,
-                0};
-  launch.checks = setting("CHECKS", 1) != 0;
+                parameters.data(),
+                setting("CHECKS", 1) != 0,
+                Random(seed() << 32 | operation)};
   launch.shared.resize(shared + 16);
   launch.copying.resize(shared / 4 + 4);
-  launch.local.resize(size_t{count} * 32 * f.local_bytes);
+  launch.local.resize(warp_count * 32 * f.local_bytes);
   for (const Instruction& i : f.code) i.window = Window{};
 
   const size_t bytes = (f.register_bytes + 63) / 64 * 64, constants = (f.constants.size() + 63) / 64 * 64;
-  std::vector<uint8_t> registers(bytes * count + constants + 64);
+  std::vector<uint8_t> registers(bytes * warp_count + constants + 64);
   uint8_t* first = align64(registers.data());
-  uint8_t* constants_end = first + bytes * count + constants;
+  uint8_t* constants_end = first + bytes * warp_count + constants;
   std::copy(f.constants.begin(), f.constants.end(), constants_end - f.constants.size());
-  std::vector<Warp> warps(count);
-  for (uint32_t k = 0; k < count; ++k) {
-    warps[k].index = k;
+  std::vector<Warp> warps(warp_count);
+  for (size_t k = 0; k < warp_count; ++k) {
+    warps[k].index = static_cast<uint32_t>(k);
     warps[k].registers = first + bytes * k;
     warps[k].constants_end = constants_end;
   }
@@ -294,8 +244,14 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   std::iota(order.begin(), order.end(), 0u);
   launch.random.shuffle(order);
   for (uint32_t number : order) run_block(launch, warps, number);
-  launch.counters.launches = 1;
-  Journal::get().kernels[f.readable_name] += launch.counters;
+
+  KernelCounters &sum = Journal::get().kernels[f.readable_name], &k = launch.counters;
+  sum = {sum.launches + 1,
+         sum.instructions + k.instructions,
+         sum.warp_instructions + k.warp_instructions,
+         sum.sectors_read + k.sectors_read,
+         sum.sectors_written + k.sectors_written,
+         sum.extra_wavefronts + k.extra_wavefronts};
 }
 
 }  // namespace switchyard::simgpu

@@ -5,8 +5,6 @@
 
 namespace switchyard::simgpu {
 
-constexpr uint32_t kMostShared = 227 * 1024;  // of a block, bytes
-
 // Throws Fault for what a GPU would report. `parameters` are laid out as the kernel's. Called under device_mutex().
 void run_launch(const Function& function, uint32_t operation, Extent grid, Extent block, uint32_t dynamic_shared,
                 const std::vector<uint8_t>& parameters);

@@ -3,20 +3,18 @@
 // never used twice and a gap follows each allocation, so that a stale or overshooting pointer always faults.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <map>
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "tests/simgpu/order.h"
+#include "tests/simgpu/findings.h"
 #include "tests/simgpu/shadow.h"
 
 namespace switchyard::simgpu {
 
+enum class Space : uint8_t { shared, local, parameter, global, generic };
+
 struct Allocation {
-  enum class Kind { device, pinned, module };
+  enum class Kind : uint8_t { device, pinned, module };
   uint64_t begin = 0;  // the program's address
   size_t bytes = 0;
   uint8_t* data = nullptr;  // the engine's
@@ -39,13 +37,11 @@ class Memory {
   Allocation* find(uint64_t address);  // the live allocation that contains the address, or nullptr
   std::string describe(uint64_t address) const;
   bool in_arena(uint64_t address) const { return address - base_ < kArena; }
-  uint64_t window(int number) const { return base_ + kArena + static_cast<uint64_t>(number) * kWindow; }
-
+  uint64_t window(Space space) const { return base_ + kArena + static_cast<uint64_t>(space) * kWindow; }
   size_t used() const { return used_; }
-  static size_t limit();  // SIMGPU_MEMORY, bytes
+  static size_t limit() { return static_cast<size_t>(setting("MEMORY", int64_t{8} << 30)); }
 
-  // Until the host has reached `sequence` of `stream`, the pages that lie wholly in the range allow it only
-  // `protection`.
+  // Until the host has seen the operation, the pages that lie wholly in the range allow it only `protection`.
   void guard(const void* begin, size_t bytes, int protection, uint32_t operation);
   void release_guards();
 
@@ -68,10 +64,11 @@ class Memory {
 };
 
 // Before an operation's first read of a cell: the last reader's operation is kept, unless a later one is already.
-void keep_other_operation(Cell& cell, const Order& order);
-
-// Marks a whole range as accessed by an operation, and reports what is not ordered before it. Returns false for bytes
-// that nothing has written (only reads are asked).
+void keep_other_operation(Cell& cell);
+// Marks a whole range as accessed by an operation, and reports what is not ordered before it. False: it reads bytes
+// that nothing has written.
 bool touch(uint32_t operation, Allocation& allocation, size_t offset, size_t bytes, bool writes);
+void report_unordered(const std::string& key, const std::string& who, uint32_t operation, uint32_t other, bool writes,
+                      const std::string& where, const char* kind);
 
 }  // namespace switchyard::simgpu

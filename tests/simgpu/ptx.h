@@ -5,7 +5,6 @@
 
 #include <array>
 #include <climits>
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,8 +25,9 @@ struct Operand {  // at >= 0: byte in the warp's registers; at < 0: byte before 
   explicit operator bool() const { return at != INT32_MIN; }
 };
 
-enum class Space : uint8_t { generic, global, shared, local, parameter };
 enum class Flow : uint8_t { next, branch, exit, barrier };
+enum class MemoryOrder : uint8_t { weak, strong, synchronizes };  // volatile, relaxed; acquire, release
+enum BarrierKind : uint8_t { kSync, kArrive, kCount, kAllOf, kAnyOf };
 
 // The last allocation that an instruction's lanes have been in: neighbours are nearly always in the same one.
 struct Window {
@@ -37,34 +37,30 @@ struct Window {
 
 struct Instruction {
   Handler run = nullptr;
-  Handler inner = nullptr;  // what `run` wraps, for another rounding mode or .sat
+  Handler inner = nullptr;  // what `run` wraps, for another rounding mode
   Flow flow = Flow::next;
   bool negated = false;          // the predicate that guards it
   bool negated_operand = false;  // a predicate among its operands
   Space space = Space::generic;
+  MemoryOrder order = MemoryOrder::weak;
   uint8_t kind = 0, combine = 0, count = 0;  // as its handler likes
-  uint8_t rounding = 0;                      // 0 nearest, 1 zero, 2 down, 3 up
+  uint8_t rounding = 0;                      // 0 nearest, 1 to zero, 2 down, 3 up
   uint32_t csr = 0;                          // bits of MXCSR while it runs
   int32_t predicate = -1, target = -1;
   Operand d, d2;
   std::array<Operand, 4> source;
   std::array<Operand, 14> list;  // elements of vectors
   int64_t immediate = 0;
-  uint32_t line = 0, file = 0, ptx_line = 0;
+  uint32_t file = 0, line = 0, from_file = 0, from_line = 0, ptx_line = 0;  // from: where it was inlined
   std::string_view text;
   mutable Window window;  // cleared when a launch begins: memory is not freed while one runs
 };
 
 struct Variable {
-  enum class Kind { memory, shared, dynamic_shared, local, parameter };
+  enum class Kind : uint8_t { memory, shared, dynamic_shared, local, parameter };
   Kind kind = Kind::memory;
   uint64_t offset = 0;  // or the address
   uint32_t bytes = 0, align = 1;
-};
-
-struct SpecialRegister {
-  std::string name;  // tid.x
-  Operand place;
 };
 
 class Module;
@@ -75,7 +71,7 @@ struct Function {
   uint32_t parameter_bytes = 0, shared_bytes = 0, local_bytes = 0, register_bytes = 0, max_threads = 1024;
   bool uses_dynamic_shared = false;
   std::vector<Instruction> code;
-  std::vector<SpecialRegister> specials;
+  std::vector<std::pair<std::string, Operand>> specials;  // tid.x and its register
   std::vector<uint8_t> constants;
   uint32_t dynamic_shared_begin() const { return (shared_bytes + 15) / 16 * 16; }
 };
@@ -87,19 +83,21 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
   Function* find(const std::string& name);  // nullptr if it has no such kernel; throws Fault for what is unknown in it
-  const std::unordered_map<std::string, Variable>& variables() const { return variables_; }
+  const std::map<std::string, Variable, std::less<>>& variables() const { return variables_; }
   std::string file(uint32_t number) const;  // without its folder
 
  private:
-  friend class ModuleReader;
   struct Entry {
     std::string_view text;  // from the parameters to the end of its body
     uint32_t line = 1;
     std::unique_ptr<Function> function;
   };
+  void read();
+  void read_variable(std::string_view statement);
+
   std::string text_;
-  std::unordered_map<std::string, Entry> entries_;
-  std::unordered_map<std::string, Variable> variables_;
+  std::map<std::string, Entry, std::less<>> entries_;
+  std::map<std::string, Variable, std::less<>> variables_;
   std::map<uint32_t, std::string> files_;
   std::vector<Allocation*> allocations_;
 };

@@ -4,26 +4,31 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
+#include <cstddef>
 #include <cstdlib>
+#include <unordered_map>
 
 namespace switchyard::simgpu {
 namespace {
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 }  // namespace
 
 bool read_type(std::string_view word, Type& type) {
   using Kind = Type::Kind;
-  static const std::unordered_map<std::string_view, Type> types = {
-      {"pred", {Kind::predicate, 1}}, {"bf16", {Kind::half, 16}},  {"f16", {Kind::half, 16}},
-      {"bf16x2", {Kind::pair, 32}},   {"f16x2", {Kind::pair, 32}}, {"b8", {Kind::bits, 8}},
-      {"b16", {Kind::bits, 16}},      {"b32", {Kind::bits, 32}},   {"b64", {Kind::bits, 64}},
-      {"b128", {Kind::bits, 128}},    {"s8", {Kind::s, 8}},        {"s16", {Kind::s, 16}},
-      {"s32", {Kind::s, 32}},         {"s64", {Kind::s, 64}},      {"u8", {Kind::u, 8}},
-      {"u16", {Kind::u, 16}},         {"u32", {Kind::u, 32}},      {"u64", {Kind::u, 64}},
-      {"f32", {Kind::f, 32}},         {"f64", {Kind::f, 64}}};
-  const auto found = types.find(word);
-  if (found == types.end()) return false;
-  type = found->second;
+  static const std::unordered_map<std::string_view, Kind> kinds = {
+      {"b", Kind::bits}, {"s", Kind::s}, {"u", Kind::u}, {"f", Kind::f}};
+  static const std::unordered_map<std::string_view, Type> others = {{"pred", {Kind::predicate, 1}},
+                                                                    {"bf16", {Kind::half, 16}},
+                                                                    {"f16", {Kind::half, 16}},
+                                                                    {"bf16x2", {Kind::pair, 32}},
+                                                                    {"f16x2", {Kind::pair, 32}}};
+  if (const auto found = others.find(word); found != others.end()) return type = found->second, true;
+  const auto kind = kinds.find(word.substr(0, 1));
+  const std::string_view bits = word.empty() ? word : word.substr(1);
+  if (kind == kinds.end() || (bits != "8" && bits != "16" && bits != "32" && bits != "64" && bits != "128"))
+    return false;
+  type = {kind->second, static_cast<int>(number(bits))};
   return true;
 }
 
@@ -37,18 +42,14 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
   int depth = 0;
   size_t begin = 0;
-  auto take = [&](size_t end) {
-    const std::string_view part = trim(text.substr(begin, end - begin));
-    if (!part.empty()) parts.push_back(part);
-    begin = end + 1;
-  };
-  for (size_t k = 0; k < text.size(); ++k) {
-    const char c = text[k];
+  for (size_t k = 0; k <= text.size(); ++k) {
+    const char c = k < text.size() ? text[k] : separator;
     if (c == '[' || c == '{' || c == '(') ++depth;
     if (c == ']' || c == '}' || c == ')') --depth;
-    if (c == separator && depth == 0) take(k);
+    if (c != separator || (depth != 0 && k < text.size())) continue;
+    if (const std::string_view part = trim(text.substr(begin, k - begin)); !part.empty()) parts.push_back(part);
+    begin = k + 1;
   }
-  take(text.size());
   return parts;
 }
 
@@ -59,99 +60,80 @@ std::vector<std::string_view> elements(std::string_view text) {
 
 bool is_number(std::string_view text) {
   if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
-  return !text.empty() && std::isdigit(static_cast<unsigned char>(text[0]));
+  return !text.empty() && is_digit(text[0]);
 }
 
 uint64_t number(std::string_view word, Type type) {
   const std::string text(word);
-  const bool wide = type.kind == Type::Kind::f && type.bits == 64;
+  const bool real = type.kind == Type::Kind::f, wide = real && type.bits == 64;
+  auto as_type = [&](double v) {
+    return wide ? std::bit_cast<uint64_t>(v) : std::bit_cast<uint32_t>(static_cast<float>(v));
+  };
   if (text.starts_with("0f") || text.starts_with("0F")) {
     const auto bits = static_cast<uint32_t>(std::strtoul(text.c_str() + 2, nullptr, 16));
-    return wide ? std::bit_cast<uint64_t>(double{std::bit_cast<float>(bits)}) : bits;
+    return wide ? as_type(double{std::bit_cast<float>(bits)}) : bits;
   }
   if (text.starts_with("0d") || text.starts_with("0D")) return std::strtoull(text.c_str() + 2, nullptr, 16);
-  if (type.kind == Type::Kind::f && !text.starts_with("0x")) {
-    const double value = std::strtod(text.c_str(), nullptr);
-    return wide ? std::bit_cast<uint64_t>(value) : std::bit_cast<uint32_t>(static_cast<float>(value));
-  }
-  if (text.starts_with('-')) return static_cast<uint64_t>(std::strtoll(text.c_str(), nullptr, 0));
-  return std::strtoull(text.c_str(), nullptr, 0);
+  if (real && !text.starts_with("0x")) return as_type(std::strtod(text.c_str(), nullptr));
+  return text.starts_with('-') ? static_cast<uint64_t>(std::strtoll(text.c_str(), nullptr, 0))
+                               : std::strtoull(text.c_str(), nullptr, 0);
 }
 
-void Reader::blanks() {
-  for (; at_ < text_.size(); ++at_) {
-    const char c = text_[at_];
-    if (c == '\n') ++line_;
-    if (is_blank(c)) continue;
-    if (text_.substr(at_, 2) == "//") {
-      at_ = std::min(text_.find('\n', at_), text_.size()) - 1;
-    } else if (text_.substr(at_, 2) == "/*") {
-      const size_t end = text_.find("*/", at_);
-      line_ +=
-          static_cast<uint32_t>(std::count(text_.begin() + at_, text_.begin() + std::min(end, text_.size()), '\n'));
-      at_ = std::min(end, text_.size()) + 1;
-    } else {
-      return;
-    }
+std::string without_comments(std::string text) {
+  for (size_t at = text.find('/'); at != std::string::npos; at = text.find('/', at + 1)) {
+    const bool line = text.compare(at, 2, "//") == 0;
+    if (!line && text.compare(at, 2, "/*") != 0) continue;
+    const size_t end = std::min(line ? text.find('\n', at) : text.find("*/", at) + 2, text.size());
+    std::replace_if(
+        text.begin() + static_cast<std::ptrdiff_t>(at), text.begin() + static_cast<std::ptrdiff_t>(end),
+        [](char c) { return c != '\n'; }, ' ');
   }
+  return text;
+}
+
+std::string_view Reader::take(size_t end) {
+  const std::string_view part = text.substr(at, std::min(end, text.size()) - at);
+  line += static_cast<uint32_t>(std::count(part.begin(), part.end(), '\n'));
+  at += part.size();
+  return part;
 }
 
 bool Reader::at_end() {
-  blanks();
-  return at_ >= text_.size();
+  while (at < text.size() && is_blank(text[at])) line += text[at++] == '\n';
+  return at >= text.size();
 }
 
 bool Reader::starts_with_word(std::string_view word) const {
-  const size_t after = at_ + word.size();
-  return starts_with(word) && (after >= text_.size() || is_blank(text_[after]));
-}
-
-std::string_view Reader::line() {
-  const size_t begin = at_;
-  at_ = std::min(text_.find('\n', at_), text_.size());
-  return text_.substr(begin, at_ - begin);
-}
-
-std::string_view Reader::statement() {
-  const size_t begin = at_;
-  int depth = 0;
-  for (; at_ < text_.size(); ++at_) {
-    const char c = text_[at_];
-    if (c == '\n') ++line_;
-    if (c == ';' && depth == 0) {
-      ++at_;
-      return trim(text_.substr(begin, at_ - 1 - begin));
-    }
-    if (c == '{') ++depth;
-    if (c == '}' && depth-- == 0) break;
-    if (c == ':' && text_.substr(at_, 2) != "::" && text_[at_ - 1] != ':') {
-      const std::string_view label = trim(text_.substr(begin, at_ - begin));
-      if (label.find_first_of(" \t@{[") == std::string_view::npos) {
-        ++at_;
-        return text_.substr(begin, at_ - begin);
-      }
-    }
-  }
-  return trim(text_.substr(begin, at_ - begin));
-}
-
-std::string_view Reader::up_to(char c) {
-  const size_t begin = at_;
-  while (at_ < text_.size() && text_[at_] != c) line_ += text_[at_++] == '\n';
-  return text_.substr(begin, at_ - begin);
+  const size_t after = at + word.size();
+  return text.substr(at).starts_with(word) && (after >= text.size() || is_blank(text[after]));
 }
 
 std::string_view Reader::block() {
-  const size_t begin = at_;
+  size_t end = at;
   int depth = 0;
   do {
-    const char c = peek();
-    if (c == '\n') ++line_;
-    if (c == '{') ++depth;
-    if (c == '}') --depth;
-    ++at_;
-  } while (depth && at_ < text_.size());
-  return text_.substr(begin, at_ - begin);
+    depth += text[end] == '{' ? 1 : text[end] == '}' ? -1 : 0;
+    ++end;
+  } while (depth && end < text.size());
+  return take(end);
+}
+
+std::string_view Reader::statement() {
+  int depth = 0;
+  for (size_t k = at; k < text.size(); ++k) {
+    const char c = text[k];
+    depth += c == '{' ? 1 : c == '}' ? -1 : 0;
+    if (depth < 0) return trim(take(k));
+    if (c == ';' && depth == 0) {
+      const std::string_view s = trim(take(k));
+      ++at;
+      return s;
+    }
+    // A label, not a :: within an opcode, nor a : after its guard.
+    if (c != ':' || text.substr(k, 2) == "::" || text[k - 1] == ':') continue;
+    if (trim(text.substr(at, k - at)).find_first_of(" \t@{[") == std::string_view::npos) return take(k + 1);
+  }
+  return trim(take(text.size()));
 }
 
 Declaration read_declaration(std::string_view statement) {
@@ -161,45 +143,31 @@ Declaration read_declaration(std::string_view statement) {
     if (d.values.starts_with('{')) d.values = d.values.substr(1, d.values.rfind('}') - 1);
     statement = statement.substr(0, equals);
   }
-  std::string_view name;
-  bool align_next = false, pointer = false;  // .ptr: what follows says what a parameter points to
-  size_t at = 0;
-  while (at < statement.size()) {
-    while (at < statement.size() && is_blank(statement[at])) ++at;
-    size_t end = at;
-    while (end < statement.size() && !is_blank(statement[end])) ++end;
-    const std::string_view word = statement.substr(at, end - at);
-    at = end;
-    if (word.empty()) continue;
-    if (align_next) {
-      if (!pointer) d.align = static_cast<uint32_t>(number(word, {}));
-      align_next = false;
-    } else if (word == ".align") {
-      align_next = true;
-    } else if (word == ".ptr") {
-      pointer = true;
-    } else if (word == ".extern") {
-      d.open = true;
+  bool pointer = false;  // .ptr: an .align that follows is of what a parameter points to
+  while (!(statement = trim(statement)).empty() && statement[0] == '.') {
+    const size_t end = std::min(statement.find_first_of(" \t\n"), statement.size());
+    const std::string_view word = statement.substr(0, end);
+    statement.remove_prefix(end);
+    if (word == ".align") {
+      statement = trim(statement);
+      const size_t digits = std::min(statement.find_first_of(" \t\n"), statement.size());
+      if (!pointer) d.align = static_cast<uint32_t>(number(statement.substr(0, digits)));
+      statement.remove_prefix(digits);
     } else if (word == ".shared" || word == ".global" || word == ".const" || word == ".local" || word == ".param") {
-      d.space = word.substr(1);
-    } else if (word.starts_with('.')) {
-      read_type(word.substr(1), d.type);
+      if (!pointer) d.space = word.substr(1);
     } else {
-      name = trim(statement.substr(end - word.size()));  // dimensions may be set off by blanks
-      break;
+      pointer |= word == ".ptr";
+      d.open |= word == ".extern";
+      read_type(word.substr(1), d.type);
     }
   }
   d.element_bytes = static_cast<uint32_t>(std::max(1, d.type.bits / 8));
   d.align = std::max(d.align, d.element_bytes);
-  const size_t bracket = name.find('[');
-  d.name = trim(name.substr(0, bracket));
-  for (size_t b = bracket; b != std::string_view::npos; b = name.find('[', b + 1)) {
-    const std::string_view size = trim(name.substr(b + 1, name.find(']', b) - b - 1));
-    if (size.empty()) {
-      d.open = true;
-    } else {
-      d.count *= number(size, {});
-    }
+  d.name = trim(statement.substr(0, statement.find('[')));
+  for (size_t b = statement.find('['); b != std::string_view::npos; b = statement.find('[', b + 1)) {
+    const std::string_view size = trim(statement.substr(b + 1, statement.find(']', b) - b - 1));
+    d.open |= size.empty();
+    if (!size.empty()) d.count *= number(size);
   }
   return d;
 }

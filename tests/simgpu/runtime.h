@@ -1,11 +1,5 @@
-// Shared by the files that define the calls of the CUDA runtime: their status, what they refuse, and the kernels that
-// the program has registered.
+// Shared by the files that define the calls of the CUDA runtime.
 #pragma once
-
-#include <fatbinary_section.h>
-
-#include <memory>
-#include <string>
 
 #include "tests/simgpu/memory.h"
 #include "tests/simgpu/stream.h"
@@ -14,28 +8,29 @@
 
 namespace switchyard::simgpu {
 
-// Why a call is refused: its row in the table of refusals.cpp, which tests replay.
+// What the genuine runtime refuses: one row for each call and argument, which tests replay.
 struct Refusal {
-  const char* call;
-  const char* argument;
+  const char *call, *argument;
   cudaError_t status;
   const char* guide;  // where NVIDIA's documentation says so
 };
-const std::vector<Refusal>& refusals();
-// Looks the row up (there must be one), prints it, and makes its status the thread's last error.
-cudaError_t refuse(const char* call, const char* argument);
+extern const std::vector<Refusal> refusals;
+cudaError_t refuse(const char* call, const char* argument);  // the status of its row, printed with it
 
-// The status of a call: the sticky one if there is one, else this; remembered as the thread's last error.
-cudaError_t finish(cudaError_t status);
-// Devices there are, a driver that is new enough, no sticky error: asked first by each call that needs a device.
-cudaError_t usable();
+cudaError_t usable();                    // devices there are, a driver that is new enough, no fault
+cudaError_t finish(cudaError_t status);  // the status of a call, or of a fault; remembered as the thread's last error
 
-struct Limits {  // of a device of this compute capability
-  int major, minor;
-  int shared_per_block_optin, shared_per_multiprocessor;
-  int code() const { return 10 * major + minor; }
+template <class F>
+cudaError_t call(F body) {  // a call that needs a device: its status
+  const std::lock_guard lock(device_mutex());
+  const cudaError_t status = usable();
+  return finish(status == cudaSuccess ? body() : status);
+}
+
+struct Limits {
+  int major, minor, shared_per_block, shared_per_multiprocessor;
 };
-Limits limits();
+Limits limits();  // of a device of compute capability SIMGPU_CC
 
 std::string ptx_of(const void* fat_binary, int compute_capability);  // throws Fault
 

@@ -1,9 +1,6 @@
 // Devices, versions and the status of calls.
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
-#include "tests/simgpu/launch.h"
 #include "tests/simgpu/runtime.h"
 
 namespace switchyard::simgpu {
@@ -42,51 +39,15 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
     {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
-
-const ErrorText* find_error(cudaError_t status) {
+ErrorText find_error(cudaError_t status) {
   for (const ErrorText& e : kErrors) {
-    if (e.status == status) return &e;
+    if (e.status == status) return e;
   }
-  return nullptr;
+  return {status, "unrecognized error code", "unrecognized error code"};
 }
 
 int device_count() { return static_cast<int>(setting("DEVICES", 8)); }
 int driver_version() { return static_cast<int>(setting("DRIVER", CUDART_VERSION)); }
-
-struct Attribute {
-  cudaDeviceAttr attribute;
-  int value;
-};
-
-std::vector<Attribute> attributes() {
-  const Limits l = limits();
-  return {{cudaDevAttrMaxThreadsPerBlock, 1024},
-          {cudaDevAttrMaxBlockDimX, 1024},
-          {cudaDevAttrMaxBlockDimY, 1024},
-          {cudaDevAttrMaxBlockDimZ, 64},
-          {cudaDevAttrMaxGridDimX, 0x7fffffff},
-          {cudaDevAttrMaxGridDimY, 65535},
-          {cudaDevAttrMaxGridDimZ, 65535},
-          {cudaDevAttrMaxSharedMemoryPerBlock, 48 * 1024},
-          {cudaDevAttrMaxSharedMemoryPerBlockOptin, l.shared_per_block_optin},
-          {cudaDevAttrMaxSharedMemoryPerMultiprocessor, l.shared_per_multiprocessor},
-          {cudaDevAttrWarpSize, 32},
-          {cudaDevAttrMaxRegistersPerBlock, 65536},
-          {cudaDevAttrMaxRegistersPerMultiprocessor, 65536},
-          {cudaDevAttrMultiProcessorCount, 132},
-          {cudaDevAttrMaxThreadsPerMultiProcessor, 2048},
-          {cudaDevAttrComputeCapabilityMajor, l.major},
-          {cudaDevAttrComputeCapabilityMinor, l.minor},
-          {cudaDevAttrL2CacheSize, 50 << 20},
-          {cudaDevAttrUnifiedAddressing, 1},
-          {cudaDevAttrConcurrentKernels, 1},
-          {cudaDevAttrMemoryPoolsSupported, 0},
-          {cudaDevAttrCooperativeLaunch, 0},
-          {cudaDevAttrManagedMemory, 0},
-          {cudaDevAttrEccEnabled, 1},
-          {cudaDevAttrIntegrated, 0},
-          {cudaDevAttrAsyncEngineCount, 3}};
-}
 
 }  // namespace
 
@@ -98,123 +59,115 @@ cudaError_t finish(cudaError_t status) {
 }
 
 cudaError_t usable() {
-  const std::lock_guard lock(device_mutex());
   if (driver_version() / 1000 < CUDART_VERSION / 1000) return refuse("any", "driver older than the runtime");
-  if (device_count() == 0) return refuse("any", "no device");
-  return Scheduler::get().sticky();
+  return device_count() == 0 ? refuse("any", "no device") : Scheduler::get().sticky();
 }
 
 Limits limits() {
-  const char* text = std::getenv("SIMGPU_CC");
-  int major = 9, minor = 0;
-  if (text && (std::sscanf(text, "%d.%d", &major, &minor) != 2 || major < 8)) {
-    std::fprintf(stderr, "simgpu: SIMGPU_CC=%s is no compute capability such as 9.0\n", text);
+  std::string text = setting_text("CC");
+  if (text.empty()) text = "9.0";
+  Limits l{};
+  if (std::sscanf(text.c_str(), "%d.%d", &l.major, &l.minor) != 2 || l.major < 8) {
+    fmt::print(stderr, "simgpu: SIMGPU_CC={} is no compute capability such as 9.0\n", text);
     std::_Exit(64);
   }
-  const bool small = major == 8;
-  return {major, minor, (small ? (minor == 0 ? 163 : 99) : 227) * 1024,
-          (small ? (minor == 0 ? 164 : 100) : 228) * 1024};
+  l.shared_per_multiprocessor = (l.major > 8 ? 228 : l.minor == 0 ? 164 : 100) * 1024;
+  l.shared_per_block = l.shared_per_multiprocessor - 1024;
+  return l;
 }
 
 }  // namespace switchyard::simgpu
 
 using namespace switchyard::simgpu;
 
-SIMGPU_API cudaError_t cudaGetLastError() {
-  const std::lock_guard lock(device_mutex());
-  const cudaError_t error = cudaPeekAtLastError();
-  last_error = cudaSuccess;
-  return error;
-}
 SIMGPU_API cudaError_t cudaPeekAtLastError() {
   const std::lock_guard lock(device_mutex());
   const cudaError_t sticky = Scheduler::get().sticky();
   return sticky != cudaSuccess ? sticky : last_error;
 }
-SIMGPU_API const char* cudaGetErrorString(cudaError_t status) {
-  const ErrorText* e = find_error(status);
-  return e ? e->text : "unrecognized error code";
+SIMGPU_API cudaError_t cudaGetLastError() {
+  const cudaError_t error = cudaPeekAtLastError();
+  last_error = cudaSuccess;
+  return error;
 }
-SIMGPU_API const char* cudaGetErrorName(cudaError_t status) {
-  const ErrorText* e = find_error(status);
-  return e ? e->name : "unrecognized error code";
-}
-SIMGPU_API cudaError_t cudaDriverGetVersion(int* version) {
-  *version = driver_version();
-  return cudaSuccess;
-}
-SIMGPU_API cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = CUDART_VERSION;
-  return cudaSuccess;
-}
+SIMGPU_API const char* cudaGetErrorString(cudaError_t status) { return find_error(status).text; }
+SIMGPU_API const char* cudaGetErrorName(cudaError_t status) { return find_error(status).name; }
+SIMGPU_API cudaError_t cudaDriverGetVersion(int* version) { return *version = driver_version(), cudaSuccess; }
+SIMGPU_API cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
 
 SIMGPU_API cudaError_t cudaGetDeviceCount(int* count) {
   *count = 0;
-  if (const cudaError_t error = usable(); error != cudaSuccess) return error;
-  *count = device_count();
-  return cudaSuccess;
+  return call([&] { return *count = device_count(), cudaSuccess; });
 }
 SIMGPU_API cudaError_t cudaGetDevice(int* device) {
-  if (const cudaError_t error = usable(); error != cudaSuccess) return error;
-  *device = current_device;
-  return cudaSuccess;
+  return call([&] { return *device = current_device, cudaSuccess; });
 }
 // A process has one device here: what it allocates lies on the one that it chose first.
 SIMGPU_API cudaError_t cudaSetDevice(int device) {
-  if (const cudaError_t error = usable(); error != cudaSuccess) return error;
-  const std::lock_guard lock(device_mutex());
-  if (device < 0 || device >= device_count()) return refuse("cudaSetDevice", "device");
-  if (device != current_device && Journal::get().counters.allocations > 0) {
-    report("not simulated", "cudaSetDevice", "a second device in one process");
-    return finish(cudaErrorNotSupported);
-  }
-  current_device = device;
-  return cudaSuccess;
+  return call([&] {
+    if (device < 0 || device >= device_count()) return refuse("cudaSetDevice", "device");
+    if (device != current_device && Journal::get().counters["allocations"] > 0) {
+      report("not simulated", "cudaSetDevice", "a second device in one process");
+      return cudaErrorNotSupported;
+    }
+    current_device = device;
+    return cudaSuccess;
+  });
 }
 
 SIMGPU_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
-  if (const cudaError_t error = usable(); error != cudaSuccess) return error;
-  if (device < 0 || device >= device_count()) return refuse("cudaGetDeviceProperties", "device");
-  const Limits l = limits();
-  std::memset(p, 0, sizeof *p);
-  std::snprintf(p->name, sizeof p->name, "Simulated GPU %d.%d", l.major, l.minor);
-  p->uuid.bytes[0] = static_cast<char>(device + 1);
-  p->totalGlobalMem = Memory::limit();
-  p->sharedMemPerBlock = 48 * 1024;
-  p->sharedMemPerBlockOptin = static_cast<size_t>(l.shared_per_block_optin);
-  p->sharedMemPerMultiprocessor = static_cast<size_t>(l.shared_per_multiprocessor);
-  p->regsPerBlock = p->regsPerMultiprocessor = 65536;
-  p->warpSize = 32;
-  p->maxThreadsPerBlock = 1024;
-  p->maxThreadsPerMultiProcessor = 2048;
-  p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
-  p->maxThreadsDim[2] = 64;
-  p->maxGridSize[0] = 0x7fffffff;
-  p->maxGridSize[1] = p->maxGridSize[2] = 65535;
-  p->multiProcessorCount = 132;
-  p->major = l.major;
-  p->minor = l.minor;
-  p->l2CacheSize = 50 << 20;
-  p->memoryBusWidth = 5120;
-  p->pciBusID = device + 1;
-  p->unifiedAddressing = p->concurrentKernels = p->ECCEnabled = 1;
-  p->asyncEngineCount = 3;
-  return cudaSuccess;
+  return call([&] {
+    if (device < 0 || device >= device_count()) return refuse("cudaGetDeviceProperties", "device");
+    const Limits l = limits();
+    std::memset(p, 0, sizeof *p);
+    std::strcpy(p->name, "Simulated GPU");
+    p->uuid.bytes[0] = static_cast<char>(device + 1);
+    p->totalGlobalMem = Memory::limit();
+    p->sharedMemPerBlock = 48 * 1024;
+    p->sharedMemPerBlockOptin = static_cast<size_t>(l.shared_per_block);
+    p->sharedMemPerMultiprocessor = static_cast<size_t>(l.shared_per_multiprocessor);
+    p->regsPerBlock = p->regsPerMultiprocessor = 65536;
+    p->warpSize = 32;
+    p->maxThreadsPerBlock = p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
+    p->maxThreadsDim[2] = 64;
+    p->maxThreadsPerMultiProcessor = 2048;
+    p->maxGridSize[0] = 0x7fffffff;
+    p->maxGridSize[1] = p->maxGridSize[2] = 65535;
+    p->multiProcessorCount = 132;
+    p->major = l.major;
+    p->minor = l.minor;
+    p->l2CacheSize = 50 << 20;
+    p->memoryBusWidth = 5120;
+    p->pciBusID = device + 1;
+    p->unifiedAddressing = p->concurrentKernels = p->ECCEnabled = 1;
+    p->asyncEngineCount = 3;
+    return cudaSuccess;
+  });
 }
 
 SIMGPU_API cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (const cudaError_t error = usable(); error != cudaSuccess) return error;
-  if (device < 0 || device >= device_count()) return refuse("cudaDeviceGetAttribute", "device");
-  for (const Attribute& a : attributes()) {
-    if (a.attribute != attribute) continue;
-    *value = a.value;
-    return cudaSuccess;
-  }
-  return refuse("cudaDeviceGetAttribute", "attribute");
+  cudaDeviceProp p;
+  if (const cudaError_t status = cudaGetDeviceProperties(&p, device); status != cudaSuccess) return status;
+  const std::map<cudaDeviceAttr, size_t> values = {
+      {cudaDevAttrMaxThreadsPerBlock, p.maxThreadsPerBlock},
+      {cudaDevAttrMaxSharedMemoryPerBlock, p.sharedMemPerBlock},
+      {cudaDevAttrMaxSharedMemoryPerBlockOptin, p.sharedMemPerBlockOptin},
+      {cudaDevAttrMaxSharedMemoryPerMultiprocessor, p.sharedMemPerMultiprocessor},
+      {cudaDevAttrWarpSize, p.warpSize},
+      {cudaDevAttrMultiProcessorCount, p.multiProcessorCount},
+      {cudaDevAttrMaxGridDimY, p.maxGridSize[1]},
+      {cudaDevAttrComputeCapabilityMajor, p.major},
+      {cudaDevAttrComputeCapabilityMinor, p.minor},
+      {cudaDevAttrL2CacheSize, p.l2CacheSize},
+      {cudaDevAttrMaxThreadsPerMultiProcessor, p.maxThreadsPerMultiProcessor},
+      {cudaDevAttrUnifiedAddressing, 1},
+      {cudaDevAttrConcurrentKernels, 1}};
+  return call([&] {
+    if (!values.count(attribute)) return refuse("cudaDeviceGetAttribute", "attribute");
+    return *value = static_cast<int>(values.at(attribute)), cudaSuccess;
+  });
 }
 
 SIMGPU_API cudaError_t cudaDeviceGetPCIBusId(char* id, int bytes, int device) {
-  if (device < 0 || device >= device_count()) return refuse("cudaGetDeviceProperties", "device");
-  std::snprintf(id, static_cast<size_t>(bytes), "0000:%02x:00.0", device + 1);
-  return cudaSuccess;
+  return call([&] { return std::snprintf(id, static_cast<size_t>(bytes), "0000:%02x:00.0", device + 1), cudaSuccess; });
 }

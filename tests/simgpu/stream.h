@@ -6,35 +6,36 @@
 #include <deque>
 #include <memory>
 #include <set>
-#include <vector>
 
 #include "tests/simgpu/findings.h"
-#include "tests/simgpu/order.h"
 
 namespace switchyard::simgpu {
 
 struct Stream;
-struct Wait {
-  Stream* stream;
-  uint32_t sequence;
+struct Moment {  // in the life of a stream: what has been enqueued up to here
+  Stream* stream = nullptr;
+  uint32_t sequence = 0;
+  Clock clock{};
+  bool is_over() const;
 };
 
 struct Item {
   uint32_t sequence, operation;
   Body body;  // none: it only waits
-  std::vector<Wait> waits;
+  std::vector<Moment> waits{};
 };
 
 struct Stream {
   uint32_t number = 0;
   bool blocking = true;  // with the legacy default stream
-  Clock clock;           // of what has been enqueued
+  Clock clock{};         // of what has been enqueued
   uint32_t issued = 0, done = 0;
-  std::deque<Item> queue;
+  std::deque<Item> queue{};
+  Moment now() { return {this, issued, clock}; }
 };
+inline bool Moment::is_over() const { return !stream || stream->done >= sequence; }
 
-// An operation while it runs, for bodies of this library.
-struct RunningOperation final : Operation {
+struct RunningOperation final : Operation {  // for bodies of this library
   explicit RunningOperation(uint32_t id_) : id(id_) {}
   const uint8_t* read(const Span& span, const char* what) override { return access(span, what, false); }
   uint8_t* write(const Span& span, const char* what) override { return access(span, what, true); }
@@ -49,20 +50,18 @@ class Scheduler {
   // All under device_mutex().
   Stream* create(bool blocking);
   bool destroy(cudaStream_t handle);
-  Stream* find(cudaStream_t handle);  // nullptr: no such stream
-  const std::set<Stream*>& live() const { return live_; }
+  Stream* find(cudaStream_t handle);                                                   // nullptr: no such stream
   uint32_t enqueue(const std::vector<Stream*>& streams, std::string name, Body body);  // the operation's number
-  void wait_for(Stream& stream, Stream& other, uint32_t sequence, const Clock& clock);
-  bool step();  // runs or tries one operation; false if none could go on
+  void wait_for(Stream& stream, const Moment& moment);  // what follows on the stream does
+  bool step();                                          // runs or tries one operation; false if none could go on
+  void host_has_seen(const Clock& clock);
+  std::vector<Moment> now() const;  // of all streams
   cudaError_t sticky() const { return sticky_; }
   const std::string& fault_text() const { return fault_text_; }
   void forget_fault() { sticky_ = cudaSuccess; }
-  void set_fault(const Fault& fault);
 
-  // Not under it. Waits until the host has seen `sequence` of the stream; all streams. Returns the sticky status.
-  cudaError_t synchronize(Stream& stream, uint32_t sequence, const Clock& clock);
-  cudaError_t synchronize_all();
-  void host_has_seen(const Clock& clock);  // under it
+  cudaError_t synchronize(
+      const std::vector<Moment>& moments);  // not under it: the host waits; returns the sticky status
 
  private:
   Scheduler();

@@ -1,13 +1,10 @@
 // A warp while it runs, and the block and launch that it belongs to: what handlers of instructions see.
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <map>
 #include <unordered_map>
 #include <vector>
 
-#include "tests/simgpu/findings.h"
 #include "tests/simgpu/ptx.h"
 
 namespace switchyard::simgpu {
@@ -16,8 +13,6 @@ namespace switchyard::simgpu {
 // and fences; what it did in an epoch that is seen happened before.
 using Epochs = std::array<uint32_t, 32>;
 using Seen = std::map<uint32_t, Epochs>;  // by block
-void join(Epochs& epochs, const Epochs& other);
-void join(Seen& seen, const Seen& other);
 
 struct Group {  // lanes that run together
   uint32_t at, lanes;
@@ -26,8 +21,7 @@ struct Group {  // lanes that run together
 struct PendingCopy {  // of cp.async
   uint32_t shared;
   const uint8_t* from;
-  uint8_t bytes, source_bytes, lane;
-  uint32_t group;
+  uint32_t bytes, source_bytes, lane, group;
   const Instruction* instruction;
 };
 
@@ -54,17 +48,15 @@ struct Warp {
 };
 
 struct Interval {  // who an access was by
-  uint32_t block, epoch, syncs;
-  uint8_t warp;
+  uint32_t block, epoch, syncs, warp;
 };
 
-enum class BarrierKind : uint8_t { sync, arrive, count, all, any };
 struct Barrier {
   Epochs seen{};  // of the warps that have come
   Seen acquired, fenced;
   uint32_t expected = 0;  // threads; 0: all of the block that have not exited
+  uint32_t arrived = 0;   // warps
   std::vector<Warp*> waiting;
-  uint32_t arrived = 0;  // warps
   bool reduces = false;
   uint32_t count = 0, lanes = 0;  // for which the predicate holds, and all
 };
@@ -78,20 +70,18 @@ struct Launch {
   const Function& function;
   uint32_t operation;
   Extent grid, block;
-  uint32_t dynamic_shared;
+  uint32_t dynamic_shared, shared_bytes;
   const uint8_t* parameters;
+  bool checks;
   Random random;
-  KernelCounters counters;
-  bool checks = true;
-
-  uint32_t current_block = 0, shared_bytes = 0;
-  uint32_t first_interval = 0;  // of the current block
-  std::vector<uint8_t> shared, local;
-  Shadow shared_shadow;
-  std::vector<Interval> intervals;
-  std::unordered_map<uint64_t, Seen> published;  // by the address of an atomic
-  std::vector<bool> copying;                     // for each 4 bytes of shared memory, a cp.async is under way
-  uint32_t copies_pending = 0;
+  KernelCounters counters{};
+  uint32_t current_block = 0, first_interval = 0;  // of that block
+  std::vector<uint8_t> shared{}, local{};
+  Shadow shared_shadow{shared_bytes + 16};
+  std::vector<Interval> intervals{};
+  std::unordered_map<uint64_t, Seen> published{};  // by the address of an atomic
+  std::vector<bool> copying{};                     // for each 4 bytes of shared memory, a cp.async is under way
+  int copies_pending = 0;
   uint32_t known_before = 0;  // an operation found to be before this one
 };
 
