@@ -11,7 +11,7 @@ namespace {
 
 template <class Args>
 void check_arguments(const char* product, ProductWay way, const Args& a) {
-  if (a.dtype != DType::f32 && a.dtype != DType::bf16) fail_no_cuda_kernel(product, name_of(a.dtype).data());
+  if (a.dtype != DType::f32 && a.dtype != DType::bf16) refuse_on_cuda(product, "the dtype is neither f32 nor bf16");
   check(a.G == 1 || way != ProductWay::library, "{}: {} groups in one call of the library", product, a.G);
   check(a.G == 1 || a.offsets != nullptr, "{}: {} groups without offsets", product, a.G);
   check(a.host_offsets == nullptr || a.host_offsets[a.G] == a.R, "{}: there are {} rows, and other offsets", product,
