@@ -17,9 +17,10 @@ struct Row {
 
 constexpr Row kRows[] = {
     {.T = 37, .F = 48, .why = "a warp per row"},
-    {.T = 21, .F = 33, .why = "a warp per row, odd tail"},
+    {.T = 29, .F = 33, .why = "a warp per row, odd tail"},
     {.T = 5, .F = 301, .why = "a block per row, odd tail"},
-    {.T = 3, .F = 4096, .why = "a wide row: a block's"},
+    {.T = 4, .F = 2056, .why = "a block per row, 16-byte accesses"},
+    {.T = 3, .F = 4096, .why = "wide rows"},
     {.T = 9, .F = 64, .shift = 1, .why = "pointers that miss 16 bytes"},
     {.T = 0, .F = 64, .why = "no rows"},
 };

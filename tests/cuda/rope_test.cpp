@@ -18,7 +18,8 @@ struct Row {
 constexpr Row kRows[] = {
     {.B = 2, .S = 7, .H = 4, .D = 16, .R = 16, .why = "all of a head turns"},
     {.B = 1, .S = 5, .H = 3, .D = 64, .R = 32, .why = "half of a head turns"},
-    {.B = 2, .S = 3, .H = 2, .D = 10, .R = 6, .why = "odd numbers of pairs and of the rest"},
+    {.B = 2, .S = 40, .H = 2, .D = 21, .R = 6, .why = "odd numbers of pairs and of the rest"},
+    {.B = 2, .S = 110, .H = 1, .D = 64, .R = 48, .why = "more packs than a small grid has threads"},
     {.B = 2, .S = 9, .H = 2, .D = 48, .R = 16, .gap = 32, .why = "a part of a wider row"},
     {.B = 1, .S = 6, .H = 2, .D = 32, .R = 32, .gap = 3, .why = "heads that miss 16 bytes"},
     {.B = 1, .S = 4, .H = 1, .D = 128, .R = 128, .shift = 1, .why = "pointers that miss 16 bytes"},
