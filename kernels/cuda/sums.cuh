@@ -15,7 +15,7 @@ __device__ inline double sum_of_chunks(const double* x, int64_t n) {
 
 // Kernels that compute in f32 alone, whatever the dtype of weights is.
 inline void check_f32(DType dtype, const char* kernel) {
-  if (dtype != DType::f32) refuse_on_cuda(kernel, "sums are f32 there");
+  if (dtype != DType::f32) refuse_on_cuda(kernel, dtype == DType::f64 ? "f64 is for proofs on the CPU" : "gradients are f32 there");
 }
 
 }  // namespace switchyard::kernels::cuda

@@ -123,17 +123,18 @@ TEST_F(CudaDevice, StreamsAreOrderedByEvents) {
   as_rank(kPool, [] {
     constexpr int64_t kBytes = 4096;
     void* data = memory()->allocate(kBytes, Purpose::buffers);
-    const Pinned host(kBytes);
+    void* const host = pinned_memory()->allocate(kBytes, Purpose::buffers);
     Event written, read;
     EXPECT_TRUE(written.is_done());  // nothing was recorded
     ASSERT_EQ(cudaMemsetAsync(data, 7, kBytes, compute().get()), cudaSuccess);
     written.record(compute());
     communication().wait(written);
-    ASSERT_EQ(cudaMemcpyAsync(host.data(), data, kBytes, cudaMemcpyDeviceToHost, communication().get()), cudaSuccess);
+    ASSERT_EQ(cudaMemcpyAsync(host, data, kBytes, cudaMemcpyDeviceToHost, communication().get()), cudaSuccess);
     read.record(communication());
     read.wait();
     EXPECT_TRUE(written.is_done());
-    for (int64_t i = 0; i < kBytes; ++i) ASSERT_EQ(static_cast<const char*>(host.data())[i], 7);
+    for (int64_t i = 0; i < kBytes; ++i) ASSERT_EQ(static_cast<const char*>(host)[i], 7);
+    pinned_memory()->release(host, kBytes, Purpose::buffers);
     Event moved = std::move(read);
     EXPECT_TRUE(moved.is_done());
     memory()->release(data, kBytes, Purpose::buffers);
