@@ -116,7 +116,7 @@ check_folders() {
   local folder name
   for folder in "$root"/tests/*/; do
     name="$(basename "$folder")"
-    case "$name" in cuda | simgpu) [ -d "$root/build/release/simgpu" ] || continue ;; esac   # built where nvcc is
+    case "$name" in cuda | simgpu | simulated) [ -d "$root/build/release/simgpu" ] || continue ;; esac   # built where nvcc is
     if compgen -G "$folder*_test.cpp" >/dev/null && ! grep -q "[/ ]test_$name:" "$results"/*.tally; then
       echo "failed tests/$name: no test of this folder has run" >"$results/$name-has-not-run.tally"
     fi
@@ -138,6 +138,9 @@ for preset in "${presets[@]}"; do
   esac
 done
 
+if [ -d "$root/build/release/simgpu" ]; then   # small libraries start faster than NVIDIA's; tests of GPUs ask for some
+  export SIMGPU_DEVICES=0 LD_LIBRARY_PATH="$root/build/release/simgpu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+fi
 unit_programs="$(test_programs asan unit_tests)"
 process_programs="$(test_programs release process_tests)"
 

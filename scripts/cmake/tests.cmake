@@ -15,6 +15,9 @@ function(switchyard_add_tests)
     if(NOT sources OR name MATCHES "^(cuda|simgpu)$")   # those need CUDA: cuda.cmake
       continue()
     endif()
+    if(name STREQUAL "simulated" AND NOT (SWITCHYARD_HAVE_CUDA AND CMAKE_BUILD_TYPE STREQUAL "Release"))
+      continue()
+    endif()
     set(kind unit_tests)
     set(library switchyard_${name})
     if(NOT TARGET ${library})
@@ -40,6 +43,7 @@ function(switchyard_add_tests)
 
   if(SWITCHYARD_HAVE_CUDA AND CMAKE_BUILD_TYPE STREQUAL "Release")
     switchyard_add_simgpu()
+    add_dependencies(test_simulated simgpu)
   endif()
 
   # Timings: built with the tests of programs so that they keep compiling, run by hand.

@@ -47,7 +47,7 @@ class Stream {
 };
 
 // Gives the calling thread, which is a rank, a GPU: number `local_rank` of those that the machine shows. Throws
-// Error(unavailable) where there is none, fewer than ranks, or driver or card are too old.
+// Error(usage) where there is none, fewer than ranks, or driver or card are too old.
 struct Options {
   bool has_pool = true;  // false: every allocation is one of the driver's, and every release too
 };

@@ -94,6 +94,10 @@ struct Gpu {
       : description(std::move(text)),
         memory(std::make_shared<Allocator>(std::make_unique<GpuMemory>(options.has_pool))) {}
 
+  ~Gpu() { cudaDeviceSynchronize(); }  // copies may still be under way
+  Gpu(const Gpu&) = delete;
+  Gpu& operator=(const Gpu&) = delete;
+
   std::string description;
   std::shared_ptr<Allocator> memory;
   std::shared_ptr<Allocator> pinned = std::make_shared<Allocator>(std::make_unique<PinnedMemory>());
