@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kBlock) delta_kernel(AttentionBackwardArgs arg
   if (item >= a.B * a.queries * a.H) return;
   const int64_t h = item % a.H, query = item / a.H % a.queries, b = item / a.H / a.queries;
   const int width = static_cast<int>(a.V);
-  const Matrix<T> out{static_cast<const T*>(a.out) + item * a.V, a.V, 1, width, wide.out};
+  const Matrix<T> out{static_cast<const T*>(a.out) + item * a.V, width, 1, width, wide.out};
   const auto dout = head_rows<T>(args.dout, b, h, a.queries, a.V, wide.dout).from_row(static_cast<int>(query));
   constexpr int kRun = kWide<T>;
   float sum = 0;

@@ -28,7 +28,7 @@ bool has_wide_heads(const Heads& heads, int64_t width) {
 template <class T>
 __device__ inline Matrix<T> head_rows(const Heads& heads, int64_t b, int64_t head, int64_t positions, int64_t width,
                                       bool is_wide) {
-  return {static_cast<const T*>(heads.data) + b * heads.batch + head * heads.head, heads.position,
+  return {static_cast<const T*>(heads.data) + b * heads.batch + head * heads.head, static_cast<int>(heads.position),
           static_cast<int>(positions), static_cast<int>(width), is_wide};
 }
 

@@ -34,7 +34,8 @@ struct Wide {
 
 template <class T>
 __device__ Matrix<T> matrix(const void* base, int64_t offset, int64_t rows, int64_t width, bool is_wide) {
-  return {static_cast<const T*>(base) + offset, width, static_cast<int>(rows), static_cast<int>(width), is_wide};
+  return {static_cast<const T*>(base) + offset, static_cast<int>(width), static_cast<int>(rows),
+          static_cast<int>(width), is_wide};
 }
 
 template <class T, class Out, RowProduct kProduct>

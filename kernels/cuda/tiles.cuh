@@ -20,11 +20,11 @@ inline int64_t tiles_of(int64_t width) { return (width + kTile - 1) / kTile; }
 template <class T>
 struct Matrix {
   const T* data;
-  int64_t stride;
-  int rows, columns;
+  int stride, rows, columns;
   bool is_wide;  // rows may be read 16 bytes at a time: they start there, and end there
 
-  __device__ Matrix from_row(int row) const { return {data + row * stride, stride, rows - row, columns, is_wide}; }
+  __device__ const T* row(int r) const { return data + int64_t{r} * stride; }
+  __device__ Matrix from_row(int r) const { return {row(r), stride, rows - r, columns, is_wide}; }
   __device__ Matrix from_column(int column) const { return {data + column, stride, rows, columns - column, is_wide}; }
 };
 
@@ -37,7 +37,7 @@ bool has_wide_rows(const void* data, int64_t width, int64_t stride) {
 // 16 bytes of a row from `column`, as f32; zeros outside the matrix.
 template <class T>
 __device__ inline Values<kWide<T>> read_run(const Matrix<T>& m, int row, int column) {
-  const T* from = m.data + row * m.stride + column;
+  const T* from = m.row(row) + column;
   if (m.is_wide && row < m.rows && column < m.columns) return load<kWide<T>>(from);
   Values<kWide<T>> run;
 #pragma unroll

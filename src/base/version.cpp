@@ -33,8 +33,13 @@ std::string build_details() {
   std::string extensions;
   for (const char* name : {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
     if (flags.find(fmt::format(" {} ", name)) != std::string::npos) extensions += fmt::format(" {}", name);
-  return fmt::format("compiler   {}\nbuild      {}, for {}; no CUDA\nprocessor  {}{}\n", SWITCHYARD_COMPILER,
-                     SWITCHYARD_BUILD_TYPE, SWITCHYARD_ARCHITECTURE, processor_name(), extensions);
+#ifdef SWITCHYARD_HAVE_CUDA
+  constexpr std::string_view kCuda = "with CUDA";
+#else
+  constexpr std::string_view kCuda = "no CUDA";
+#endif
+  return fmt::format("compiler   {}\nbuild      {}, for {}; {}\nprocessor  {}{}\n", SWITCHYARD_COMPILER,
+                     SWITCHYARD_BUILD_TYPE, SWITCHYARD_ARCHITECTURE, kCuda, processor_name(), extensions);
 }
 
 }  // namespace switchyard

@@ -11,25 +11,25 @@ namespace {
 
 // The node of each choice; -1 where the choice before has the same (choices ascend, and with them nodes).
 Tensor nodes_of(const Tensor& ids_TK, int64_t experts_per_node) {
-  const Tensor nodes_TK = Tensor::empty(ids_TK.shape(), DType::i32, Purpose::buffers);
-  const int64_t K = ids_TK.dim(1);
-  const auto* ids = ids_TK.host<int32_t>();
-  auto* nodes = nodes_TK.host<int32_t>();
-  for (int64_t i = 0; i < ids_TK.numel(); ++i) {
-    const auto node = [&](int64_t j) { return ids[j] / static_cast<int32_t>(experts_per_node); };
+  const auto K = static_cast<size_t>(ids_TK.dim(1));
+  const auto ids = ids_TK.to_vector<int32_t>();
+  std::vector<int32_t> nodes(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto node = [&](size_t j) { return ids[j] / static_cast<int32_t>(experts_per_node); };
     nodes[i] = i % K > 0 && node(i) == node(i - 1) ? -1 : node(i);
   }
-  return nodes_TK;
+  return Tensor::of(nodes, ids_TK.shape(), Purpose::buffers);
 }
 
 // Row positions[t, i] is ids[t].
 Tensor gather_ids(const Tensor& ids_TK, const Tensor& positions_TK, int64_t num_rows) {
   const int64_t K = ids_TK.dim(1);
-  const Tensor ids_CK = Tensor::empty({num_rows, K}, DType::i32, Purpose::buffers);
-  const auto *ids = ids_TK.host<int32_t>(), *positions = positions_TK.host<int32_t>();
+  const auto ids = ids_TK.to_vector<int32_t>(), positions = positions_TK.to_vector<int32_t>();
+  std::vector<int32_t> ids_CK(static_cast<size_t>(num_rows * K));
   for (int64_t i = 0; i < positions_TK.numel(); ++i)
-    if (positions[i] >= 0) std::copy_n(ids + i / K * K, K, ids_CK.host<int32_t>() + positions[i] * K);
-  return ids_CK;
+    if (const int64_t row = positions[static_cast<size_t>(i)]; row >= 0)
+      std::copy_n(ids.begin() + i / K * K, K, ids_CK.begin() + row * K);
+  return Tensor::of(ids_CK, {num_rows, K}, Purpose::buffers);
 }
 
 class HierarchicalDispatcher final : public Dispatcher {

@@ -18,21 +18,21 @@ struct cublasLtContext {};
 
 namespace {
 
-constexpr Attribute kMatmulAttributes[] = {{CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, 4, 0},
-                                           {CUBLASLT_MATMUL_DESC_SCALE_TYPE, 4, 0},
-                                           {CUBLASLT_MATMUL_DESC_TRANSA, 4, CUBLAS_OP_N},
-                                           {CUBLASLT_MATMUL_DESC_TRANSB, 4, CUBLAS_OP_N}};
-constexpr Attribute kLayoutAttributes[] = {{CUBLASLT_MATRIX_LAYOUT_TYPE, 4, 0},
-                                           {CUBLASLT_MATRIX_LAYOUT_ROWS, 8, 0},
-                                           {CUBLASLT_MATRIX_LAYOUT_COLS, 8, 0},
-                                           {CUBLASLT_MATRIX_LAYOUT_LD, 8, 0}};
-constexpr Attribute kPreferenceAttributes[] = {
-    {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 8, 0},
-    {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 4, CUBLASLT_REDUCTION_SCHEME_MASK},
-    {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 4, 256},
-    {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 4, 256},
-    {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 4, 256},
-    {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 4, 256}};
+const Descriptor kMatmulAttributes{{{CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, {4, 0}},
+                                    {CUBLASLT_MATMUL_DESC_SCALE_TYPE, {4, 0}},
+                                    {CUBLASLT_MATMUL_DESC_TRANSA, {4, CUBLAS_OP_N}},
+                                    {CUBLASLT_MATMUL_DESC_TRANSB, {4, CUBLAS_OP_N}}}};
+const Descriptor kLayoutAttributes{{{CUBLASLT_MATRIX_LAYOUT_TYPE, {4, 0}},
+                                    {CUBLASLT_MATRIX_LAYOUT_ROWS, {8, 0}},
+                                    {CUBLASLT_MATRIX_LAYOUT_COLS, {8, 0}},
+                                    {CUBLASLT_MATRIX_LAYOUT_LD, {8, 0}}}};
+const Descriptor kPreferenceAttributes{
+    {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, {8, 0}},
+     {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, {4, CUBLASLT_REDUCTION_SCHEME_MASK}},
+     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, {4, 256}},
+     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, {4, 256}},
+     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, {4, 256}},
+     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, {4, 256}}}};
 
 cublasStatus_t not_simulated(const std::string& what) {
   report("not simulated", what, "cuBLASLt with " + what + ": teach tests/simgpu, or do without");
@@ -45,7 +45,7 @@ const Descriptor* descriptor(Handle handle) {
 }
 
 template <class Handle>
-cublasStatus_t create(const char* name, Handle* handle, std::span<const Attribute> attributes) {
+cublasStatus_t create(const char* name, Handle* handle, const Descriptor& attributes) {
   if (const cublasStatus_t status = check(kDescriptorCreate, name, {.handle = handle})) return status;
   *handle = reinterpret_cast<Handle>(new Descriptor(attributes));
   return CUBLAS_STATUS_SUCCESS;
@@ -53,7 +53,7 @@ cublasStatus_t create(const char* name, Handle* handle, std::span<const Attribut
 
 template <class Handle>
 void initialise(Handle handle, int attribute, uint64_t value) {
-  reinterpret_cast<Descriptor*>(handle)->set(attribute, &value);
+  reinterpret_cast<Descriptor*>(handle)->at(attribute).bits = value;
 }
 
 template <class Handle>
@@ -67,18 +67,9 @@ cublasStatus_t set(const char* name, Handle handle, int attribute, const void* b
   auto* target = reinterpret_cast<Descriptor*>(handle);
   const Call call{.descriptor = target, .attribute = attribute, .buffer = buffer, .buffer_bytes = bytes};
   if (const cublasStatus_t status = check(kSet, name, call)) return status;
-  if (!target->has(attribute)) return not_simulated(std::string(name) + " of attribute " + std::to_string(attribute));
-  target->set(attribute, buffer);
+  if (!target->count(attribute)) return not_simulated(std::string(name) + " of attribute " + std::to_string(attribute));
+  std::memcpy(&target->at(attribute).bits, buffer, bytes);
   return CUBLAS_STATUS_SUCCESS;
-}
-
-Call product_call(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
-                  cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d) {
-  Call call;
-  call.handle = handle;
-  call.matmul = descriptor(desc);
-  call.a = descriptor(a), call.b = descriptor(b), call.c = descriptor(c), call.d = descriptor(d);
-  return call;
 }
 
 // What the genuine library may well do and the backend does not ask for.
@@ -167,7 +158,7 @@ API cublasStatus_t cublasLtMatmulDescGetAttribute(cublasLtMatmulDesc_t desc, cub
                                                   void* buffer, size_t bytes, size_t* written) {
   const Call call{.descriptor = descriptor(desc), .attribute = attribute, .buffer = buffer, .buffer_bytes = bytes};
   if (const cublasStatus_t status = check(kGet, "cublasLtMatmulDescGetAttribute", call)) return status;
-  if (!call.descriptor->has(attribute)) return not_simulated("attribute " + std::to_string(attribute));
+  if (!call.descriptor->count(attribute)) return not_simulated("attribute " + std::to_string(attribute));
   const int64_t value = call.descriptor->get(attribute);
   std::memcpy(buffer, &value, bytes);
   if (written) *written = bytes;
@@ -208,11 +199,9 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cubla
                                                   cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                                   cublasLtMatmulPreference_t preference, int requested,
                                                   cublasLtMatmulHeuristicResult_t results[], int* returned) {
-  Call call = product_call(handle, desc, a, b, c, d);
+  Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.preference = descriptor(preference);
-  call.requested = requested;
-  call.results = results;
-  call.returned = returned;
+  call.requested = requested, call.results = results, call.returned = returned;
   if (const cublasStatus_t status = check(kHeuristic, "cublasLtMatmulAlgoGetHeuristic", call)) return status;
   if (const cublasStatus_t status = check_simulated(call)) return status;
   const size_t needed = sum_bytes(product_of(call));
@@ -242,11 +231,10 @@ API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t 
                                   const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes,
                                   cudaStream_t stream) {
   if (!algo) return not_simulated("no algo");
-  Call call = product_call(handle, desc, a, b, c, d);
+  Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.alpha = alpha, call.beta = beta, call.A = A, call.B = B, call.C = C, call.D = D;
   call.algorithm = reinterpret_cast<const Algorithm*>(algo);
-  call.workspace = workspace;
-  call.workspace_bytes = workspace_bytes;
+  call.workspace = workspace, call.workspace_bytes = workspace_bytes;
   if (const cublasStatus_t status = check(kMatmul, "cublasLtMatmul", call)) return status;
   if (const cublasStatus_t status = check_simulated(call)) return status;
   void* sums = call.algorithm->workspace_bytes > 0 ? workspace : nullptr;

@@ -2,7 +2,6 @@
 #include "tests/simgpu/blas_refusals.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace switchyard::simgpu::blas {
 namespace {
@@ -42,7 +41,10 @@ constexpr LtRefusal kRefusals[] = {
      [](C c) { return c.attribute < 0 || c.attribute > kLastAttribute; }},
     {kSet | kGet, "null buffer", kInvalid, kSetter, kSeen, [](C c) { return !c.buffer; }},
     {kSet | kGet, "size of the buffer", kInvalid, kSetter, kSeen,
-     [](C c) { return c.buffer_bytes != c.descriptor->bytes_of(c.attribute, c.buffer_bytes); }},
+     [](C c) {
+       const auto known = c.descriptor->find(c.attribute);
+       return known != c.descriptor->end() && c.buffer_bytes != known->second.bytes;
+     }},
 
     {kProduct, "null handle", CUBLAS_STATUS_NOT_INITIALIZED, kText, kSeen, [](C c) { return !c.handle; }},
     {kProduct, "null descriptor", kInvalid, kText, kGuide,
@@ -96,22 +98,6 @@ constexpr LtRefusal kRefusals[] = {
 };
 
 }  // namespace
-
-Descriptor::Descriptor(std::span<const Attribute> known) {
-  for (const Attribute& attribute : known) values_[attribute.id] = {attribute.bytes, attribute.initial};
-}
-
-size_t Descriptor::bytes_of(int id, size_t otherwise) const {
-  const auto found = values_.find(id);
-  return found == values_.end() ? otherwise : found->second.bytes;
-}
-
-int64_t Descriptor::get(int id) const {
-  const Value& value = values_.at(id);
-  return value.bytes == 4 ? static_cast<int32_t>(value.bits) : static_cast<int64_t>(value.bits);
-}
-
-void Descriptor::set(int id, const void* value) { std::memcpy(&values_.at(id).bits, value, values_.at(id).bytes); }
 
 std::span<const LtRefusal> refusals() { return kRefusals; }
 

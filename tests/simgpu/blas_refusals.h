@@ -13,27 +13,15 @@
 
 namespace switchyard::simgpu::blas {
 
-// A descriptor is a list of attributes with their sizes, as the genuine ones are; those of which we know what to do.
 struct Attribute {
-  int id;
   size_t bytes;
-  uint64_t initial;
+  uint64_t bits;
 };
-
-class Descriptor {
- public:
-  explicit Descriptor(std::span<const Attribute> known);
-  bool has(int id) const { return values_.count(id) > 0; }
-  size_t bytes_of(int id, size_t otherwise) const;
-  int64_t get(int id) const;  // sign-extended
-  void set(int id, const void* value);
-
- private:
-  struct Value {
-    size_t bytes;
-    uint64_t bits;
-  };
-  std::map<int, Value> values_;
+// A descriptor is a list of attributes with their sizes, as the genuine ones are; those of which we know what to do.
+struct Descriptor : std::map<int, Attribute> {
+  int64_t get(int id) const {
+    return at(id).bytes == 4 ? static_cast<int32_t>(at(id).bits) : static_cast<int64_t>(at(id).bits);
+  }
 };
 
 // What a cublasLtMatmulAlgo_t holds: for which problem it was made and what it needs.

@@ -4,6 +4,7 @@
 #include "tests/simgpu/library.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -72,7 +73,7 @@ ncclResult_t Communicator::open() {
   seats_ = static_cast<Seat*>(memory);  // a new file is zero: everybody absent, rings empty
   flock mine = lock_of(rank);
   if (fcntl(file_, F_SETLK, &mine) != 0 || seat(rank).presence != Presence::nobody) {
-    set_last_error("rank " + std::to_string(rank) + " of " + name + " is taken");
+    set_last_error(fmt::format("rank {} of {} is taken", rank, name));
     return ncclInvalidUsage;
   }
   seat(rank).ranks = ranks;
@@ -92,12 +93,11 @@ std::shared_ptr<Communicator> Communicator::join(const std::string& name, int ra
   for (int i = 0; *result == ncclSuccess && i < ranks; ++i) {
     const Seat& seat = comm->seat(i);
     if (seat.ranks != ranks) {
-      comm->fail(*result = ncclInvalidUsage, "rank " + std::to_string(i) + " says " + std::to_string(seat.ranks) +
-                                                 " ranks, this one " + std::to_string(ranks));
+      comm->fail(*result = ncclInvalidUsage, fmt::format("rank {} says {} ranks, this one {}", i, seat.ranks, ranks));
     } else if (i != rank && seat.device == comm->device) {
-      comm->fail(*result = ncclInvalidUsage, "Duplicate GPU detected : rank " + std::to_string(rank) + " and rank " +
-                                                 std::to_string(i) + " both on CUDA device " +
-                                                 std::to_string(comm->device));
+      comm->fail(*result = ncclInvalidUsage,
+                 fmt::format("Duplicate GPU detected : rank {} and rank {} both on CUDA device {}", rank, i,
+                             comm->device));
     }
   }
   if (*result != ncclSuccess) comm.reset();
@@ -161,11 +161,11 @@ ncclResult_t Communicator::await(const char* what, const std::function<bool(Seat
     }
     const std::string end = fate(peer);
     if (!end.empty()) {
-      fail(ncclRemoteError, std::string(what) + ": rank " + std::to_string(peer) + " " + end);
+      fail(ncclRemoteError, fmt::format("{}: rank {} {}", what, peer, end));
       return error;
     }
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > timeout_seconds()) {
-      fail(ncclSystemError, std::string(what) + " waited in vain for rank " + std::to_string(peer));
+      fail(ncclSystemError, fmt::format("{} waited in vain for rank {}", what, peer));
       return error;
     }
     std::this_thread::sleep_for(std::chrono::microseconds(200));
@@ -190,7 +190,7 @@ std::shared_ptr<Communicator> Communicator::split(int color, int key, ncclResult
   if (color == NCCL_SPLIT_NOCOLOR) return nullptr;
   std::sort(members.begin(), members.end());
   const auto place = std::find_if(members.begin(), members.end(), [this](const auto& m) { return m.second == rank; });
-  return join(name + "." + std::to_string(call) + "." + std::to_string(color), static_cast<int>(members.size()),
+  return join(fmt::format("{}.{}.{}", name, call, color), static_cast<int>(members.size()),
               static_cast<int>(place - members.begin()), world_rank, result);
 }
 
@@ -204,7 +204,7 @@ std::string new_name() {
       unlink(entry.path().c_str());
   }
   static std::atomic<int> count{0};
-  return kPrefix + std::to_string(getpid()) + "-" + std::to_string(count++);
+  return fmt::format("{}{}-{}", kPrefix, getpid(), count++);
 }
 
 void set_last_error(const std::string& text) {

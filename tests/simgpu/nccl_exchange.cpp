@@ -1,6 +1,8 @@
 // Each try moves what can be moved; nothing here waits.
 #include "tests/simgpu/nccl_exchange.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -33,13 +35,11 @@ size_t message_bytes(const Request& r, int sender, int receiver) {
 }
 
 std::string text_of(const Envelope& e) {
-  std::string text =
-      std::string("nccl") + name_of(e.kind) + "(count " + std::to_string(e.count) + ", type " + std::to_string(e.type);
   const auto kind = static_cast<Kind>(e.kind);
-  if (kind <= Kind::reduce) text += ", op " + std::to_string(e.op);
-  if (kind == Kind::reduce || kind == Kind::broadcast) text += ", root " + std::to_string(e.root);
-  return text + ")" +
-         (e.kind < static_cast<uint32_t>(Kind::send) ? " as collective " + std::to_string(e.sequence) : "");
+  std::string text = fmt::format("nccl{}(count {}, type {}", name_of(e.kind), e.count, e.type);
+  if (kind <= Kind::reduce) text += fmt::format(", op {}", e.op);
+  if (kind == Kind::reduce || kind == Kind::broadcast) text += fmt::format(", root {}", e.root);
+  return text + (kind < Kind::send ? fmt::format(") as collective {}", e.sequence) : ")");
 }
 
 Envelope envelope_of(const Request& r) {
@@ -60,7 +60,7 @@ Envelope envelope_of(const Request& r) {
 
 std::string text_of(const Request& r) {
   const std::string text = text_of(envelope_of(r));
-  return is_pair(r) ? text + (r.kind == Kind::send ? " to rank " : " from rank ") + std::to_string(r.peer) : text;
+  return is_pair(r) ? fmt::format("{} {} rank {}", text, r.kind == Kind::send ? "to" : "from", r.peer) : text;
 }
 
 std::string Exchange::text() const {
@@ -127,8 +127,8 @@ bool Exchange::pump(Message& m) {
       Envelope expected = envelope_of(*m.request);
       if (m.request->kind == Kind::receive) expected.kind = static_cast<uint32_t>(Kind::send);
       if (m.envelope != expected) {
-        const std::string text = "mismatch: rank " + std::to_string(comm.rank) + " calls " + text_of(*m.request) +
-                                 ", rank " + std::to_string(m.peer) + " calls " + text_of(m.envelope);
+        const std::string text = fmt::format("mismatch: rank {} calls {}, rank {} calls {}", comm.rank,
+                                             text_of(*m.request), m.peer, text_of(m.envelope));
         comm.accuse(m.peer, text);
         fail(comm, ncclInvalidUsage, text);
         m.moved = 0;  // never done
@@ -169,10 +169,9 @@ void Exchange::look_for_trouble() {
     const std::string end = comm.fate(m.peer);
     if (!end.empty() && pump()) return;  // it went after a last message
     if (!end.empty())
-      return fail(comm, ncclRemoteError,
-                  "rank " + std::to_string(m.peer) + " " + end + ", awaited in " + text_of(*m.request));
-    awaited += std::string(awaited.empty() ? "" : "; ") + (m.is_out ? "send to" : "receive from") + " rank " +
-               std::to_string(m.peer) + ", which " + comm.seat(m.peer).doing;
+      return fail(comm, ncclRemoteError, fmt::format("rank {} {}, awaited in {}", m.peer, end, text_of(*m.request)));
+    awaited += fmt::format("{}{} rank {}, which {}", awaited.empty() ? "" : "; ", m.is_out ? "send to" : "receive from",
+                           m.peer, comm.seat(m.peer).doing);
   }
   if (waited_ > timeout_seconds())
     fail(*requests_.front().comm, ncclInvalidUsage, "deadlock: " + text() + " waits for: " + awaited);

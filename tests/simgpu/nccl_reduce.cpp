@@ -11,34 +11,20 @@
 namespace switchyard::simgpu::nccl {
 namespace {
 
-float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
-template <class T>
-T widen(T value) {
-  return value;
-}
-
-template <class T>
-T narrow(std::conditional_t<std::is_same_v<T, __nv_bfloat16>, float, T> value) {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    return __float2bfloat16_rn(value);
-  else
-    return value;
-}
-
-template <class T>
-T combine(ncclRedOp_t op, T a, T b) {
-  if (op == ncclSum) return static_cast<T>(a + b);
-  if constexpr (std::is_floating_point_v<T>) return op == ncclMax ? std::fmax(a, b) : std::fmin(a, b);
+template <class Sum>
+Sum combine(ncclRedOp_t op, Sum a, Sum b) {
+  if (op == ncclSum) return static_cast<Sum>(a + b);
+  if constexpr (std::is_floating_point_v<Sum>) return op == ncclMax ? std::fmax(a, b) : std::fmin(a, b);
   return op == ncclMax ? std::max(a, b) : std::min(a, b);
 }
 
-template <class T>
+template <class T, class Sum = T>
 void reduce_as(ncclRedOp_t op, const std::vector<const uint8_t*>& in, size_t count, uint8_t* out) {
+  const auto at = [&](size_t rank, size_t i) { return static_cast<Sum>(reinterpret_cast<const T*>(in[rank])[i]); };
   for (size_t i = 0; i < count; ++i) {
-    auto sum = widen(reinterpret_cast<const T*>(in[0])[i]);
-    for (size_t rank = 1; rank < in.size(); ++rank)
-      sum = combine(op, sum, widen(reinterpret_cast<const T*>(in[rank])[i]));
-    reinterpret_cast<T*>(out)[i] = narrow<T>(sum);
+    Sum sum = at(0, i);
+    for (size_t rank = 1; rank < in.size(); ++rank) sum = combine(op, sum, at(rank, i));
+    reinterpret_cast<T*>(out)[i] = static_cast<T>(sum);
   }
 }
 
@@ -61,7 +47,7 @@ void reduce(ncclDataType_t type, ncclRedOp_t op, const std::vector<const uint8_t
   switch (type) {
     case ncclInt8: return reduce_as<int8_t>(op, in, count, out);
     case ncclUint8: return reduce_as<uint8_t>(op, in, count, out);
-    case ncclBfloat16: return reduce_as<__nv_bfloat16>(op, in, count, out);
+    case ncclBfloat16: return reduce_as<__nv_bfloat16, float>(op, in, count, out);
     case ncclInt32: return reduce_as<int32_t>(op, in, count, out);
     case ncclFloat32: return reduce_as<float>(op, in, count, out);
     case ncclInt64: return reduce_as<int64_t>(op, in, count, out);

@@ -42,6 +42,10 @@ INSTANTIATE_TEST_SUITE_P(
                     LayoutOnGpus{"ExpertTensor2", 2, {"parallel.expert_tensor=2"}},
                     LayoutOnGpus{"Tensor2", 2, {"parallel.tensor=2"}},
                     LayoutOnGpus{"Tensor2Bf16", 2, {"parallel.tensor=2", "train.dtype=bf16"}, 2e-3},
+                    LayoutOnGpus{"Data4Expert4Hierarchical",
+                                 4,
+                                 {"parallel.expert=4", "parallel.dispatcher=hierarchical", "parallel.ranks_per_node=2",
+                                  "train.micro_batch_size=1"}},
                     LayoutOnGpus{"Data2Tensor2Expert4", 4, {"parallel.tensor=2", "parallel.expert=4"}}),
     [](const auto& row) { return std::string(row.param.name); });
 
