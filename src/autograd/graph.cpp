@@ -139,6 +139,25 @@ void note_leaf_uses(const Tensors& inputs) {
     if (auto leaf = leaf_of(t)) state().touched->push_back(std::move(leaf));
 }
 
+#ifdef SWITCHYARD_HAVE_CUDA
+void check_finished(std::string_view op, Pass pass, const Tensors& inputs) {
+  if (current_device() != Device::cuda || !device::is_checked()) return;
+  try {
+    device::Event done;
+    done.record(device::compute());
+    done.wait();
+  } catch (const Error& error) {
+    std::string shapes;
+    for (const Tensor& t : inputs)
+      if (t.defined()) shapes += fmt::format(" {} {}", name_of(t.dtype()), to_string(t.shape()));
+    throw Error(error.code(), fmt::format("{} ({}) of{}: {}", op, pass == Pass::forward ? "forward" : "backward",
+                                          shapes, error.what()));
+  }
+}
+#else
+void check_finished(std::string_view, Pass, const Tensors&) {}
+#endif
+
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs) {
   node->sequence = state().next_sequence++;
   node->inputs.reserve(inputs.size());

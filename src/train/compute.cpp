@@ -28,7 +28,7 @@ Device open_device(const RunConfig& run, DType dtype, comm::World& world) {
   if (run.device == DeviceChoice::cpu || (is_free && (dtype == DType::f64 || !device::is_there()))) return Device::cpu;
   require(dtype != DType::f64, ExitCode::usage, "train.dtype=f64 with run.device=cuda: f64 is for run.device=cpu");
   if (!device::is_open())
-    device::open(world.rank_on_this_machine(), world.ranks_on_this_machine(), {.has_pool = run.cuda_pool});
+    device::open(world.rank_on_this_machine(), world.ranks_on_this_machine(), {.has_pool = run.cuda_pool, .is_checked = run.cuda_checked});
   return Device::cuda;
 }
 #else

@@ -32,6 +32,14 @@ TEST_F(Gpu, SaysWhatMemoryIsForWhenThereIsNoMore) {
   expect_outcome(outcome, 70, {"out of memory on cuda", "in use: weights"});
 }
 
+// Rank 1 takes part in no collective of NCCL any more: rank 0 waits for it, and the job ends with rank 0's words.
+TEST_F(Gpu, EndsWhenAPeerStops) {
+  const Outcome outcome = train_with({"run.device=cuda", "parallel.expert=2"},
+                                     gpus(2, {{"SIMGPU_NCCL_STOPS_1", "1"}, {"SIMGPU_NCCL_TIMEOUT", "3"}}), 2);
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_THAT(outcome.text(), testing::HasSubstr("NCCL failed, last started here"));
+}
+
 // forward, eval and generate of a checkpoint: f32 on both.
 TEST_F(Gpu, EvaluatesAndGeneratesAsTheCpu) {
   const Scratch scratch;

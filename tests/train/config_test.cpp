@@ -105,7 +105,6 @@ struct Row {
 
 TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
   const std::vector<Row> rows = {
-      {{"run.cuda_checked=true"}, {"run.cuda_checked", "checking after every operation is not built yet"}},
       {{"model.family=dbrx"}, {"model.family: 'dbrx' is not built yet", "generic | llama | mixtral"}},
       {{"model.family=olmoe"}, {"model.attention.qk_norm: none, but full in family olmoe"}},
       {{"model.from_hf=config.json"}, {"model.from_hf: 'config.json' is not at hand"}},

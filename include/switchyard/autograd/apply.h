@@ -20,6 +20,7 @@ namespace autograd {
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs);
 bool any_needs_grad(const Tensors& inputs);
 Tensors detach_all(const Tensors& inputs);
+void check_finished(std::string_view op, Pass pass, const Tensors& inputs);  // on a device, with run.cuda_checked
 void note_leaf_uses(const Tensors& inputs);  // tells an enclosing recompute region which leaves it uses
 
 template <class Op>
@@ -37,10 +38,13 @@ struct OpNode final : Node {
   Grads backward(const Tensors& dys) override {
     check(op != nullptr, "{}: backward has passed here already; add the losses up first, or make the graph again",
           name);
+    Grads grads;
     if constexpr (requires { op->backward(dys); })
-      return op->backward(dys);
+      grads = op->backward(dys);
     else
-      return op->backward(dys.at(0));
+      grads = op->backward(dys.at(0));
+    check_finished(name, Pass::backward, dys);
+    return grads;
   }
   void release() override { op.reset(); }
   std::unique_ptr<Op> op;
@@ -71,6 +75,7 @@ Tensors apply_all(Op op, const Tensors& inputs, auto index) {
   const ProfileScope scope(op_name<Op>(), Pass::forward);
   note_leaf_uses(inputs);
   Tensors outputs = run_forward(op, detach_all(inputs), index);
+  check_finished(op_name<Op>(), Pass::forward, inputs);
   if (grad_enabled() && any_needs_grad(inputs)) attach(std::make_shared<OpNode<Op>>(std::move(op)), inputs, outputs);
   return outputs;
 }

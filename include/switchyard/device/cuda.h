@@ -49,11 +49,13 @@ class Stream {
 // Gives the calling thread, which is a rank, a GPU: number `local_rank` of those that the machine shows. Throws
 // Error(usage) where there is none, fewer than ranks, or driver or card are too old.
 struct Options {
-  bool has_pool = true;  // false: every allocation is one of the driver's, and every release too
+  bool has_pool = true;     // false: every allocation is one of the driver's, and every release too
+  bool is_checked = false;  // wait after every operation, so that a fault is told where it was made
 };
 void open(int64_t local_rank, int64_t ranks_here, const Options& options);
 bool is_there();  // a GPU, with a driver
 bool is_open();
+bool is_checked();
 std::string describe();  // one line: card, memory, compute capability, driver and toolkit
 
 Stream& compute();        // kernels

@@ -32,8 +32,7 @@ struct RunConfig {
     f("watchdog", watchdog,
       "seconds that the start, a step, a save or an evaluation may take before the job ends with 76; 0: never",
       {.min = 0});
-    f("cuda_checked", cuda_checked, "synchronise after every operation, so that a fault names the op",
-      {.unbuilt = "checking after every operation"});
+    f("cuda_checked", cuda_checked, "synchronise after every operation, so that a fault names the op");
     f("cuda_pool", cuda_pool, "false: every allocation straight to the driver");
   }
   bool operator==(const RunConfig&) const = default;

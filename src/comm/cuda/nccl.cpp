@@ -15,28 +15,58 @@
 namespace switchyard::comm {
 namespace {
 
-// A communicator, and what of it has been started: one list for all of them, for the watchdog.
+// What has been started, in any group: for the watchdog.
 struct Progress {
   std::atomic<const char*> last_name{"none"};
   std::atomic<int64_t> num_started{0};
 };
 
+// The communicators of this rank: a failure of one is the end of all, or peers would wait in another.
+class Communicators {
+ public:
+  void add(ncclComm_t comm) { open_.push_back(comm); }
+
+  // Ending one waits for its peers; after an error they may be gone.
+  void end(ncclComm_t comm) {
+    const auto at = std::find(open_.begin(), open_.end(), comm);
+    if (at == open_.end()) return;  // aborted
+    open_.erase(at);
+    if (std::uncaught_exceptions() == 0)
+      ncclCommDestroy(comm);
+    else
+      ncclCommAbort(comm);
+  }
+
+  // Throws Error(internal) if one has failed, after all were aborted.
+  void require_health(const Progress& progress) {
+    for (ncclComm_t comm : open_) {
+      ncclResult_t state = ncclSuccess;
+      check_nccl(ncclCommGetAsyncError(comm, &state), "ncclCommGetAsyncError", comm);
+      if (state == ncclSuccess || state == ncclInProgress) continue;
+      const std::string words = fmt::format("{}; {}", ncclGetErrorString(state), ncclGetLastError(comm));
+      for (ncclComm_t other : std::exchange(open_, {})) ncclCommAbort(other);
+      fail(ExitCode::internal, "NCCL failed, last started here: {}, number {}: {}", progress.last_name.load(),
+           progress.num_started.load(), words);
+    }
+  }
+
+ private:
+  std::vector<ncclComm_t> open_;
+};
+
 class Communicator {
  public:
-  explicit Communicator(ncclComm_t comm) : comm_(comm) {}
-  // Destroying waits for the peers; after an error they may be gone.
-  ~Communicator() {
-    if (std::uncaught_exceptions() == 0)
-      ncclCommDestroy(comm_);
-    else
-      ncclCommAbort(comm_);
+  Communicator(ncclComm_t comm, std::shared_ptr<Communicators> all) : comm_(comm), all_(std::move(all)) {
+    all_->add(comm);
   }
+  ~Communicator() { all_->end(comm_); }
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
   ncclComm_t get() const { return comm_; }
 
  private:
   ncclComm_t comm_;
+  std::shared_ptr<Communicators> all_;
 };
 
 class NcclOperation final : public Operation {
@@ -80,7 +110,9 @@ const std::byte* at(const void* base, int64_t bytes) { return static_cast<const 
 class NcclChannel final : public Channel {
  public:
   NcclChannel(int rank, std::vector<int> ranks, std::shared_ptr<Communicator> comm, std::shared_ptr<Progress> progress)
-      : Channel(rank, std::move(ranks)), comm_(std::move(comm)), progress_(std::move(progress)) {}
+      : Channel(rank, std::move(ranks)), comm_(std::move(comm)), progress_(std::move(progress)) {
+    warm_up();
+  }
 
   Work all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
     return start("all_reduce", [&](cudaStream_t stream) {
@@ -154,6 +186,18 @@ class NcclChannel final : public Channel {
     ncclComm_t comm_;
   };
 
+  // NCCL loads kernels and opens connections at first use, which must not happen while others wait in a kernel.
+  void warm_up() {
+    const auto peers = static_cast<size_t>(size());
+    const std::shared_ptr<Allocator>& memory = device::memory();
+    void* const bytes = memory->allocate(2 * size(), Purpose::buffers);
+    check_cuda(cudaMemsetAsync(bytes, 0, 2 * peers, device::compute().get()), "clearing memory");
+    const std::vector<int64_t> ones(peers, 1);
+    all_reduce(bytes, size(), DType::u8, Reduce::sum).wait();
+    all_to_all(bytes, ones, at(bytes, size()), ones).wait();
+    memory->release(bytes, 2 * size(), Purpose::buffers);
+  }
+
   size_t me() const { return static_cast<size_t>(rank()); }
   ncclComm_t comm() const { return comm_->get(); }
 
@@ -221,15 +265,18 @@ class SelfOnDevice final : public Channel {
 
 class NcclTransport final : public Transport {
  public:
-  explicit NcclTransport(const Group& all) : world_(all), progress_(std::make_shared<Progress>()) {
+  explicit NcclTransport(const Group& all)
+      : world_(all), progress_(std::make_shared<Progress>()), communicators_(std::make_shared<Communicators>()) {
     if (all.size() == 1) return;
+    device::set_watch([all = communicators_, progress = progress_] { all->require_health(*progress); });
     ncclUniqueId id{};
     if (all.rank() == 0) check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
     all.broadcast(&id, sizeof id, 0).wait();
     ncclComm_t comm = nullptr;
     check_nccl(ncclCommInitRank(&comm, all.size(), id, all.rank()), "ncclCommInitRank");
-    comm_ = std::make_shared<Communicator>(comm);
+    comm_ = std::make_shared<Communicator>(comm, communicators_);
   }
+  ~NcclTransport() override { device::set_watch({}); }
 
   std::shared_ptr<Channel> all() override {
     if (!comm_) return std::make_shared<SelfOnDevice>(world_.ranks()[0]);
@@ -244,7 +291,7 @@ class NcclTransport final : public Transport {
     check_nccl(ncclCommSplit(comm_->get(), is_group ? ranks[0] : NCCL_SPLIT_NOCOLOR, rank, &comm, nullptr),
                "ncclCommSplit", comm_->get());
     if (!is_group) return std::make_shared<SelfOnDevice>(world_.ranks()[static_cast<size_t>(world_.rank())]);
-    return std::make_shared<NcclChannel>(rank, ranks, std::make_shared<Communicator>(comm), progress_);
+    return std::make_shared<NcclChannel>(rank, ranks, std::make_shared<Communicator>(comm, communicators_), progress_);
   }
 
   std::vector<int> nodes() override { fail(ExitCode::internal, "nccl: nodes are the host transport's to tell"); }
@@ -253,6 +300,7 @@ class NcclTransport final : public Transport {
  private:
   Group world_;  // on the host
   std::shared_ptr<Progress> progress_;
+  std::shared_ptr<Communicators> communicators_;
   std::shared_ptr<Communicator> comm_;  // of all ranks; null for one rank
 };
 

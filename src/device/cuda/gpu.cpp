@@ -92,6 +92,7 @@ class Staging {
 struct Gpu {
   Gpu(std::string text, const Options& options)
       : description(std::move(text)),
+        is_checked(options.is_checked),
         memory(std::make_shared<Allocator>(std::make_unique<GpuMemory>(options.has_pool))) {}
 
   ~Gpu() { cudaDeviceSynchronize(); }  // copies may still be under way
@@ -99,6 +100,7 @@ struct Gpu {
   Gpu& operator=(const Gpu&) = delete;
 
   std::string description;
+  bool is_checked;
   std::shared_ptr<Allocator> memory;
   std::shared_ptr<Allocator> pinned = std::make_shared<Allocator>(std::make_unique<PinnedMemory>());
   Stream compute, communication;
@@ -169,6 +171,7 @@ bool is_there() {
 }
 
 bool is_open() { return gpu.has_value(); }
+bool is_checked() { return gpu.has_value() && gpu->is_checked; }
 std::string describe() { return own().description; }
 Stream& compute() { return own().compute; }
 Stream& communication() { return own().communication; }
