@@ -5,7 +5,7 @@ set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "${1:-$scripts/..}"
 
-mapfile -t files < <(find include src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) | sort)
+mapfile -t files < <(find include src kernels tests -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) | sort)
 awk '
   # Module of a file by its path from the root; "" where the table does not rule (tests, external headers).
   function module_of(path, part, n) {
