@@ -1,7 +1,7 @@
 // Cross entropy, a block for each row at work. The first pass over the row keeps a running maximum and the sum of
 // exponentials below it in each thread, four classes at a time, and adds the threads' sums up in a fixed order; the
-// second writes the gradient. Bound by memory: logits are read twice, the second time from cache as far as that holds
-// the rows at work, dlogits written once. The pieces for split classes are these two passes as kernels of their own.
+// second writes the gradient. Bound by memory: logits are read once, or twice where a row does not fit into shared
+// memory; dlogits are written once. The pieces for split classes are these two passes as kernels of their own.
 #include "kernels/cross_entropy.h"
 
 #include "kernels/cuda/launch.cuh"
@@ -18,6 +18,7 @@ struct Logits {
   const float* x;
   int64_t V;
   bool is_aligned;  // fours start on 16 bytes, and V is made of them
+  float* kept;      // a copy in shared memory for the second pass; null: there is no room, or no such pass
 
   // Those from class v; `otherwise` behind the last.
   __device__ Values<4> four(int64_t v, float otherwise) const {
@@ -39,6 +40,7 @@ __device__ RowSum sum_of_exponentials(const Logits& row) {
   float m = kNoMax, sum = 0;
   for (int64_t v = threadIdx.x * 4; v < row.V; v += kBlock * 4) {
     const Values<4> x = row.four(v, -INFINITY);
+    if (row.kept) store(row.kept + v, x);  // which this thread alone reads
     const float top = fmaxf(m, fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3])));
     sum = sum * expf(m - top) + ((expf(x[0] - top) + expf(x[1] - top)) + (expf(x[2] - top) + expf(x[3] - top)));
     m = top;
@@ -51,7 +53,7 @@ __device__ RowSum sum_of_exponentials(const Logits& row) {
 template <class T>
 __device__ void write_gradient(const Logits& row, float largest, float factor, int64_t target, float scale, T* d) {
   for (int64_t v = threadIdx.x * 4; v < row.V; v += kBlock * 4) {
-    Values<4> x = row.four(v, 0);
+    Values<4> x = row.kept ? load<4>(row.kept + v) : row.four(v, 0);
 #pragma unroll
     for (int e = 0; e < 4; ++e) x[e] = expf(x[e] - largest) * factor - (v + e == target ? scale : 0);
     store_four(d + v, x, row.V - v, row.is_aligned);
@@ -68,14 +70,14 @@ __device__ T* gradient_of(const Args& a, int64_t r) {
   return a.dlogits ? static_cast<T*>(a.dlogits) + r * a.V : nullptr;
 }
 template <class Args>
-__device__ Logits row_of(const Args& a, int64_t r, bool is_aligned) {
-  return {static_cast<const float*>(a.logits) + r * a.V, a.V, is_aligned};
+__device__ Logits row_of(const Args& a, int64_t r, bool is_aligned, float* kept = nullptr) {
+  return {static_cast<const float*>(a.logits) + r * a.V, a.V, is_aligned, kept};
 }
 
 template <class T>
-__device__ void cross_entropy_row(const CrossEntropyArgs& a, int64_t r, bool is_aligned) {
+__device__ void cross_entropy_row(const CrossEntropyArgs& a, int64_t r, bool is_aligned, float* kept) {
   const int32_t target = a.targets[r];
-  const Logits row = row_of(a, r, is_aligned);
+  const Logits row = row_of(a, r, is_aligned, kept);
   T* d = gradient_of<T>(a, r);
   float* loss = static_cast<float*>(a.losses) + r;
   if (target < 0) {
@@ -121,8 +123,9 @@ __device__ void from_statistics_row(const SplitCrossEntropyArgs& a, int64_t r, b
 }
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) cross_entropy_kernel(CrossEntropyArgs a, bool is_aligned) {
-  for (int64_t r = blockIdx.x; r < a.R; r += gridDim.x) cross_entropy_row<T>(a, r, is_aligned);
+__global__ void __launch_bounds__(kBlock) cross_entropy_kernel(CrossEntropyArgs a, bool is_aligned, bool keeps) {
+  extern __shared__ __align__(16) float kept[];  // (V)
+  for (int64_t r = blockIdx.x; r < a.R; r += gridDim.x) cross_entropy_row<T>(a, r, is_aligned, keeps ? kept : nullptr);
 }
 __global__ void __launch_bounds__(kBlock) statistics_kernel(SplitCrossEntropyArgs a, bool is_aligned) {
   for (int64_t r = blockIdx.x; r < a.R; r += gridDim.x) statistics_row(a, r, is_aligned);
@@ -143,7 +146,11 @@ void cross_entropy(exec::Cuda exec, const CrossEntropyArgs& a) {
   if (a.R == 0) return;
   on_cuda_type(a.dtype, "cross_entropy", [&](auto t) {
     using T = decltype(t);
-    cross_entropy_kernel<T><<<grid_of(a.R), kBlock, 0, exec.stream>>>(a, is_aligned<T>(a));
+    const int64_t row_bytes = ceil_div(a.V, 4) * 16;
+    const bool keeps = a.dlogits && row_bytes <= kMostShared;
+    const int64_t shared = keeps ? row_bytes : 0;
+    allow_shared(cross_entropy_kernel<T>, shared);
+    cross_entropy_kernel<T><<<grid_of(a.R), kBlock, shared, exec.stream>>>(a, is_aligned<T>(a), keeps);
     check_launch("cross_entropy");
   });
 }

@@ -23,6 +23,7 @@ constexpr Row kRows[] = {
     {.R = 13, .V = 333, .why = "odd tail"},
     {.R = 3, .V = 4096, .why = "several rounds of a block"},
     {.R = 2, .V = 5003, .why = "several rounds, odd tail"},
+    {.R = 2, .V = 24700, .why = "a row that does not fit into shared memory"},
     {.R = 5, .V = 128, .shift = 1, .why = "pointers that miss 16 bytes"},
     {.R = 0, .V = 9, .why = "no rows"},
 };
