@@ -68,6 +68,7 @@ when_free() {
 
 run_tests() {   # PRESET PROGRAM
   local label="$1/$2" log="$results/$1-$2.log" status=0 from=$SECONDS
+  case "$2" in test_cuda | test_simgpu) local -x SIMGPU_DEVICES=8 ;; esac
   (cd "$root" && exec "$root/build/$1/$2") >"$log" 2>&1 </dev/null || status=$?
   tally "$label" "$status" "$log"
   report "$label" "$status" "$log" $((SECONDS - from))
