@@ -80,7 +80,6 @@ __global__ void __launch_bounds__(kBlock, 1)
       gradient = seen >> i & 1 ? expf(s.value - of.lse) * s.slope * (gradient - of.delta) : 0;
     }
     store_tile(ds, tile);
-    __syncthreads();
     tile_times_rows(tile, k.from_row(k0).from_column(first_column), panels, dq);
   }
 
@@ -126,14 +125,12 @@ __global__ void __launch_bounds__(kBlock, 1)
         slopes[i / 4][i % 4] = probability * s.slope;
       }
       store_tile(p, tile);
-      __syncthreads();
       if (args.dv) tile_times_rows(tile, dout.from_row(q0).from_column(first_column), panels, dv);
       if (!args.dk) continue;
       rows_times_rows(v, dout.from_row(q0), panels, ds);
 #pragma unroll
       for (int i = 0; i < 16; ++i) ds[i / 4][i % 4] = slopes[i / 4][i % 4] * (ds[i / 4][i % 4] - rows[i % 4].delta);
       store_tile(ds, tile);
-      __syncthreads();
       tile_times_rows(tile, q.from_row(q0).from_column(first_column), panels, dk);
     }
   }

@@ -77,7 +77,6 @@ __global__ void __launch_bounds__(kBlock, 2) attention_kernel(AttentionArgs a, W
     }
     advance_softmax(scores, state);
     store_tile(scores, probabilities);
-    __syncthreads();
     tile_times_rows(probabilities, v.from_row(k0), panels, state.out);
   }
 

@@ -97,7 +97,8 @@ __device__ inline void store_tile(const Sums& scores, float* tile) {
     store(to + c * kStride, Values<4>{scores[0][c], scores[1][c], scores[2][c], scores[3][c]});
 }
 
-// sums[chunk][r][c] += sum over i < kTile of tile[i][r] rows[i][chunk * kTile + c]
+// sums[chunk][r][c] += sum over i < kTile of tile[i][r] rows[i][chunk * kTile + c]. Its first barrier comes before it
+// reads the tile, its last one after.
 template <class T>
 __device__ inline void tile_times_rows(const float* tile, const Matrix<T>& rows, float* panel, Sums (&sums)[kChunks]) {
 #pragma unroll 1
