@@ -8,7 +8,7 @@ if [ "${1:-}" = --fix ]; then fix=true; shift; fi
 cd "$root"
 files=("$@")
 if [ "${#files[@]}" -eq 0 ]; then
-  mapfile -t files < <(find include src kernels tests \( -name '*.h' -o -name '*.cpp' \) | sort)
+  mapfile -t files < <(find include src kernels tests \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) | sort)
 fi
 
 if $fix; then clang-format -i "${files[@]}"; fi
@@ -25,8 +25,8 @@ if [ ! -f "$folder/build.ninja" ]; then
 fi
 cmake "$folder" >/dev/null
 ninja -C "$folder" -t targets all | sed -n 's/^\(.*\.pb\.h\):.*/\1/p' | xargs ninja -C "$folder" switchyard_version >/dev/null
-# tests/convert/fuzz_main.cpp is compiled by fuzz.sh alone, once for each target.
-mapfile -t units < <(printf '%s\n' "${files[@]}" | grep '\.cpp$' | grep -v '/fuzz_main\.cpp$')
+# tests/convert/fuzz_main.cpp is compiled by fuzz.sh alone, once for each target; what includes CUDA's headers by g++ alone.
+mapfile -t units < <(printf '%s\n' "${files[@]}" | grep '\.cpp$' | grep -vE '/fuzz_main\.cpp$|^tests/(simgpu|cuda)/')
 printf '%s\n' "${units[@]}" | xargs -P "$cores" -n 4 clang-tidy-16 -p "$folder" --quiet --warnings-as-errors='*' || status=1
 [ "$status" -eq 0 ] && echo "lint: clean"
 exit "$status"

@@ -17,9 +17,9 @@ bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
   Launch& launch = *w.launch;
   const uint32_t operation = operation_of(earlier);
   if (operation != launch.operation) {
-    if (operation == launch.known_before) return true;
-    if (!Order::get().before(operation, launch.operation)) return false;
-    launch.known_before = operation;
+    uint32_t& known = launch.known_before[operation % launch.known_before.size()];
+    if (known != operation && !Order::get().before(operation, launch.operation)) return false;
+    known = operation;
     return true;
   }
   const Interval& then = launch.intervals[interval_of(earlier)];
@@ -113,7 +113,7 @@ void check_cells(Cell* cells, uint32_t count, uint32_t cell_bytes, const Accesso
   Warp& w = a.warp;
   const Launch& launch = *w.launch;
   const bool strong = is_strong(a.touch), writes = is_write(a.touch);
-  const Access me = make_access(launch.operation, w.interval, a.lane, strong);
+  const Access me = w.access | a.lane << 3 | (strong ? kAtomic : 0);
   auto clashes = [&](Access earlier) {
     if (!earlier || (strong && (earlier & kAtomic))) return false;
     return ((earlier ^ me) >> 3 != 0 || (earlier & kMany)) && !is_ordered(w, earlier, a.lane);
@@ -195,7 +195,7 @@ void begin_interval(Warp& w) {
   Launch& launch = *w.launch;
   if (launch.intervals.size() >= kMostIntervals)
     throw Fault(cudaErrorUnknown, "simgpu: a launch too long for the checks");
-  w.interval = static_cast<uint32_t>(launch.intervals.size());
+  w.access = make_access(launch.operation, static_cast<uint32_t>(launch.intervals.size()), 0, false);
   launch.intervals.push_back({w.block, w.epoch, w.syncs, w.index});
 }
 
@@ -223,12 +223,14 @@ void arrive(Barrier& barrier, Warp& w) {
   barrier.seen[w.index] = std::max(barrier.seen[w.index], w.epoch++);
   join(barrier.acquired, w.acquired);
   join(barrier.fenced, w.fenced);
+  join(barrier.observed, w.observed);
 }
 
 void leave(const Barrier& barrier, Warp& w) {
   join(w.seen, barrier.seen);
   join(w.acquired, barrier.acquired);
   join(w.fenced, barrier.fenced);
+  join(w.observed, barrier.observed);
   ++w.syncs;
 }
 

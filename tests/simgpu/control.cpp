@@ -1,8 +1,10 @@
 // What tests ask of the simulator beside CUDA's calls (control.h), and what happens when the process ends.
 #include "tests/simgpu/control.h"
 
+#include <algorithm>
 #include <cstdlib>
 
+#include "tests/simgpu/decode.h"
 #include "tests/simgpu/runtime.h"
 
 using namespace switchyard::simgpu;
@@ -38,12 +40,32 @@ SIMGPU_API SimgpuKernelCounters simgpu_kernel(const char* part_of_name) {
   const std::lock_guard lock(device_mutex());
   SimgpuKernelCounters sum{};
   for (const auto& [name, k] : Journal::get().kernels) {
-    if (name.find(part_of_name) == std::string::npos) continue;
-    sum.launches += k.launches, sum.instructions += k.instructions, sum.warp_instructions += k.warp_instructions;
-    sum.sectors_read += k.sectors_read, sum.sectors_written += k.sectors_written,
-        sum.extra_wavefronts += k.extra_wavefronts;
+    if (name.find(part_of_name) != std::string::npos) add(sum, k);
   }
   return sum;
+}
+
+SIMGPU_API const char* simgpu_row(int index) {
+  static const std::vector<std::string> all = [] {
+    std::vector<std::string> lines;
+    for (const auto& [key, row] : Table::get().rows()) {
+      std::string& text = lines.emplace_back(key + " -");
+      for (size_t k = 0; k < 5; ++k) text += row.modifiers >> k & 1 ? std::string(1, "nrfsa"[k]) : "";
+      auto add = [&](Type t) { text += fmt::format(" {}{}", "bsufhxp"[static_cast<int>(t.kind)], t.bits); };
+      add(row.destination);
+      std::for_each(row.sources.begin(), row.sources.end(), add);
+    }
+    for (const std::string& key : atomic_keys()) lines.push_back("atom." + key);
+    std::sort(lines.begin(), lines.end());
+    return lines;
+  }();
+  return static_cast<size_t>(index) < all.size() ? all[static_cast<size_t>(index)].c_str() : nullptr;
+}
+SIMGPU_API int simgpu_refusal(const char* call, const char* argument) {
+  for (const Refusal& r : refusals) {
+    if (std::string_view(r.call) == call && std::string_view(r.argument) == argument) return r.status;
+  }
+  return -1;
 }
 
 // A process with findings ends with code 66; so does one that had a device fault and ends well all the same.

@@ -7,7 +7,9 @@ extern "C" {
 #endif
 
 typedef struct {
-  unsigned long long launches, instructions, warp_instructions, sectors_read, sectors_written, extra_wavefronts;
+  unsigned long long launches, instructions, warp_instructions; /* instructions: of lanes that were active */
+  unsigned long long sectors_read, sectors_written; /* of 32 bytes, global memory; an atomic counts in both */
+  unsigned long long extra_wavefronts;              /* of shared memory: bank conflicts */
 } SimgpuKernelCounters;
 
 int simgpu_finding_count(void);
@@ -17,6 +19,11 @@ void simgpu_forget(void);                             /* findings, counters and 
 void simgpu_set(const char* name, const char* value); /* as SIMGPU_<name> */
 unsigned long long simgpu_count(const char* name); /* launches host_waits allocations pinned_allocations kernel_loads */
 SimgpuKernelCounters simgpu_kernel(const char* part_of_name); /* sum over the kernels that have it in their name */
+
+/* A row of the table of instructions: "key modifiers destination sources...", nullptr behind the last. Modifiers are of
+   n (.rn), r (other roundings), f (.ftz), s (.sat), a (.approx), and - for none. An atomic is "atom.add.s32". */
+const char* simgpu_row(int index);
+int simgpu_refusal(const char* call, const char* argument); /* the status of its row in the table, or -1 */
 
 #ifdef __cplusplus
 }

@@ -2,8 +2,9 @@
 // what selects its meaning, types), the handler, and the types of its operands. Others have a decoder of their own.
 #pragma once
 
-#include "tests/simgpu/lanes.h"
-#include "tests/simgpu/ptx_text.h"
+#include <optional>
+
+#include "tests/simgpu/warp.h"
 
 namespace switchyard::simgpu {
 
@@ -14,33 +15,36 @@ constexpr uint32_t kFloatModes = kNearest | kRounding | kFtz | kSat;
 struct Row {
   Handler run = nullptr;
   uint32_t modifiers = 0;
-  Type destination;
-  std::vector<Type> sources;
+  Type destination{};
+  std::vector<Type> sources{};
   bool selects = false;  // the result is one of the operands: .ftz has to flush it
 };
 
 template <class T>
 constexpr Type type_of() {
   using Kind = Type::Kind;
-  constexpr Kind kind = std::is_floating_point_v<T> ? Kind::f
-                        : is_half<T>                ? Kind::half
-                        : !std::is_integral_v<T>    ? Kind::pair
-                        : std::is_signed_v<T>       ? Kind::s
-                                                    : Kind::u;
-  return {kind, 8 * sizeof(T)};
+  if (std::is_same_v<T, Pred>) return {Kind::predicate, 1};
+  const bool real = std::is_floating_point_v<T>, whole = std::is_integral_v<T>;
+  return {real                  ? Kind::f
+          : is_half<T>          ? Kind::half
+          : !whole              ? Kind::pair
+          : std::is_signed_v<T> ? Kind::s
+                                : Kind::u,
+          8 * sizeof(T)};
 }
 template <class T>
 std::string name_of() {
-  if constexpr (std::is_same_v<T, BF16>)
-    return "bf16";
-  else if constexpr (std::is_same_v<T, F16>)
-    return "f16";
-  else if constexpr (std::is_same_v<T, Pair<BF16>>)
-    return "bf16x2";
-  else if constexpr (std::is_same_v<T, Pair<F16>>)
-    return "f16x2";
-  else
-    return (std::is_floating_point_v<T> ? "f" : std::is_signed_v<T> ? "s" : "u") + std::to_string(8 * sizeof(T));
+  if (std::is_same_v<T, Pred>) return "pred";
+  if (std::is_same_v<T, BF16>) return "bf16";
+  if (std::is_same_v<T, F16>) return "f16";
+  if (std::is_same_v<T, Pair<BF16>>) return "bf16x2";
+  if (std::is_same_v<T, Pair<F16>>) return "f16x2";
+  return "bsuf"[static_cast<int>(type_of<T>().kind)] + std::to_string(8 * sizeof(T));
+}
+// `name` with its type; one that ends in .b is followed by the width alone.
+template <class T>
+std::string key_of(const std::string& name) {
+  return name + (name.ends_with(".b") ? name_of<T>().substr(1) : '.' + name_of<T>());
 }
 
 template <class... T>
@@ -50,20 +54,16 @@ class Table {
  public:
   static const Table& get();
   const std::unordered_map<std::string, Row>& rows() const { return rows_; }
-  void add(const std::string& key, Row row) { rows_[key] = std::move(row); }
-
-  // d = f(sources), of types D and S; or of one type, once for each in a list. A name in .b is followed by the width
-  // alone.
+  // d = f(sources), of types D and S; or of one type, once for each in a list.
   template <class D, class... S, class F>
   void row(const std::string& key, F, uint32_t modifiers = 0, bool selects = false) {
-    add(key, {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}, selects});
+    rows_[key] = {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}, selects};
   }
   template <int sources, class... T, class F>
   void rows(Types<T...>, const std::string& name, F f, uint32_t modifiers = 0, bool selects = false) {
-    auto key = [&](std::string type) { return name + (name.ends_with(".b") ? type.substr(1) : '.' + type); };
-    if constexpr (sources == 1) (row<T, T>(key(name_of<T>()), f, modifiers, selects), ...);
-    if constexpr (sources == 2) (row<T, T, T>(key(name_of<T>()), f, modifiers, selects), ...);
-    if constexpr (sources == 3) (row<T, T, T, T>(key(name_of<T>()), f, modifiers, selects), ...);
+    if constexpr (sources == 1) (row<T, T>(key_of<T>(name), f, modifiers, selects), ...);
+    if constexpr (sources == 2) (row<T, T, T>(key_of<T>(name), f, modifiers, selects), ...);
+    if constexpr (sources == 3) (row<T, T, T, T>(key_of<T>(name), f, modifiers, selects), ...);
   }
 
  private:
@@ -74,43 +74,87 @@ void add_real_rows(Table& table);
 void add_conversion_rows(Table& table);
 void add_select_rows(Table& table);
 
-// One instruction while it is decoded.
-class FunctionReader;
-struct Decoding {
-  FunctionReader& reader;
-  Instruction& out;
-  std::string_view opcode;              // all of it
-  std::vector<std::string_view> words;  // of the opcode
-  std::vector<std::string_view> arguments;
-  std::vector<Type> types;
+constexpr Type kBits{Type::Kind::bits, 32}, kPredicate{Type::Kind::predicate, 1}, kAddress{Type::Kind::u, 64};
+
+// Reads one kernel. Decoders get it with one instruction taken apart, and fill `out`.
+class KernelReader {
+ public:
+  KernelReader(const Module& module, const std::string& name, std::string_view text, uint32_t line);
+  std::unique_ptr<Function> read();
+
+  Instruction out{};
+  std::string_view opcode{};  // all of it, and its words
+  std::vector<std::string_view> words{}, arguments{};
+  std::vector<Type> types{};
 
   bool has(std::string_view word) const;
-  bool only(std::initializer_list<std::string_view> allowed) const;  // besides types: nothing else in the opcode
+  bool only(std::string_view allowed) const;  // besides types: nothing else in the opcode
   Type type() const { return types.empty() ? Type{} : types.back(); }
-  Operand source(size_t argument, Type type);
-  Operand source(std::string_view text, Type type);
-  Operand destination(std::string_view text, Type type);
-  void destinations(Type type);              // d, or d|p, from the first argument
-  Operand predicate(std::string_view text);  // sets out.negated_operand for !p
-  void address(size_t argument);             // source[0], immediate
-  void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
-  void modes(uint32_t modifiers);  // runs out.run with this rounding and flushing
-  uint64_t constant(size_t argument) const;
   [[noreturn]] void refuse(const std::string& why = "unknown instruction") const;
   void require(bool known) const {
     if (!known) refuse();
   }
+  Operand source(std::string_view text, Type type);  // a predicate may be negated
+  Operand source(size_t argument, Type type) {
+    require(argument < arguments.size());
+    return source(arguments[argument], type);
+  }
+  Operand destination(std::string_view text, Type type);
+  void destinations(Type type);   // d, or d|p, from the first argument
+  void address(size_t argument);  // source[0], immediate
+  void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
+  uint64_t constant(size_t argument) const;
+  Operand constant(uint64_t value, int bits);
+  Operand temporary(int bits) { return allocate(bits); }
+  void before(Handler run, Operand d, Operand a);  // a helper of the instruction: it runs first, or last
+  void after(Handler run, Operand d, Operand a, Operand b = {}, Operand c = {});
+  void branch_to(std::string_view label) { branch_ = label; }
+  const Variable* find_variable(std::string_view name);
+  void decode_row();
+
+ private:
+  struct Register {
+    Operand place;
+    int bits;
+  };
+  std::optional<Register> find_register(std::string_view name);
+  Operand allocate(int bits);
+  Operand new_constant(uint64_t value, int bits);
+  void place(Variable& variable, uint32_t& used) const;
+  void modes(uint32_t modifiers);
+  void read_head();
+  void read_body();
+  void read_location(std::string_view text);
+  void read_registers();
+  void read_instruction();
+  void finish_constants();
+
+  const Module& module_;
+  std::unique_ptr<Function> function_ = std::make_unique<Function>();
+  Reader reader_;
+  std::string_view statement_{};
+  std::map<std::string, Register, std::less<>> registers_{};  // a name means what the innermost scope declared
+  std::vector<std::vector<std::pair<std::string, Register>>> hidden_{};  // of each open scope: what it hides outside
+  void leave_scope() {
+    for (auto at = hidden_.back().rbegin(); at != hidden_.back().rend(); ++at) registers_[at->first] = at->second;
+    hidden_.pop_back();
+  }
+  Variables variables_{};  // also the module's shared ones, as this kernel places them
+  std::map<std::string_view, uint32_t> labels_{};
+  std::vector<std::pair<size_t, std::string_view>> branches_{};
+  std::map<std::pair<uint64_t, int>, Operand> constants_{};
+  std::vector<std::pair<Operand, int>> dynamic_addresses_{};  // filled once the size of the static part is known
+  std::string_view branch_{};
+  std::vector<Instruction> after_{};
+  Instruction location_{};
 };
-using Decoder = void (*)(Decoding&);
-using Decoders = std::unordered_map<std::string_view, Decoder>;
+using Decoder = void (*)(KernelReader&);
+using Decoders = std::map<std::string_view, Decoder>;
 void add_memory_decoders(Decoders& decoders);
 void add_atomic_decoders(Decoders& decoders);
+std::vector<std::string> atomic_keys();  // add.s32
 void add_warp_decoders(Decoders& decoders);
 void add_matrix_decoders(Decoders& decoders);
 void add_select_decoders(Decoders& decoders);
-
-void decode(FunctionReader& reader, Instruction& out, std::string_view text);  // without its predicate
-std::unique_ptr<Function> read_function(const Module& module, const std::string& name, std::string_view text,
-                                        uint32_t line);
 
 }  // namespace switchyard::simgpu

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 namespace switchyard::simgpu {
 namespace {
@@ -17,21 +18,29 @@ std::map<std::string, std::string>& changed_settings() {
   return *settings;
 }
 
+std::map<std::string, std::optional<int64_t>, std::less<>>& parsed_settings() {
+  static auto* settings = new std::map<std::string, std::optional<int64_t>, std::less<>>;
+  return *settings;
+}
+
 Random& draws() {
   static auto* random = new Random(seed());
   return *random;
 }
 
+constexpr std::pair<const char*, unsigned long long KernelCounters::*> kKernelCounters[] = {
+    {"launches", &KernelCounters::launches},
+    {"instructions", &KernelCounters::instructions},
+    {"warp_instructions", &KernelCounters::warp_instructions},
+    {"sectors_read", &KernelCounters::sectors_read},
+    {"sectors_written", &KernelCounters::sectors_written},
+    {"extra_wavefronts", &KernelCounters::extra_wavefronts}};
+
 nlohmann::json report_of(const Journal& j) {
   nlohmann::json out = j.counters;
   out["seed"] = seed();
-  for (const auto& [name, k] : j.kernels) {
-    out["kernels"][name] = {{"launches", k.launches},
-                            {"instructions", k.instructions},
-                            {"warp_instructions", k.warp_instructions},
-                            {"sectors_read", k.sectors_read},
-                            {"sectors_written", k.sectors_written},
-                            {"extra_wavefronts", k.extra_wavefronts}};
+  for (const auto& [kernel, k] : j.kernels) {
+    for (const auto& [name, member] : kKernelCounters) out["kernels"][kernel][name] = k.*member;
   }
   out["findings"] = nlohmann::json::array();
   for (const auto& [key, f] : j.findings)
@@ -56,6 +65,10 @@ Journal& Journal::get() {
 Order& Order::get() {
   static auto* order = new Order;
   return *order;
+}
+
+void add(KernelCounters& sum, const KernelCounters& more) {
+  for (const auto& [name, member] : kKernelCounters) sum.*member += more.*member;
 }
 
 void join(Clock& clock, const Clock& other) {
@@ -83,18 +96,23 @@ std::string setting_text(const char* name) {
 }
 
 int64_t setting(const char* name, int64_t otherwise) {
+  const std::lock_guard lock(device_mutex());
+  auto& known = parsed_settings();  // asked for each operation
+  if (const auto found = known.find(name); found != known.end()) return found->second.value_or(otherwise);
   const std::string text = setting_text(name);
-  if (text.empty()) return otherwise;
   char* end = nullptr;
   const int64_t value = std::strtoll(text.c_str(), &end, 10);
-  if (*end == '\0') return value;
-  fmt::print(stderr, "simgpu: SIMGPU_{}={} is not a whole number\n", name, text);
-  std::_Exit(64);
+  if (*end != '\0') {
+    fmt::print(stderr, "simgpu: SIMGPU_{}={} is not a whole number\n", name, text);
+    std::_Exit(64);
+  }
+  return (known[name] = text.empty() ? std::nullopt : std::optional(value)).value_or(otherwise);
 }
 
 void change_setting(const char* name, const char* value) {
   const std::lock_guard lock(device_mutex());
   changed_settings()[name] = value;
+  parsed_settings().clear();
   if (std::strcmp(name, "SEED") == 0) draws() = Random(seed());
 }
 

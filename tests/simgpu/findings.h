@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simgpu/control.h"
 #include "tests/simgpu/library.h"
 
 namespace switchyard::simgpu {
@@ -68,11 +69,8 @@ class Order {
   std::vector<OperationRecord> operations_{kModuleLoad + 1};
 };
 
-struct KernelCounters {
-  uint64_t launches = 0, instructions = 0, warp_instructions = 0;  // instructions: of lanes that were active
-  uint64_t sectors_read = 0, sectors_written = 0;  // of 32 bytes, global memory; an atomic counts in both
-  uint64_t extra_wavefronts = 0;                   // of shared memory: bank conflicts
-};
+using KernelCounters = SimgpuKernelCounters;
+void add(KernelCounters& sum, const KernelCounters& more);
 
 struct Finding {
   std::string kind, text;

@@ -1,7 +1,5 @@
 // Blocks, warps, divergence and barriers. Lanes of a warp that are at different places form groups; the one furthest
 // behind runs, so that groups meet again where their ways do. A warp runs until it exits or waits at a barrier.
-#include "tests/simgpu/launch.h"
-
 #include <algorithm>
 #include <numeric>
 
@@ -9,8 +7,6 @@
 
 namespace switchyard::simgpu {
 namespace {
-
-constexpr uint64_t kMostInstructions = 400'000'000;  // of one warp between two barriers
 
 void add_group(Warp& w, uint32_t at, uint32_t lanes) {
   auto place = w.groups.end();
@@ -72,7 +68,7 @@ class Block {
         add_group(w, at, lanes);
       else
         turn(w, *i, at, lanes, active);
-      if (warp_instructions > kMostInstructions)
+      if (warp_instructions > patience_)
         fault(w, *i, 0, "a warp that does not come to an end (does it wait for another?)", cudaErrorLaunchTimeout);
     }
     launch_.counters.warp_instructions += warp_instructions;
@@ -105,8 +101,7 @@ class Block {
     ++b.arrived;
     arrive(b, w);
     if (reduces) {
-      b.count += static_cast<uint32_t>(
-          std::popcount((i.negated_operand ? ~bits(w, i.source[2]) : bits(w, i.source[2])) & active));
+      b.count += static_cast<uint32_t>(std::popcount(bits(w, i.source[2]) & active));
       b.lanes += static_cast<uint32_t>(std::popcount(active));
     }
     add_group(w, at + (i.kind == kArrive), active);
@@ -143,41 +138,14 @@ class Block {
   }
 
   Launch& launch_;
+  const uint64_t patience_ =
+      static_cast<uint64_t>(setting("PATIENCE", 400'000'000));  // instructions of a warp between barriers
   std::vector<Warp>& warps_;
   std::array<Barrier, 16> barriers_;
   Barrier exited_;
 };
 
-uint32_t special_value(const Launch& launch, const Warp& w, std::string_view name, uint32_t l) {
-  const Extent &b = launch.block, &g = launch.grid;
-  const uint32_t n = launch.current_block, t = w.index * 32 + l;
-  const std::pair<std::string_view, uint32_t> values[] = {{"tid.x", t % b.x},
-                                                          {"tid.y", t / b.x % b.y},
-                                                          {"tid.z", t / b.x / b.y},
-                                                          {"ntid.x", b.x},
-                                                          {"ntid.y", b.y},
-                                                          {"ntid.z", b.z},
-                                                          {"ctaid.x", n % g.x},
-                                                          {"ctaid.y", n / g.x % g.y},
-                                                          {"ctaid.z", n / g.x / g.y},
-                                                          {"nctaid.x", g.x},
-                                                          {"nctaid.y", g.y},
-                                                          {"nctaid.z", g.z},
-                                                          {"laneid", l},
-                                                          {"warpid", w.index},
-                                                          {"nwarpid", static_cast<uint32_t>((b.count() + 31) / 32)},
-                                                          {"lanemask_eq", 1u << l},
-                                                          {"lanemask_lt", (1u << l) - 1},
-                                                          {"lanemask_le", (2u << l) - 1},
-                                                          {"lanemask_gt", ~((2u << l) - 1)},
-                                                          {"lanemask_ge", ~((1u << l) - 1)},
-                                                          {"dynamic_smem_size", launch.dynamic_shared},
-                                                          {"total_smem_size", launch.shared_bytes}};
-  return std::find_if(std::begin(values), std::end(values), [&](const auto& v) { return v.first == name; })->second;
-}
-
 void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
-  launch.current_block = number;
   launch.first_interval = static_cast<uint32_t>(launch.intervals.size());
   std::fill(launch.shared.begin(), launch.shared.end(), uint8_t{0xff});
   for (Warp& w : warps) {
@@ -189,9 +157,10 @@ void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
     w = std::move(fresh);
     add_group(w, 0, w.alive);
     begin_interval(w);
-    for (const auto& [name, to] : launch.function.specials) {
-      store_lanes<uint32_t>(w, to, ~0u, [&, n = std::string_view(name)](int l) {
-        return special_value(launch, w, n, static_cast<uint32_t>(l));
+    for (const auto& [value, to] : launch.function.specials) {
+      store_lanes<uint32_t>(w, to, ~0u, [&, of = value](int l) {
+        return of({launch.block, launch.grid, w.index * 32 + static_cast<uint32_t>(l), number, launch.dynamic_shared,
+                   launch.shared_bytes});
       });
     }
   }
@@ -211,21 +180,44 @@ uint8_t* align64(uint8_t* p) {
 
 }  // namespace
 
+const std::map<std::string_view, SpecialValue>& special_registers() {
+  using Of = const LaneInfo&;
+  static const std::map<std::string_view, SpecialValue> all = {
+      {"tid.x", [](Of i) { return i.thread % i.block.x; }},
+      {"tid.y", [](Of i) { return i.thread / i.block.x % i.block.y; }},
+      {"tid.z", [](Of i) { return i.thread / i.block.x / i.block.y; }},
+      {"ntid.x", [](Of i) { return i.block.x; }},
+      {"ntid.y", [](Of i) { return i.block.y; }},
+      {"ntid.z", [](Of i) { return i.block.z; }},
+      {"ctaid.x", [](Of i) { return i.index % i.grid.x; }},
+      {"ctaid.y", [](Of i) { return i.index / i.grid.x % i.grid.y; }},
+      {"ctaid.z", [](Of i) { return i.index / i.grid.x / i.grid.y; }},
+      {"nctaid.x", [](Of i) { return i.grid.x; }},
+      {"nctaid.y", [](Of i) { return i.grid.y; }},
+      {"nctaid.z", [](Of i) { return i.grid.z; }},
+      {"laneid", [](Of i) { return i.thread % 32; }},
+      {"warpid", [](Of i) { return i.thread / 32; }},
+      {"nwarpid", [](Of i) { return static_cast<uint32_t>((i.block.count() + 31) / 32); }},
+      {"lanemask_eq", [](Of i) { return 1u << i.thread % 32; }},
+      {"lanemask_lt", [](Of i) { return (1u << i.thread % 32) - 1; }},
+      {"lanemask_le", [](Of i) { return (2u << i.thread % 32) - 1; }},
+      {"lanemask_gt", [](Of i) { return ~((2u << i.thread % 32) - 1); }},
+      {"lanemask_ge", [](Of i) { return ~((1u << i.thread % 32) - 1); }},
+      {"dynamic_smem_size", [](Of i) { return i.dynamic_shared; }},
+      {"total_smem_size", [](Of i) { return i.shared; }}};
+  return all;
+}
+
 void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block, uint32_t dynamic_shared,
                 const std::vector<uint8_t>& parameters) {
   const uint64_t warp_count = (block.count() + 31) / 32;
-  const uint32_t shared = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
-  Launch launch{f,
-                operation,
-                grid,
-                block,
-                dynamic_shared,
-                shared,
-                parameters.data(),
-                setting("CHECKS", 1) != 0,
-                Random(seed() << 32 | operation)};
-  launch.shared.resize(shared + 16);
-  launch.copying.resize(shared / 4 + 4);
+  Launch launch(f, operation, grid, block);
+  launch.dynamic_shared = dynamic_shared;
+  launch.parameters = parameters.data();
+  launch.shared_bytes = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
+  launch.shared_shadow = Shadow(launch.shared_bytes + 16);
+  launch.shared.resize(launch.shared_bytes + 16);
+  launch.copying.resize(launch.shared_bytes / 4 + 4);
   launch.local.resize(warp_count * 32 * f.local_bytes);
   for (const Instruction& i : f.code) i.window = Window{};
 
@@ -245,13 +237,8 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   launch.random.shuffle(order);
   for (uint32_t number : order) run_block(launch, warps, number);
 
-  KernelCounters &sum = Journal::get().kernels[f.readable_name], &k = launch.counters;
-  sum = {sum.launches + 1,
-         sum.instructions + k.instructions,
-         sum.warp_instructions + k.warp_instructions,
-         sum.sectors_read + k.sectors_read,
-         sum.sectors_written + k.sectors_written,
-         sum.extra_wavefronts + k.extra_wavefronts};
+  ++launch.counters.launches;
+  add(Journal::get().kernels[f.readable_name], launch.counters);
 }
 
 }  // namespace switchyard::simgpu

@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "tests/simgpu/launch.h"
 #include "tests/simgpu/runtime.h"
+#include "tests/simgpu/warp.h"
 
 namespace switchyard::simgpu {
 namespace {

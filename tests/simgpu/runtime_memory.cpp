@@ -31,20 +31,21 @@ cudaError_t allocate(const char* name, void** p, size_t bytes, Allocation::Kind 
 // relies on that has forgotten to wait itself, and an allocator of its own would hand out the memory while it is in
 // use.
 cudaError_t release(const char* name, void* p, Allocation::Kind kind) {
+  Allocation* a = nullptr;
+  uint32_t operation = 0;
+  std::vector<Moment> now;
   const cudaError_t status = call([&] {
-    if (!p) return cudaSuccess;
-    Allocation* a = Memory::get().find(number_of(p));
-    if (!a || a->kind != kind || a->begin != number_of(p)) return refuse(name, "not allocated so, or freed");
-    touch(Order::get().add_host_operation(name), *a, 0, a->bytes, true);
+    a = p ? Memory::get().find(number_of(p)) : nullptr;
+    if (p && (!a || a->kind != kind || a->begin != number_of(p))) return refuse(name, "not allocated so, or freed");
+    operation = Order::get().add_host_operation(name);
+    now = Scheduler::get().now();
     return cudaSuccess;
   });
   if (status != cudaSuccess || !p) return status;
-  std::unique_lock lock(device_mutex());
-  const std::vector<Moment> now = Scheduler::get().now();
-  lock.unlock();
   Scheduler::get().synchronize(now);
   return call([&] {
-    if (Allocation* a = Memory::get().find(number_of(p))) Memory::get().free(*a);
+    touch(operation, *a, 0, a->bytes, true);
+    Memory::get().free(*a);
     return cudaSuccess;
   });
 }

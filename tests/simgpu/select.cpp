@@ -5,88 +5,16 @@ namespace switchyard::simgpu {
 namespace {
 
 using Kind = Type::Kind;
-constexpr Type kPredicate{Kind::predicate, 1};
-
-enum Comparison : uint8_t { kEq, kNe, kLt, kLe, kGt, kGe, kEqu, kNeu, kLtu, kLeu, kGtu, kGeu, kNum, kNan };
-const std::unordered_map<std::string_view, Comparison> comparisons = {
-    {"eq", kEq},   {"ne", kNe},   {"lt", kLt},   {"le", kLe},   {"gt", kGt},   {"ge", kGe},
-    {"lo", kLt},   {"ls", kLe},   {"hi", kGt},   {"hs", kGe},   {"equ", kEqu}, {"neu", kNeu},
-    {"ltu", kLtu}, {"leu", kLeu}, {"gtu", kGtu}, {"geu", kGeu}, {"num", kNum}, {"nan", kNan}};
-
-template <class T>
-uint32_t compare(Warp& w, const Instruction& i) {
-  const Slot<T>*a = slots<T>(w, i.source[0]), *b = slots<T>(w, i.source[1]);
-  auto value = [](Slot<T> s) {
-    if constexpr (is_half<T>)
-      return widen(get<T>(s));
-    else
-      return get<T>(s);
-  };
-  auto lanes = [&](auto f) {
-    uint32_t out = 0;
-    for (int l = 0; l < 32; ++l) out |= static_cast<uint32_t>(f(value(a[l]), value(b[l]))) << l;
-    return out;
-  };
-  auto unordered = [&] { return lanes([](auto x, auto y) { return x != x || y != y; }); };
-  switch (i.kind) {
-    case kEq: return lanes([](auto x, auto y) { return x == y; });
-    case kNe: return lanes([](auto x, auto y) { return x != y; }) & ~unordered();
-    case kLt: return lanes([](auto x, auto y) { return x < y; });
-    case kLe: return lanes([](auto x, auto y) { return x <= y; });
-    case kGt: return lanes([](auto x, auto y) { return x > y; });
-    case kGe: return lanes([](auto x, auto y) { return x >= y; });
-    case kEqu: return lanes([](auto x, auto y) { return x == y; }) | unordered();
-    case kNeu: return lanes([](auto x, auto y) { return x != y; });
-    case kLtu: return lanes([](auto x, auto y) { return !(x >= y); });
-    case kLeu: return lanes([](auto x, auto y) { return !(x > y); });
-    case kGtu: return lanes([](auto x, auto y) { return !(x <= y); });
-    case kGeu: return lanes([](auto x, auto y) { return !(x < y); });
-    case kNum: return ~unordered();
-    default: return unordered();
-  }
-}
-
-uint32_t combined(Warp& w, const Instruction& i, uint32_t result) {
-  if (!i.combine) return result;
-  const uint32_t other = i.negated_operand ? ~bits(w, i.source[2]) : bits(w, i.source[2]);
-  return i.combine == 1 ? result & other : i.combine == 2 ? result | other : result ^ other;
-}
-
-template <class T>
-void set_predicate(Warp& w, const Instruction& i, uint32_t active) {
-  const uint32_t result = compare<T>(w, i), first = combined(w, i, result), second = combined(w, i, ~result);
-  set_bits(w, i.d, active, first);
-  if (i.d2) set_bits(w, i.d2, active, second);
-}
-template <class T>
-void set_value(Warp& w, const Instruction& i, uint32_t active) {  // all bits of the destination, or 1.0 of its type
-  const uint32_t result = combined(w, i, compare<T>(w, i));
-  store_lanes<uint32_t>(w, i.d, active,
-                        [&](int l) { return result >> l & 1 ? static_cast<uint32_t>(i.immediate) : 0; });
-}
-
-template <class T>
-void select(Warp& w, const Instruction& i, uint32_t active) {
-  const Slot<T>*a = slots<T>(w, i.source[0]), *b = slots<T>(w, i.source[1]);
-  const uint32_t p = bits(w, i.source[2]);
-  store_lanes<T>(w, i.d, active, [=](int l) { return get<T>(p >> l & 1 ? a[l] : b[l]); });
-}
-
-template <class F>
-void on_predicates(Warp& w, const Instruction& i, uint32_t active) {
-  set_bits(w, i.d, active, F()(bits(w, i.source[0]), i.source[1] ? bits(w, i.source[1]) : 0));
-}
 
 // mov between a register and the elements that it consists of.
-uint32_t mask_of(int width) { return width == 32 ? ~0u : (1u << width) - 1; }
 template <class Whole>
 void pack(Warp& w, const Instruction& i, uint32_t active) {
   const int width = 8 * static_cast<int>(sizeof(Whole)) / i.count;
   store_lanes<Whole>(w, i.d, active, [&](int l) {
-    Whole out = 0;
-    for (int k = 0; k < i.count; ++k)
-      out |= static_cast<Whole>(slots<uint32_t>(w, i.list[k])[l] & mask_of(width)) << (width * k);
-    return out;
+    uint64_t out = 0;
+    for (int k = i.count; k-- > 0;)
+      out = out << width | (slots<uint32_t>(w, i.list[k])[l] & ((uint64_t{1} << width) - 1));
+    return static_cast<Whole>(out);
   });
 }
 template <class Whole>
@@ -96,96 +24,131 @@ void unpack(Warp& w, const Instruction& i, uint32_t active) {
   std::memcpy(whole.data(), slots<Whole>(w, i.source[0]), sizeof whole);
   for (int k = 0; k < i.count; ++k) {
     if (!i.list[k]) continue;
-    store_lanes<uint32_t>(w, i.list[k], active,
-                          [&](int l) { return static_cast<uint32_t>(whole[l] >> (width * k)) & mask_of(width); });
+    store_lanes<uint32_t>(w, i.list[k], active, [&](int l) {
+      return static_cast<uint32_t>(whole[l] >> (width * k) & ((uint64_t{1} << width) - 1));
+    });
   }
 }
 
-template <class T>
-struct Copy {
-  T operator()(T a) const { return a; }
-};
-using First = decltype([](uint32_t a, uint32_t) { return a; });
-
-void decode_mov(Decoding& d) {
-  d.require(d.only({}) && d.types.size() == 1 && d.arguments.size() == 2);
-  const Type type = d.type();
-  Instruction& out = d.out;
+void decode_mov(KernelReader& d) {
+  d.require(d.arguments.size() == 2);
   const bool packs = d.arguments[1].starts_with('{'), unpacks = d.arguments[0].starts_with('{');
-  if (packs || unpacks) {
-    const std::string_view list = d.arguments[packs ? 1 : 0];
-    const int width = type.bits / static_cast<int>(elements(list).size());
-    d.require(type.bits <= 64 && type.bits >= 16 && width >= 8);
-    d.list(list, {Kind::bits, width}, unpacks);
-  }
-  if (!packs && !unpacks) {
-    out.run = type.kind == Kind::predicate ? on_predicates<First>
-              : type.bits == 64            ? apply<Copy<uint64_t>, uint64_t, uint64_t>
-                                           : apply<Copy<uint32_t>, uint32_t, uint32_t>;
-  } else if (packs) {
-    out.run = type.bits == 64 ? pack<uint64_t> : type.bits == 32 ? pack<uint32_t> : pack<uint16_t>;
+  if (!packs && !unpacks) return d.decode_row();
+  const Type type = d.type();
+  const std::string_view list = d.arguments[packs ? 1 : 0];
+  const int width = type.bits / static_cast<int>(elements(list).size());
+  d.require(d.only("") && type.bits <= 64 && type.bits >= 16 && width >= 8 && width <= 32);
+  d.list(list, {Kind::bits, width}, unpacks);
+  if (packs) {
+    d.out.d = d.destination(d.arguments[0], type);
+    d.out.run = type.bits == 64 ? pack<uint64_t> : type.bits == 32 ? pack<uint32_t> : pack<uint16_t>;
   } else {
-    out.run = type.bits == 64 ? unpack<uint64_t> : type.bits == 32 ? unpack<uint32_t> : unpack<uint16_t>;
+    d.out.source[0] = d.source(1, type);
+    d.out.run = type.bits == 64 ? unpack<uint64_t> : type.bits == 32 ? unpack<uint32_t> : unpack<uint16_t>;
   }
-  if (!unpacks) out.d = d.destination(d.arguments[0], type);
-  if (!packs) out.source[0] = d.source(1, type);
 }
 
-// setp.cmp[.bool].type p[|q], a, b[, [!]c] and set.cmp[.bool].dtype.type d, a, b[, [!]c]
-void decode_comparison(Decoding& d) {
-  d.require(d.words.size() > 2 && comparisons.count(d.words[1]) && !d.types.empty() &&
-            d.only({d.words[1], "and", "or", "xor", "ftz"}));
-  Instruction& out = d.out;
-  const Type type = d.type();
-  out.kind = comparisons.at(d.words[1]);
-  out.combine = d.has("and") ? 1 : d.has("or") ? 2 : d.has("xor") ? 3 : 0;
-  d.require(d.arguments.size() == (out.combine ? 4 : 3));
-  out.source[0] = d.source(1, type);
-  out.source[1] = d.source(2, type);
-  if (out.combine) out.source[2] = d.predicate(d.arguments[3]);
+template <class F>
+constexpr Handler on_predicates = apply<F, Pred, Pred, Pred>;
+using And = decltype([](bool a, bool b) { return a && b; });
+using Or = decltype([](bool a, bool b) { return a || b; });
+using Xor = decltype([](bool a, bool b) { return a != b; });
+using Not = decltype([](bool a) { return !a; });
+using Same = decltype([](auto a) { return a; });
+using Choose = decltype([](auto a, auto b, bool p) { return p ? a : b; });
+
+template <class F>
+struct Compare {
+  template <class T>
+  bool operator()(T a, T b) const {
+    if constexpr (is_half<T>)
+      return F()(widen(a), widen(b));
+    else
+      return F()(a, b);
+  }
+};
+template <class... T, class F>
+void add_comparison(Table& t, Types<T...>, std::initializer_list<const char*> names, F) {
+  for (const std::string name : names) {
+    (t.row<Pred, T, T>(key_of<T>("setp." + name), Compare<F>{}, std::is_same_v<T, float> ? uint32_t{kFtz} : 0), ...);
+  }
+}
+
+// setp.cmp[.bool].type p[|q], a, b[, [!]c] and set.cmp[.bool].dtype.type d, a, b[, [!]c]: the row compares, what
+// follows combines with c and gives p, q or d.
+void decode_comparison(KernelReader& d) {
   const bool is_set = d.words[0] == "set";
-  auto pick = [&]<class... T>(Types<T...>) {
-    ((d.words.back() == name_of<T>() ? static_cast<void>(out.run = is_set ? set_value<T> : set_predicate<T>) : void()),
-     ...);
-  };
-  pick(Types<int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, float, double, BF16, F16>{});
-  if (type.kind == Kind::bits)
-    out.run = type.bits == 16   ? set_predicate<uint16_t>
-              : type.bits == 32 ? set_predicate<uint32_t>
-                                : set_predicate<uint64_t>;
-  d.require(out.run && !(is_set && type.kind == Kind::bits));
-  if (d.has("ftz")) d.modes(kFtz);
-  if (!is_set) return d.destinations(kPredicate);
-  const Type result = d.types[0];
-  d.require(d.types.size() == 2 && result.bits <= 32 && result.bits >= 16 &&
-            (result.kind != Kind::half || type.kind == Kind::half));
-  out.d = d.destination(d.arguments[0], result);
-  out.immediate = result.kind == Kind::f      ? 0x3f800000
-                  : result.kind != Kind::half ? 0xffffffff
-                  : d.words.back() == "bf16"  ? 0x3f80
-                                              : 0x3c00;
+  const Handler combine = d.has("and")   ? on_predicates<And>
+                          : d.has("or")  ? on_predicates<Or>
+                          : d.has("xor") ? on_predicates<Xor>
+                                         : nullptr;
+  d.require(d.arguments.size() == (combine ? 4 : 3) && d.types.size() == (is_set ? 2 : 1));
+  const auto results = split(d.arguments[0], '|');
+  if (!is_set && !combine && results.size() == 1) return d.decode_row();
+  const Type type = d.types[0];
+  const Operand other = combine ? d.source(3, kPredicate) : Operand{}, raw = d.temporary(1), inverse = d.temporary(1);
+  const bool brain = d.words.back() == "bf16";
+  d.words = d.has("ftz") ? std::vector<std::string_view>{"setp", d.words[1], "ftz", d.words.back()}
+                         : std::vector<std::string_view>{"setp", d.words[1], d.words.back()};
+  d.arguments = {"_", d.arguments[1], d.arguments[2]};
+  d.decode_row();
+  d.out.d = raw;
+  if (results.size() > 1) d.after(apply<Not, Pred, Pred>, inverse, raw);
+  for (const Operand o : {raw, inverse}) {
+    if (combine) d.after(combine, o, o, other);
+  }
+  if (!is_set) {
+    d.after(apply<Same, Pred, Pred>, d.destination(results[0], kPredicate), raw);
+    if (results.size() > 1) d.after(apply<Same, Pred, Pred>, d.destination(results[1], kPredicate), inverse);
+    return;
+  }
+  d.require(type.bits <= 32 && type.bits >= 16);
+  const uint64_t is_true = type.kind == Kind::f      ? 0x3f800000
+                           : type.kind != Kind::half ? 0xffffffff
+                           : brain                   ? 0x3f80
+                                                     : 0x3c00;
+  const Operand to = d.destination(results[0], type);
+  d.after(apply<Choose, uint32_t, uint32_t, uint32_t, Pred>, to, d.constant(is_true, 32), d.constant(0, 32), raw);
 }
 
 }  // namespace
 
 void add_select_rows(Table& t) {
-  for (const char* name :
-       {"b16", "s16", "u16", "b32", "s32", "u32", "f32", "b64", "s64", "u64", "f64", "f16", "bf16"}) {
-    Type type;
-    read_type(name, type);
-    t.add(std::string("selp.") + name,
-          {type.bits == 64 ? select<uint64_t> : select<uint32_t>, 0, type, {type, type, kPredicate}});
-  }
-  t.add("and.pred", {on_predicates<std::bit_and<>>, 0, kPredicate, {kPredicate, kPredicate}});
-  t.add("or.pred", {on_predicates<std::bit_or<>>, 0, kPredicate, {kPredicate, kPredicate}});
-  t.add("xor.pred", {on_predicates<std::bit_xor<>>, 0, kPredicate, {kPredicate, kPredicate}});
-  t.add("not.pred", {on_predicates<decltype([](uint32_t a, uint32_t) { return ~a; })>, 0, kPredicate, {kPredicate}});
+  constexpr Types<int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, float, double, BF16, F16> all;
+  constexpr Types<uint16_t, uint32_t, uint64_t> plain;
+  constexpr Types<float, double, BF16, F16> reals;
+  auto rows = [&]<class... T>(Types<T...>, const std::string& suffix) {
+    (t.row<T, T>(key_of<T>("mov" + suffix), Same{}), ...);
+    (t.row<T, T, T, Pred>(key_of<T>("selp" + suffix), Choose{}), ...);
+  };
+  rows(all, "");
+  rows(plain, ".b");
+  t.row<Pred, Pred>("mov.pred", Same{});
+  t.row<Pred, Pred>("not.pred", Not{});
+  t.row<Pred, Pred, Pred>("and.pred", And{});
+  t.row<Pred, Pred, Pred>("or.pred", Or{});
+  t.row<Pred, Pred, Pred>("xor.pred", Xor{});
+  add_comparison(t, plain, {"eq.b"}, [](auto a, auto b) { return a == b; });
+  add_comparison(t, plain, {"ne.b"}, [](auto a, auto b) { return a != b; });
+  add_comparison(t, all, {"eq"}, [](auto a, auto b) { return a == b; });
+  add_comparison(t, all, {"ne"}, [](auto a, auto b) { return a < b || a > b; });
+  add_comparison(t, all, {"lt", "lo"}, [](auto a, auto b) { return a < b; });
+  add_comparison(t, all, {"le", "ls"}, [](auto a, auto b) { return a <= b; });
+  add_comparison(t, all, {"gt", "hi"}, [](auto a, auto b) { return a > b; });
+  add_comparison(t, all, {"ge", "hs"}, [](auto a, auto b) { return a >= b; });
+  add_comparison(t, reals, {"equ"}, [](auto a, auto b) { return !(a < b || a > b); });
+  add_comparison(t, reals, {"neu"}, [](auto a, auto b) { return a != b; });
+  add_comparison(t, reals, {"ltu"}, [](auto a, auto b) { return !(a >= b); });
+  add_comparison(t, reals, {"leu"}, [](auto a, auto b) { return !(a > b); });
+  add_comparison(t, reals, {"gtu"}, [](auto a, auto b) { return !(a <= b); });
+  add_comparison(t, reals, {"geu"}, [](auto a, auto b) { return !(a < b); });
+  add_comparison(t, reals, {"num"}, [](auto a, auto b) { return a == a && b == b; });
+  add_comparison(t, reals, {"nan"}, [](auto a, auto b) { return a != a || b != b; });
 }
 
 void add_select_decoders(Decoders& decoders) {
   decoders["mov"] = decode_mov;
-  decoders["setp"] = decode_comparison;
-  decoders["set"] = decode_comparison;
+  decoders["setp"] = decoders["set"] = decode_comparison;
 }
 
 }  // namespace switchyard::simgpu
