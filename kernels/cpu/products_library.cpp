@@ -149,6 +149,7 @@ const KernelSet& kernels_for(const Problem& problem) {
 
 Packing::Packing(const Problem& packed, Kind plain_kind, DType plain_dtype)
     : plain_(weights_of(packed, plain_dtype, plain_kind)), packed_(kernels_for(packed).weight_layout()) {
+  is_plain_ = packed_ == weights_of(packed, DType::f32, Kind::plain);
   const dnnl::reorder::primitive_desc description(engine(), plain_, engine(), packed_);
   check(description.scratchpad_desc().get_size() == 0, "oneDNN: packing {} by {} wants scratch memory", packed.in,
         packed.out);

@@ -72,9 +72,11 @@ class Packing {
  public:
   Packing(const Problem& packed, Kind plain_kind, DType plain_dtype);
   void run(const void* plain, void* packed) const;
+  bool ends_plain() const { return is_plain_; }  // in f32, (in, out)
 
  private:
   dnnl::reorder primitive_;
+  bool is_plain_;
   dnnl::memory::desc plain_, packed_;
 };
 const Packing& packing_for(const Problem& packed, Kind plain_kind, DType plain_dtype);

@@ -12,7 +12,9 @@
 namespace switchyard::kernels::library {
 namespace {
 
-constexpr int64_t kStagedRows = 64;  // converted at a time
+// Converted at a time. The library's kernels for older processors rewrite the weights at each call, which more rows
+// are worth.
+int64_t staged_rows() { return has_same_bits_anywhere() ? 64 : kMaxRows; }
 constexpr int64_t kMinBlockRows = 32;
 constexpr int64_t kBlocksPerThread = 8;  // wanted, so that threads end together
 
@@ -26,10 +28,10 @@ struct RowPlan {
   DType dtype;      // of the operands when multiplied
   DType product_dtype;
   int64_t row_step, block_rows, num_blocks;
+  bool converts;  // operands
   int64_t staged_rows;
   int64_t group_bytes;  // from one group's weights to the next
   int64_t blocks_bytes, rows_bytes, results_bytes, weights_bytes, library_bytes;
-  bool converts() const { return weights_bytes > 0 || staged_rows == kStagedRows; }
   int64_t thread_bytes() const { return rows_bytes + results_bytes + weights_bytes + library_bytes; }
 };
 
@@ -60,8 +62,8 @@ Problem problem_of(const PackArgs& a) { return problem_of(a.product, a.N, a.K, a
 
 RowPlan plan_of(const RowProductArgs& a) {
   const Problem problem = problem_of(a.product, a.N, a.K, a.dtype, a.out_dtype, a.is_packed);
-  const bool converts = problem.dtype != a.dtype;
   RowPlan p{};
+  p.converts = problem.dtype != a.dtype;
   p.kernels = &kernels_for(problem);
   p.in = problem.in;
   p.out = problem.out;
@@ -72,13 +74,13 @@ RowPlan plan_of(const RowProductArgs& a) {
   while (p.block_rows > kMinBlockRows && num_blocks(a, p.block_rows, p.row_step) < kBlocksPerThread * num_threads())
     p.block_rows /= 2;
   p.num_blocks = num_blocks(a, p.block_rows, p.row_step);
-  p.staged_rows = converts ? kStagedRows : p.row_step;
+  p.staged_rows = p.converts ? staged_rows() : p.row_step;
   p.group_bytes =
       a.is_packed ? aligned(static_cast<int64_t>(p.kernels->weight_layout().get_size())) : a.N * a.K * size_of(a.dtype);
   p.blocks_bytes = aligned(p.num_blocks * static_cast<int64_t>(sizeof(RowBlock)));
   p.rows_bytes = aligned(p.staged_rows * p.in * size_of(p.dtype));
   p.results_bytes = aligned(p.staged_rows * p.out * size_of(p.product_dtype));
-  p.weights_bytes = converts && !a.is_packed ? aligned(a.N * a.K * size_of(p.dtype)) : 0;
+  p.weights_bytes = p.converts && !a.is_packed ? aligned(a.N * a.K * size_of(p.dtype)) : 0;
   p.library_bytes = aligned(p.kernels->scratch_bytes());
   return p;
 }
@@ -106,7 +108,7 @@ class BlockProduct {
 
   void run(const RowBlock& block) const {
     const int64_t step = p_.row_step;
-    if (p_.converts() || block.end - block.begin < step) {
+    if (p_.converts || block.end - block.begin < step) {
       for (int64_t r = block.begin; r < block.end; r += p_.staged_rows)
         run_staged(r, std::min(p_.staged_rows, block.end - r));
       return;
@@ -150,16 +152,38 @@ int64_t packed_group_bytes(const PackArgs& a) {
 
 namespace {
 
+// The library has no fast kernel for this on processors without AVX-512. Rows of blocks are handed out to threads.
+void widen_weights(const PackArgs& a, const bf16* w_NK, float* packed) {
+  if (a.product == RowProduct::input_gradient) {
+    parallel_for(a.N, 16, [&](int64_t n) { load_row(w_NK + n * a.K, packed + n * a.K, a.K); });
+    return;
+  }
+  constexpr int64_t kBlock = 32;  // packed is (K, N)
+  parallel_for((a.K + kBlock - 1) / kBlock, 1, [&](int64_t block) {
+    const int64_t k_end = std::min(a.K, (block + 1) * kBlock);
+    for (int64_t n0 = 0; n0 < a.N; n0 += kBlock)
+      for (int64_t k = block * kBlock; k < k_end; ++k)
+        for (int64_t n = n0; n < std::min(a.N, n0 + kBlock); ++n) packed[k * a.N + n] = widen(w_NK[n * a.K + k]);
+  });
+}
+
 // is_wanted(g): whether group g has to be packed.
 template <class IsWanted>
 void pack_groups(const PackArgs& a, IsWanted&& is_wanted) {
   const Packing& packing = packing_for(problem_of(a), plain_kind(a.product), a.dtype);
   const int64_t bytes = packed_group_bytes(a);
+  const bool widens = a.dtype == DType::bf16 && multiplied_as(a.dtype) == DType::f32 && packing.ends_plain();
   auto pack = [&](int64_t g) {
-    if (is_wanted(g)) packing.run(bytes_at(a.w, g * a.N * a.K, a.dtype), static_cast<std::byte*>(a.packed) + g * bytes);
+    if (!is_wanted(g)) return;
+    const std::byte* w = bytes_at(a.w, g * a.N * a.K, a.dtype);
+    std::byte* packed = static_cast<std::byte*>(a.packed) + g * bytes;
+    if (widens)
+      widen_weights(a, reinterpret_cast<const bf16*>(w), reinterpret_cast<float*>(packed));
+    else
+      packing.run(w, packed);
   };
   if (a.G == 1)
-    pack(0);  // the library's threads
+    pack(0);  // in threads
   else
     parallel_items(a.G, pack);
 }
