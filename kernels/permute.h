@@ -10,13 +10,14 @@
 
 namespace switchyard::kernels {
 
-// Stable counting sort: rows grouped by expert, token order inside; only experts [first, first + E) get rows.
+// Stable counting sort: rows grouped by bin, token order inside. Bin b holds the experts first + [b size, (b + 1)
+// size); choices of no bin have no row, and of consecutive choices in one bin the first has it: for all.
 struct ExpertOrderArgs {
-  const int32_t* ids;  // (T, K)
+  const int32_t* ids;  // (T, K), different in a row
   int32_t* positions;  // (T, K)
-  int64_t* offsets;    // (E + 1) rows of expert first + i: [offsets[i], offsets[i + 1])
+  int64_t* offsets;    // (bins + 1) rows of bin b: [offsets[b], offsets[b + 1])
   int64_t* scratch;    // expert_order_scratch_bytes
-  int64_t T, K, first, E;
+  int64_t T, K, first, size, bins;
 };
 int64_t expert_order_scratch_bytes(exec::Cpu, const ExpertOrderArgs&);
 int64_t expert_order_scratch_bytes(exec::Cuda, const ExpertOrderArgs&);

@@ -40,32 +40,45 @@ void combine_row(const T* h, const int32_t* positions, int64_t K, int64_t D, T* 
 }  // namespace
 
 int64_t expert_order_scratch_bytes(exec::Cpu, const ExpertOrderArgs& a) {
-  return num_threads() * a.E * int64_t{sizeof(int64_t)};
+  return num_threads() * a.bins * int64_t{sizeof(int64_t)};
 }
 
 void expert_order(exec::Cpu, const ExpertOrderArgs& a) {
   const int threads = num_threads();
-  std::fill(a.scratch, a.scratch + threads * a.E, 0);
-  auto is_here = [&](int32_t id) { return id >= a.first && id < a.first + a.E; };
+  std::fill(a.scratch, a.scratch + threads * a.bins, 0);
+  // visit(i, bin) of the choices of tokens [begin, end); bin -1: without a row
+  auto for_each_choice = [&](int64_t begin, int64_t end, auto&& visit) {
+    for (int64_t t = begin; t < end; ++t) {
+      int64_t before = -1;
+      for (int64_t i = t * a.K; i < (t + 1) * a.K; ++i) {
+        const int64_t expert = a.ids[i] - a.first;
+        const int64_t bin = expert >= 0 && expert < a.bins * a.size ? expert / a.size : -1;
+        visit(i, a.size > 1 && bin == before ? -1 : bin);
+        before = bin;
+      }
+    }
+  };
   parallel_ranges(a.T, kSortGrain, [&](int64_t begin, int64_t end, int thread) {
-    int64_t* counts = a.scratch + thread * a.E;
-    for (int64_t i = begin * a.K; i < end * a.K; ++i)
-      if (is_here(a.ids[i])) ++counts[a.ids[i] - a.first];
+    int64_t* counts = a.scratch + thread * a.bins;
+    for_each_choice(begin, end, [&](int64_t, int64_t bin) {
+      if (bin >= 0) ++counts[bin];
+    });
   });
   int64_t row = 0;
-  for (int64_t e = 0; e < a.E; ++e) {
-    a.offsets[e] = row;
+  for (int64_t bin = 0; bin < a.bins; ++bin) {
+    a.offsets[bin] = row;
     for (int thread = 0; thread < threads; ++thread) {
-      const int64_t count = a.scratch[thread * a.E + e];
-      a.scratch[thread * a.E + e] = row;
+      const int64_t count = a.scratch[thread * a.bins + bin];
+      a.scratch[thread * a.bins + bin] = row;
       row += count;
     }
   }
-  a.offsets[a.E] = row;
+  a.offsets[a.bins] = row;
   parallel_ranges(a.T, kSortGrain, [&](int64_t begin, int64_t end, int thread) {
-    int64_t* next = a.scratch + thread * a.E;
-    for (int64_t i = begin * a.K; i < end * a.K; ++i)
-      a.positions[i] = is_here(a.ids[i]) ? static_cast<int32_t>(next[a.ids[i] - a.first]++) : -1;
+    int64_t* next = a.scratch + thread * a.bins;
+    for_each_choice(begin, end, [&](int64_t i, int64_t bin) {
+      a.positions[i] = bin >= 0 ? static_cast<int32_t>(next[bin]++) : -1;
+    });
   });
 }
 

@@ -15,11 +15,15 @@ constexpr int64_t kWarpBytes = 2048;  // up to so many bytes, a row is a warp's
 struct Choices {
   const int32_t* ids;
   int32_t* positions;
-  int first, experts;
+  int K, first, size, bins;
 
+  __device__ int bin_of(int32_t id) const {
+    const int expert = id - first;
+    return expert >= 0 && expert < bins * size ? expert / size : -1;
+  }
   __device__ int bin(int64_t i) const {
-    const int expert = ids[i] - first;
-    return expert >= 0 && expert < experts ? expert : -1;
+    const int bin = bin_of(ids[i]);
+    return size > 1 && i % K > 0 && bin_of(ids[i - 1]) == bin ? -1 : bin;
   }
   __device__ void place(int64_t i, int position) const { positions[i] = position; }
 };
@@ -99,7 +103,7 @@ void launch_gather(exec::Cuda exec, const GatherRowsArgs& a) {
     launch(Team<kBlock>{});
 }
 
-Chunks chunks_of(const ExpertOrderArgs& a) { return {a.T * a.K, static_cast<int>(a.E)}; }
+Chunks chunks_of(const ExpertOrderArgs& a) { return {a.T * a.K, static_cast<int>(a.bins)}; }
 
 }  // namespace
 }  // namespace cuda
@@ -107,7 +111,12 @@ Chunks chunks_of(const ExpertOrderArgs& a) { return {a.T * a.K, static_cast<int>
 int64_t expert_order_scratch_bytes(exec::Cuda, const ExpertOrderArgs& a) { return cuda::chunks_of(a).scratch_bytes(); }
 
 void expert_order(exec::Cuda exec, const ExpertOrderArgs& a) {
-  const cuda::Choices choices{a.ids, a.positions, static_cast<int>(a.first), static_cast<int>(a.E)};
+  const cuda::Choices choices{a.ids,
+                              a.positions,
+                              static_cast<int>(a.K),
+                              static_cast<int>(a.first),
+                              static_cast<int>(a.size),
+                              static_cast<int>(a.bins)};
   cuda::launch_order(exec, "expert_order", choices, cuda::chunks_of(a), reinterpret_cast<int32_t*>(a.scratch),
                      a.offsets);
 }

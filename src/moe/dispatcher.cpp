@@ -34,10 +34,10 @@ DispatcherKind kind_inside(const parallel::Mesh::NodeGroups& nodes, int64_t num_
   return fewest_rows(static_cast<double>(top_k) / reached, nodes.inside.size());
 }
 
-std::unique_ptr<Dispatcher> make_two_level(const parallel::Mesh::NodeGroups& nodes, int64_t num_experts,
-                                           int64_t top_k) {
+std::unique_ptr<Dispatcher> make_two_level(const comm::Group& all, const parallel::Mesh::NodeGroups& nodes,
+                                           int64_t num_experts, int64_t top_k) {
   const int64_t experts = num_experts / nodes.across.size(), first = nodes.across.rank() * experts;
-  return make_hierarchical_dispatcher(nodes.across, num_experts,
+  return make_hierarchical_dispatcher(all, nodes.across, num_experts,
                                       kind_inside(nodes, num_experts, top_k) == DispatcherKind::alltoall
                                           ? make_alltoall_dispatcher(nodes.inside, experts, first)
                                           : make_allgather_dispatcher(nodes.inside, experts, first));
@@ -57,8 +57,8 @@ std::unique_ptr<Dispatcher> make_plain(DispatcherKind kind, const parallel::Mesh
               "after the other; {}",
               mesh.expert_by_node());
       return make_two_level(
-          {mesh.expert_nodes()->inside.metered(traffic), mesh.expert_nodes()->across.metered(traffic)}, num_experts,
-          top_k);
+          mesh.expert(), {mesh.expert_nodes()->inside.metered(traffic), mesh.expert_nodes()->across.metered(traffic)},
+          num_experts, top_k);
     default: break;
   }
   check(experts.size() == 1, "dispatcher: local, but the experts are split over {} ranks", experts.size());
@@ -90,6 +90,14 @@ std::unique_ptr<Dispatcher> make_dispatcher(DispatcherKind kind, const parallel:
   auto dispatcher = make_plain(kind, mesh, num_experts, top_k, traffic);
   const comm::Group sharers = mesh.expert_tensor().metered(traffic);
   return sharers.size() == 1 ? std::move(dispatcher) : make_expert_tensor_dispatcher(std::move(dispatcher), sharers);
+}
+
+std::vector<int64_t> counts_between(const std::vector<int64_t>& offsets, int64_t num_rows) {
+  const int64_t width = std::ssize(offsets) / num_rows;
+  std::vector<int64_t> counts;
+  for (auto row = offsets.begin(); row != offsets.end(); row += width)
+    std::transform(row + 1, row + width, row, std::back_inserter(counts), std::minus<>());
+  return counts;
 }
 
 Tensor row_weights(const Tensor& probs_TK, const Tensor& positions_TK, int64_t num_rows) {

@@ -8,23 +8,33 @@
 namespace switchyard::moe {
 namespace {
 
-class AllGatherDispatcher final : public Dispatcher {
+class AllGatherDispatcher final : public InsideDispatcher {
  public:
   AllGatherDispatcher(comm::Group group, int64_t num_experts, int64_t first_expert)
       : group_(std::move(group)), num_experts_(num_experts), first_expert_(first_expert) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
-    auto plan = std::make_shared<Plan>();
-    plan->send.resize(static_cast<size_t>(group_.size()));
+    std::vector<int64_t> tokens_P(static_cast<size_t>(group_.size()));
     const int64_t tokens = x_TD.dim(0);
-    group_.all_gather(&tokens, plan->send.data(), 1, DType::i64).wait();
-    const Tensor all_ids = gather_ids(routing.ids_TK, plan->send);
-    const int64_t experts = num_experts_ / group_.size();
-    ops::ExpertOrder order = ops::expert_order(all_ids, first_expert_ + group_.rank() * experts, experts);
-    plan->positions_TK = order.positions_TK;
-    plan->offsets = std::move(order.offsets);
-    return {parallel::start_all_gather(x_TD, group_, plan->send),
-            parallel::start_all_gather(routing.probs_TK, group_, plan->send), plan};
+    group_.all_gather(&tokens, tokens_P.data(), 1, DType::i64).wait();
+    const ops::ExpertOrder order = own_order(routing, tokens_P);
+    const HostCopy offsets(order.offsets);
+    InFlight flight = start(x_TD, routing, order, std::move(tokens_P));
+    flight.plan->offsets = offsets.to_vector<int64_t>();  // after all that needs none
+    return flight;
+  }
+
+  InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const override {
+    InFlight flight = start(x_TD, routing, own_order(routing, known.tokens_P), known.tokens_P);
+    const int64_t experts = num_experts_ / group_.size(), first = group_.rank() * experts;
+    std::vector<int64_t>& offsets = flight.plan->offsets;
+    offsets.assign(1, 0);
+    for (int64_t e = first; e < first + experts; ++e) {
+      int64_t rows = 0;
+      for (int64_t p = 0; p < group_.size(); ++p) rows += known.choices_PE[static_cast<size_t>(p * num_experts_ + e)];
+      offsets.push_back(offsets.back() + rows);
+    }
+    return flight;
   }
 
   Dispatch finish_dispatch(InFlight flight) const override {
@@ -42,6 +52,21 @@ class AllGatherDispatcher final : public Dispatcher {
   }
 
  private:
+  // Of all tokens, for the experts of this rank.
+  ops::ExpertOrder own_order(const Routing& routing, const std::vector<int64_t>& tokens_P) const {
+    const int64_t experts = num_experts_ / group_.size();
+    return ops::expert_order(gather_ids(routing.ids_TK, tokens_P), first_expert_ + group_.rank() * experts, experts);
+  }
+
+  InFlight start(const Tensor& x_TD, const Routing& routing, const ops::ExpertOrder& order,
+                 std::vector<int64_t> tokens_P) const {
+    auto plan = std::make_shared<Plan>();
+    plan->send = std::move(tokens_P);
+    plan->positions_TK = order.positions_TK;
+    return {parallel::start_all_gather(x_TD, group_, plan->send),
+            parallel::start_all_gather(routing.probs_TK, group_, plan->send), plan};
+  }
+
   Tensor gather_ids(const Tensor& ids_TK, const std::vector<int64_t>& tokens) const {
     const int64_t K = ids_TK.dim(1), all = std::accumulate(tokens.begin(), tokens.end(), int64_t{0});
     Tensor all_ids = Tensor::empty({all, K}, DType::i32, Purpose::buffers);
@@ -59,8 +84,8 @@ class AllGatherDispatcher final : public Dispatcher {
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts,
-                                                      int64_t first_expert) {
+std::unique_ptr<InsideDispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                            int64_t first_expert) {
   return std::make_unique<AllGatherDispatcher>(experts, num_experts, first_expert);
 }
 

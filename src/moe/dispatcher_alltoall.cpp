@@ -1,25 +1,35 @@
 // A row goes once per (token, expert) to the expert's rank: sort by expert, exchange counts, exchange rows, and group
-// what arrived (by source, then expert) by expert. The way back is the mirror image.
+// what arrived (by source, then expert) by expert. The way back is the mirror image. The host waits once, for counts.
 #include "moe/received_rows.h"
 #include "switchyard/ops/permute.h"
 #include "switchyard/ops/shape.h"
 
+#include <numeric>
+
 namespace switchyard::moe {
 namespace {
 
-class AllToAllDispatcher final : public Dispatcher {
+class AllToAllDispatcher final : public InsideDispatcher {
  public:
   AllToAllDispatcher(comm::Group group, int64_t num_experts, int64_t first_expert)
       : group_(std::move(group)), num_experts_(num_experts), first_expert_(first_expert) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
+    const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, num_experts_);
+    const Tensor offsets_PE1 = Tensor::empty({group_.size(), num_experts_ + 1}, DType::i64, Purpose::buffers);
+    comm::Work work = group_.on(offsets_PE1.device())
+                          .all_gather(order.offsets.raw(), offsets_PE1.raw(), num_experts_ + 1, DType::i64);
+    const Rows rows = take_rows(x_TD, routing, order, routing.ids_TK.numel());  // needs no counts
+    work.wait();
+    const auto offsets = HostCopy(offsets_PE1).to_vector<int64_t>();
+    return start(rows, order, counts_between(offsets, group_.size()));
+  }
+
+  InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const override {
     const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, first_expert_, num_experts_);
-    auto plan = make_plan(order);
-    const Tensor rows = ops::gather_rows(x_TD, plan->positions_TK, order.num_rows());
-    const Tensor weights = row_weights(routing.probs_TK, plan->positions_TK, order.num_rows());
-    return {parallel::start_all_to_all(rows, group_, plan->send, plan->recv),
-            parallel::start_all_to_all(ops::reshape(weights, {order.num_rows(), 1}), group_, plan->send, plan->recv),
-            plan};
+    const auto own = known.choices_PE.begin() + group_.rank() * num_experts_;
+    const int64_t num_rows = std::accumulate(own, own + num_experts_, int64_t{0});
+    return start(take_rows(x_TD, routing, order, num_rows), order, known.choices_PE);
   }
 
   Dispatch finish_dispatch(InFlight flight) const override {
@@ -37,20 +47,28 @@ class AllToAllDispatcher final : public Dispatcher {
   }
 
  private:
-  std::shared_ptr<Plan> make_plan(const ops::ExpertOrder& order) const {
+  struct Rows {
+    Tensor rows_RD, weights_R1;
+  };
+  static Rows take_rows(const Tensor& x_TD, const Routing& routing, const ops::ExpertOrder& order, int64_t num_rows) {
+    const Tensor weights_R = row_weights(routing.probs_TK, order.positions_TK, num_rows);
+    return {ops::gather_rows(x_TD, order.positions_TK, num_rows), ops::reshape(weights_R, {num_rows, 1})};
+  }
+
+  InFlight start(const Rows& rows, const ops::ExpertOrder& order, const std::vector<int64_t>& choices_PE) const {
     const int64_t ranks = group_.size(), experts = num_experts_ / ranks;
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
-    std::vector<int64_t> counts_E;
-    for (size_t e = 0; e + 1 < order.offsets.size(); ++e) counts_E.push_back(order.offsets[e + 1] - order.offsets[e]);
-    for (int64_t p = 0; p < ranks; ++p)
-      plan->send.push_back(order.offsets[static_cast<size_t>((p + 1) * experts)] -
-                           order.offsets[static_cast<size_t>(p * experts)]);
-    std::vector<int64_t> counts_Pe(static_cast<size_t>(ranks * experts));
-    const std::vector<int64_t> each(static_cast<size_t>(ranks), experts);
-    group_.all_to_all_v(counts_E.data(), each, counts_Pe.data(), each, DType::i64).wait();
-    plan_received(counts_Pe, ranks, *plan);
-    return plan;
+    const auto row_of = [&](int64_t p) { return choices_PE.begin() + p * num_experts_; };
+    std::vector<int64_t> received_Pe;
+    for (int64_t p = 0; p < ranks; ++p) {
+      const auto to_p = row_of(group_.rank()) + p * experts, from_p = row_of(p) + group_.rank() * experts;
+      plan->send.push_back(std::accumulate(to_p, to_p + experts, int64_t{0}));
+      received_Pe.insert(received_Pe.end(), from_p, from_p + experts);
+    }
+    plan_received(received_Pe, ranks, *plan);
+    return {parallel::start_all_to_all(rows.rows_RD, group_, plan->send, plan->recv),
+            parallel::start_all_to_all(rows.weights_R1, group_, plan->send, plan->recv), plan};
   }
 
   comm::Group group_;
@@ -59,8 +77,8 @@ class AllToAllDispatcher final : public Dispatcher {
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
-                                                     int64_t first_expert) {
+std::unique_ptr<InsideDispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                           int64_t first_expert) {
   return std::make_unique<AllToAllDispatcher>(experts, num_experts, first_expert);
 }
 

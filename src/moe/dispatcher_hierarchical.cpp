@@ -1,52 +1,38 @@
 // A token crosses to a node once, however many of its experts live there: its row, with all its choices, goes to the
 // rank that stands at the same place on that node. There another dispatcher fans it out among the node's ranks, whose
-// results it adds, so that one row for each node comes back.      N nodes, C rows that leave, R rows that arrive here
+// results it adds, so that one row for each node comes back.      P ranks on N nodes, I on each; E experts; R rows that
+// arrive here
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
+#include "switchyard/ops/router.h"
 
-#include <algorithm>
+#include <numeric>
 
 namespace switchyard::moe {
 namespace {
 
-// The node of each choice; -1 where the choice before has the same (choices ascend, and with them nodes).
-Tensor nodes_of(const Tensor& ids_TK, int64_t experts_per_node) {
-  const auto K = static_cast<size_t>(ids_TK.dim(1));
-  const auto ids = ids_TK.to_vector<int32_t>();
-  std::vector<int32_t> nodes(ids.size());
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const auto node = [&](size_t j) { return ids[j] / static_cast<int32_t>(experts_per_node); };
-    nodes[i] = i % K > 0 && node(i) == node(i - 1) ? -1 : node(i);
-  }
-  return Tensor::of(nodes, ids_TK.shape(), Purpose::buffers);
-}
-
-// Row positions[t, i] is ids[t].
-Tensor gather_ids(const Tensor& ids_TK, const Tensor& positions_TK, int64_t num_rows) {
-  const int64_t K = ids_TK.dim(1);
-  const auto ids = ids_TK.to_vector<int32_t>(), positions = positions_TK.to_vector<int32_t>();
-  std::vector<int32_t> ids_CK(static_cast<size_t>(num_rows * K));
-  for (int64_t i = 0; i < positions_TK.numel(); ++i)
-    if (const int64_t row = positions[static_cast<size_t>(i)]; row >= 0)
-      std::copy_n(ids.begin() + i / K * K, K, ids_CK.begin() + row * K);
-  return Tensor::of(ids_CK, {num_rows, K}, Purpose::buffers);
-}
-
 class HierarchicalDispatcher final : public Dispatcher {
  public:
-  HierarchicalDispatcher(comm::Group across, int64_t num_experts, std::unique_ptr<Dispatcher> inside)
-      : across_(std::move(across)), experts_per_node_(num_experts / across_.size()), inside_(std::move(inside)) {}
+  HierarchicalDispatcher(comm::Group experts, comm::Group across, int64_t num_experts,
+                         std::unique_ptr<InsideDispatcher> inside)
+      : experts_(std::move(experts)),
+        across_(std::move(across)),
+        num_experts_(num_experts),
+        inside_(std::move(inside)) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
-    const ops::ExpertOrder order =
-        ops::expert_order(nodes_of(routing.ids_TK.contiguous(), experts_per_node_), 0, across_.size());
-    const auto plan = make_plan(order);
-    const auto travel = [&](const Tensor& rows_CD) {
-      return parallel::start_all_to_all(rows_CD, across_, plan->send, plan->recv);
+    const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, across_.size(), num_experts_ / across_.size());
+    const Everyone everyone = exchange_counts(order, routing.ids_TK);
+    const auto plan = make_plan(order, everyone);
+    const int64_t num_rows = std::accumulate(plan->send.begin(), plan->send.end(), int64_t{0});
+    const auto travel = [&](const Tensor& values_T) {
+      return parallel::start_all_to_all(ops::gather_rows(values_T, plan->positions_TK, num_rows), across_, plan->send,
+                                        plan->recv);
     };
-    return {travel(ops::gather_rows(x_TD, plan->positions_TK, order.num_rows())),
-            travel(ops::gather_rows(routing.probs_TK, plan->positions_TK, order.num_rows())), plan,
-            travel(gather_ids(routing.ids_TK.contiguous(), plan->positions_TK, order.num_rows()))};
+    InFlight flight{travel(x_TD), travel(routing.probs_TK), plan};
+    flight.ids = travel(routing.ids_TK);
+    flight.inside = counts_inside(everyone);
+    return flight;
   }
 
   Dispatch finish_dispatch(InFlight flight) const override {
@@ -54,7 +40,7 @@ class HierarchicalDispatcher final : public Dispatcher {
     const Tensor rows_RD = parallel::finish(flight.rows);
     choices.probs_TK = parallel::finish(flight.weights);
     choices.ids_TK = parallel::finish(flight.ids);
-    Dispatch d = inside_->finish_dispatch(inside_->start_dispatch(rows_RD, choices));
+    Dispatch d = inside_->finish_dispatch(inside_->start_dispatch(rows_RD, choices, flight.inside));
     flight.plan->offsets = d.plan->offsets;
     flight.plan->inner = std::move(d.plan);
     return {d.rows_RD, d.weights_R, flight.plan};
@@ -70,26 +56,66 @@ class HierarchicalDispatcher final : public Dispatcher {
   }
 
  private:
-  std::shared_ptr<Plan> make_plan(const ops::ExpertOrder& order) const {
+  // (P, N) rows from each rank to each node, (P, E) choices of its tokens
+  struct Everyone {
+    std::vector<int64_t> rows_PN, choices_PE;
+  };
+
+  // One exchange for both hops, and one wait of the host.
+  Everyone exchange_counts(const ops::ExpertOrder& order, const Tensor& ids_TK) const {
+    const int64_t P = experts_.size(), N = across_.size();
+    const Tensor choices_E = ids_TK.dim(0) > 0 ? ops::count_experts(ids_TK, num_experts_, ids_TK.dim(0))
+                                               : Tensor::zeros({num_experts_}, DType::i64);
+    const Tensor nodes = Tensor::empty({P, N + 1}, DType::i64, Purpose::buffers),
+                 choices = Tensor::empty({P, num_experts_}, DType::i64, Purpose::buffers);
+    const comm::Group everyone = experts_.on(nodes.device());
+    comm::Work first = everyone.all_gather(order.offsets.raw(), nodes.raw(), N + 1, DType::i64);
+    everyone.all_gather(choices_E.raw(), choices.raw(), num_experts_, DType::i64).wait();
+    first.wait();
+    const HostCopy nodes_there(nodes), choices_there(choices);
+    return {counts_between(nodes_there.to_vector<int64_t>(), P), choices_there.to_vector<int64_t>()};
+  }
+
+  int64_t node() const { return across_.rank(); }
+  int64_t ranks_per_node() const { return experts_.size() / across_.size(); }
+
+  std::shared_ptr<Plan> make_plan(const ops::ExpertOrder& order, const Everyone& everyone) const {
+    const int64_t N = across_.size();
+    const auto rows = [&](int64_t from, int64_t to) { return everyone.rows_PN[static_cast<size_t>(from * N + to)]; };
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
-    for (size_t n = 0; n + 1 < order.offsets.size(); ++n) plan->send.push_back(order.offsets[n + 1] - order.offsets[n]);
-    plan->recv.resize(plan->send.size());
-    const std::vector<int64_t> ones(plan->send.size(), 1);
-    across_.all_to_all_v(plan->send.data(), ones, plan->recv.data(), ones, DType::i64).wait();
+    for (int64_t n = 0; n < N; ++n) {
+      plan->send.push_back(rows(experts_.rank(), n));
+      plan->recv.push_back(rows(n * ranks_per_node() + experts_.rank() % ranks_per_node(), node()));
+    }
     return plan;
   }
 
+  // A rank of this node gets the rows of the ranks at its place on every node.
+  Counts counts_inside(const Everyone& everyone) const {
+    const int64_t I = ranks_per_node(), N = across_.size(), E = num_experts_ / N;
+    Counts counts{std::vector<int64_t>(static_cast<size_t>(I)), std::vector<int64_t>(static_cast<size_t>(I * E))};
+    for (int64_t p = 0; p < experts_.size(); ++p) {
+      counts.tokens_P[static_cast<size_t>(p % I)] += everyone.rows_PN[static_cast<size_t>(p * N + node())];
+      for (int64_t e = 0; e < E; ++e)
+        counts.choices_PE[static_cast<size_t>(p % I * E + e)] +=
+            everyone.choices_PE[static_cast<size_t>(p * num_experts_ + node() * E + e)];
+    }
+    return counts;
+  }
+
+  comm::Group experts_;
   comm::Group across_;
-  int64_t experts_per_node_;
-  std::unique_ptr<Dispatcher> inside_;
+  int64_t num_experts_;
+  std::unique_ptr<InsideDispatcher> inside_;
 };
 
 }  // namespace
 
-std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const comm::Group& across, int64_t num_experts,
-                                                         std::unique_ptr<Dispatcher> inside) {
-  return std::make_unique<HierarchicalDispatcher>(across, num_experts, std::move(inside));
+std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const comm::Group& experts, const comm::Group& across,
+                                                         int64_t num_experts,
+                                                         std::unique_ptr<InsideDispatcher> inside) {
+  return std::make_unique<HierarchicalDispatcher>(experts, across, num_experts, std::move(inside));
 }
 
 }  // namespace switchyard::moe

@@ -10,13 +10,14 @@ class LocalDispatcher final : public Dispatcher {
   LocalDispatcher(const comm::Group& group, int64_t num_experts) : group_(group), num_experts_(num_experts) {}
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
-    ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, num_experts_);
-    const int64_t rows = order.num_rows();
+    const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, num_experts_);
+    const HostCopy offsets(order.offsets);
+    const int64_t rows = routing.ids_TK.numel();
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
-    plan->offsets = std::move(order.offsets);
     const Tensor rows_RD = ops::gather_rows(x_TD, plan->positions_TK, rows);
     const Tensor weights_R = row_weights(routing.probs_TK, plan->positions_TK, rows);
+    plan->offsets = offsets.to_vector<int64_t>();  // after all that needs none
     meter(rows_RD.bytes() + weights_R.bytes());
     return {{rows_RD, nullptr}, {weights_R, nullptr}, plan};
   }

@@ -73,27 +73,27 @@ struct CombineRows {
 
 }  // namespace
 
-ExpertOrder expert_order(const Tensor& ids, int64_t first, int64_t num_experts) {
-  check(ids.rank() == 2 && ids.dtype() == DType::i32 && ids.numel() <= std::numeric_limits<int32_t>::max(),
+ExpertOrder expert_order(const Tensor& ids, int64_t first, int64_t num_bins, int64_t size) {
+  check(size >= 1 && ids.rank() == 2 && ids.dtype() == DType::i32 && ids.numel() <= std::numeric_limits<int32_t>::max(),
         "expert_order: ids {} {}", to_string(ids.shape()), name_of(ids.dtype()));
   const Tensor ids_TK = ids.contiguous();
-  ExpertOrder order{Tensor::empty(ids.shape(), DType::i32), {}};
-  const Tensor offsets_E1 = Tensor::empty({num_experts + 1}, DType::i64, Purpose::buffers);
+  ExpertOrder order{Tensor::empty(ids.shape(), DType::i32),
+                    Tensor::empty({num_bins + 1}, DType::i64, Purpose::buffers)};
   kernels::ExpertOrderArgs args{.ids = ids_TK.data<int32_t>(),
                                 .positions = order.positions_TK.data<int32_t>(),
-                                .offsets = offsets_E1.data<int64_t>(),
+                                .offsets = order.offsets.data<int64_t>(),
                                 .scratch = nullptr,
                                 .T = ids.dim(0),
                                 .K = ids.dim(1),
                                 .first = first,
-                                .E = num_experts};
+                                .size = size,
+                                .bins = num_bins};
   on_device(ids, [&](auto exec) {
     const Tensor scratch =
         Tensor::empty({kernels::expert_order_scratch_bytes(exec, args) / 8}, DType::i64, Purpose::buffers);
     args.scratch = scratch.data<int64_t>();
     kernels::expert_order(exec, args);
   });
-  order.offsets = offsets_E1.to_vector<int64_t>();
   return order;
 }
 

@@ -11,6 +11,7 @@ namespace {
 struct Order {
   int64_t T, K, first, E, all;  // ids are in [0, all)
   const char* why;
+  int64_t size = 1;
 };
 
 constexpr Order kOrders[] = {
@@ -22,6 +23,8 @@ constexpr Order kOrders[] = {
     {.T = 1100, .K = 4, .first = 1, .E = 33, .all = 64, .why = "more chunks than blocks of a small grid"},
     {.T = 1, .K = 1, .first = 0, .E = 2, .all = 1, .why = "one token"},
     {.T = 0, .K = 2, .first = 0, .E = 5, .all = 8, .why = "no tokens"},
+    {.T = 41, .K = 6, .first = 0, .E = 16, .all = 16, .why = "a row for each node", .size = 4},
+    {.T = 29, .K = 3, .first = 2, .E = 9, .all = 16, .why = "bins in the middle", .size = 3},
 };
 
 Tensor ids_of(const Order& row) { return random_ids({row.T, row.K}, 0, row.all, row.why); }
@@ -31,7 +34,7 @@ TEST(CudaPermute, ExpertOrderEqualsTheCpu) {
     SCOPED_TRACE(row.why);
     DeviceCase c;
     auto &ids = c.in(ids_of(row)), &positions = c.out({row.T, row.K}, DType::i32),
-         &offsets = c.out({row.E + 1}, DType::i64);
+         &offsets = c.out({row.E / row.size + 1}, DType::i64);
     c.run(DType::f32, [&](auto exec, auto at, DType) {
       kernels::ExpertOrderArgs args{.ids = at(ids),
                                     .positions = at(positions),
@@ -40,7 +43,8 @@ TEST(CudaPermute, ExpertOrderEqualsTheCpu) {
                                     .T = row.T,
                                     .K = row.K,
                                     .first = row.first,
-                                    .E = row.E};
+                                    .size = row.size,
+                                    .bins = row.E / row.size};
       args.scratch = at.scratch(kernels::expert_order_scratch_bytes(exec, args));
       kernels::expert_order(exec, args);
     });
@@ -55,7 +59,8 @@ TEST(CudaPermute, RefusesMoreExpertsThanItTakes) {
                                                     .T = 1,
                                                     .K = 1,
                                                     .first = 0,
-                                                    .E = 1025}),
+                                                    .size = 1,
+                                                    .bins = 1025}),
                Error);
 }
 
@@ -94,7 +99,8 @@ Positions positions_of(const Move& row) {
                                 .T = row.T,
                                 .K = row.K,
                                 .first = 1,
-                                .E = 6};
+                                .size = 1,
+                                .bins = 6};
   const Tensor scratch = Tensor::empty({kernels::expert_order_scratch_bytes(exec::Cpu{}, args) / 8}, DType::i64);
   args.scratch = scratch.data<int64_t>();
   kernels::expert_order(exec::Cpu{}, args);

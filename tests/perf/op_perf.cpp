@@ -282,7 +282,7 @@ void add_permutation() {
           return Tensors{random_tensor({row.T, row.D}, dtype, "x")};
         },
         [order = order_of(row)](const Tensors& in) {
-          return ops::gather_rows(in[0], order.positions_TK, order.num_rows());
+          return ops::gather_rows(in[0], order.positions_TK, order.positions_TK.numel());
         },
     });
   });

@@ -29,12 +29,21 @@ struct Dispatch {
   std::shared_ptr<const Plan> plan;
 };
 
+// What the ranks of a group bring to it: known to each of them.
+struct Counts {
+  std::vector<int64_t> tokens_P;
+  std::vector<int64_t> choices_PE;  // of each rank's tokens, of each of the group's experts
+};
+// Of offsets (P, E + 1) between them: (P, E)
+std::vector<int64_t> counts_between(const std::vector<int64_t>& offsets, int64_t num_rows);
+
 class Dispatcher {
  public:
   struct InFlight {
     parallel::Pending rows, weights;
     std::shared_ptr<Plan> plan;
     parallel::Pending ids = {};  // i32, where a row stands for several choices
+    Counts inside = {};          // likewise: what arrives on the ranks of this node
   };
   virtual ~Dispatcher() = default;
   virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const = 0;
@@ -42,6 +51,13 @@ class Dispatcher {
   virtual parallel::Pending start_combine(const Tensor& h_RD, const Plan& plan) const = 0;
   virtual Tensor finish_combine(const parallel::Pending& pending,
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
+};
+
+// One that also fans out what another has brought to a node, where counts are known already.
+class InsideDispatcher : public Dispatcher {
+ public:
+  using Dispatcher::start_dispatch;
+  virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const = 0;
 };
 
 // What `automatic` stands for, by the rows that a token sends where its choices are spread evenly: the fewest that
@@ -61,14 +77,15 @@ std::unique_ptr<Dispatcher> make_dispatcher(parallel::DispatcherKind kind, const
 
 // One per file.
 std::unique_ptr<Dispatcher> make_local_dispatcher(const comm::Group& experts, int64_t num_experts);
-// Choices of other experts than [first_expert, first_expert + num_experts) are left out.
-std::unique_ptr<Dispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts,
-                                                      int64_t first_expert = 0);
-std::unique_ptr<Dispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
-                                                     int64_t first_expert = 0);
-// `across`: the ranks at the same place on every node; `inside`: for the experts of this node, over its ranks.
-std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const comm::Group& across, int64_t num_experts,
-                                                         std::unique_ptr<Dispatcher> inside);
+// Inside a node, choices of other experts than [first_expert, first_expert + num_experts) are left out.
+std::unique_ptr<InsideDispatcher> make_allgather_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                            int64_t first_expert = 0);
+std::unique_ptr<InsideDispatcher> make_alltoall_dispatcher(const comm::Group& experts, int64_t num_experts,
+                                                           int64_t first_expert = 0);
+// `experts`: all ranks, node after node; `across`: those at the same place on every node; `inside`: for the experts of
+// this node, over its ranks.
+std::unique_ptr<Dispatcher> make_hierarchical_dispatcher(const comm::Group& experts, const comm::Group& across,
+                                                         int64_t num_experts, std::unique_ptr<InsideDispatcher> inside);
 std::unique_ptr<Dispatcher> make_expert_tensor_dispatcher(std::unique_ptr<Dispatcher> inner,
                                                           const comm::Group& sharers);
 

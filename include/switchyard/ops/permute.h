@@ -9,12 +9,12 @@ namespace switchyard::ops {
 
 struct ExpertOrder {
   Tensor positions_TK;
-  std::vector<int64_t> offsets;  // (E + 1) rows of expert first + i: [offsets[i], offsets[i + 1])
-  int64_t num_rows() const { return offsets.back(); }
+  Tensor offsets;  // (bins + 1) i64, where the ids are: rows of bin b are [offsets[b], offsets[b + 1])
 };
 
-// ids: i32. Rows grouped by expert, token order inside; only choices of experts [first, first + num_experts) get a row.
-ExpertOrder expert_order(const Tensor& ids_TK, int64_t first, int64_t num_experts);
+// ids: i32, ascending in each row. Rows grouped by bin, token order inside. Bin b holds the `size` experts from
+// first + b size on; choices of no bin have no row, and choices of a token in one bin share the row of the first.
+ExpertOrder expert_order(const Tensor& ids_TK, int64_t first, int64_t num_bins, int64_t size = 1);
 
 // Row positions[t, i] is x[t]. Backward is combine_rows.
 Tensor gather_rows(const Tensor& x_TD, const Tensor& positions_TK, int64_t num_rows);
