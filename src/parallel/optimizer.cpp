@@ -2,6 +2,7 @@
 #include "switchyard/parallel/optimizer.h"
 
 #include "kernels/adamw.h"
+#include "kernels/clip.h"
 #include "switchyard/parallel/placement.h"
 
 #include <algorithm>
@@ -78,28 +79,36 @@ void ShardedAdamW::list_ranges() {
   summed_ = make_list(std::move(summed));
 }
 
-double ShardedAdamW::gradient_norm() const {
+void ShardedAdamW::clip(const Tensor& loss_1, double max_norm) {
   const Tensor chunks = Tensor::empty({summed_.num_chunks}, DType::f64, Purpose::buffers);
-  const Tensor sum = Tensor::empty({1}, DType::f64, Purpose::buffers);
-  on_device(sum, [&](auto exec) {
+  const Tensor sums_2 = Tensor::empty({2}, DType::f64, Purpose::buffers);
+  Tensor loss = sums_2.slice(0, 1, 2);
+  loss.copy_from(loss_1.detach().to(DType::f64));
+  on_device(sums_2, [&](auto exec) {
     kernels::sum_of_squares(exec, {.ranges = reinterpret_cast<const kernels::SquaresRange*>(summed_.ranges.raw()),
                                    .num_ranges = summed_.num_ranges,
                                    .num_chunks = summed_.num_chunks,
                                    .chunks = chunks.data<double>(),
-                                   .sum = sum.data<double>(),
+                                   .sum = sums_2.data<double>(),
                                    .dtype = dtype_});
   });
-  all_.on(sum.device()).all_reduce(sum.raw(), 1, DType::f64).wait();
-  return std::sqrt(sum.item());
+  all_.on(sums_2.device()).all_reduce(sums_2.raw(), 2, DType::f64).wait();
+  grad_scale_1_ = Tensor::empty({1}, DType::f64, Purpose::buffers);
+  on_device(sums_2, [&](auto exec) {
+    kernels::clip(exec, {sums_2.data<double>(), grad_scale_1_.data<double>(), max_norm});
+  });
+  squares_1_ = HostCopy(sums_2.slice(0, 0, 1));
 }
 
-void ShardedAdamW::step(double lr, double grad_scale, int64_t t) {
-  const Tensor scale = Tensor::full({1}, DType::f64, grad_scale, Purpose::buffers);
-  on_device(scale, [&](auto exec) {
+double ShardedAdamW::gradient_norm() const { return std::sqrt(squares_1_.get().item()); }
+
+void ShardedAdamW::step(double lr, int64_t t) {
+  check(grad_scale_1_.defined(), "AdamW: a step without clip");
+  on_device(grad_scale_1_, [&](auto exec) {
     kernels::adamw(exec, {.ranges = reinterpret_cast<const kernels::AdamWRange*>(updated_.ranges.raw()),
                           .num_ranges = updated_.num_ranges,
                           .num_chunks = updated_.num_chunks,
-                          .grad_scale = scale.data<double>(),
+                          .grad_scale = grad_scale_1_.data<double>(),
                           .dtype = dtype_,
                           .lr = lr,
                           .beta1 = config_.betas[0],

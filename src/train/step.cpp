@@ -1,12 +1,12 @@
 // The training step. What ranks must agree on is small and travels around the passes: before, a sum of loss tokens;
-// after, the sum of the gradient norm, a sum of losses and counts, and a minimum of margins. The trainer adds what is
-// of the run.
+// after, the sums of squared gradients and of losses, which decide on the device whether and how far weights move, and
+// for the record a sum of losses and counts and a minimum of margins. The trainer adds what is of the run.
 #include "switchyard/train/step.h"
 
 #include "switchyard/autograd/profile.h"
 #include "switchyard/base/clock.h"
 #include "switchyard/config/fields.h"
-#include "switchyard/optim/clip.h"
+#include "switchyard/ops/elementwise.h"
 #include "switchyard/tensor/host_copy.h"
 
 #include <cmath>
@@ -19,11 +19,13 @@ namespace {
 class Sums {
  public:
   explicit Sums(bool counts_lm) : counts_lm_(counts_lm) {}
+  Tensor total_1;  // where the model is
   double total = 0, lm = 0;
   std::map<std::string, double> aux = {};
 
   void add(const model::LossTerms& terms) {
     Terms copies{HostCopy(terms.total), HostCopy(terms.lm), {}};
+    total_1 = total_1.defined() ? ops::add(total_1, terms.total.detach()) : terms.total.detach();
     for (const moe::Losses::Term& term : terms.balance.terms()) copies.aux.emplace_back(term.name, term.value);
     passes_.push_back(std::move(copies));
   }
@@ -162,6 +164,14 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
     const autograd::ProfileScope scope("gradient sync", autograd::Pass::backward);
     session.sync.finish();
     fault_after_sums(session, t);
+    session.optimizer.clip(sums.total_1, train.clip_grad);
+  }
+  {
+    const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
+    session.optimizer.step(lr, t);  // changes nothing if a loss or the norm is not finite
+  }
+  {
+    const autograd::ProfileScope scope("sums of the step", autograd::Pass::forward);  // the host waits for the device
     result.grad_norm = session.optimizer.gradient_norm();
     sums.finish();
     reduce_result(session, sums, result);
@@ -169,8 +179,6 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   result.is_finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
   if (!result.is_finite) return result;
 
-  const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
-  session.optimizer.step(lr, optim::clip_factor(result.grad_norm, train.clip_grad), t);
   for (size_t i = 0; i < layers.size(); ++i) layers[i]->update_bias(result.expert_counts[i]);
   fault_after_step(session, t);
   return result;

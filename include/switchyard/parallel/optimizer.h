@@ -4,6 +4,7 @@
 
 #include "switchyard/optim/config.h"
 #include "switchyard/parallel/buckets.h"
+#include "switchyard/tensor/host_copy.h"
 
 namespace switchyard::parallel {
 
@@ -22,12 +23,14 @@ class ShardedAdamW {
   ShardedAdamW(std::vector<Bucket>& buckets, const optim::OptimizerConfig& config, bool shard, const Mesh& mesh,
                uint64_t seed);
 
-  // Global 2-norm of the summed gradients, over every element of the model once; the same bits on every rank.
-  double gradient_norm() const;
+  // What step() multiplies the summed gradients by, so that their global 2-norm over every element of the model, once,
+  // is at most max_norm (0: any). Where the norm or a rank's loss_1 is not finite, step() will change nothing.
+  void clip(const Tensor& loss_1, double max_norm);
+  double gradient_norm() const;  // before clip, the same bits on every rank; waits for the device
 
-  void step(double lr, double grad_scale, int64_t t);  // t counts from 1
-  std::vector<OwnedSlice> owned_slices() const;        // in parameter order
-  void masters_changed();                              // after loading: weights from masters, on every replica
+  void step(double lr, int64_t t);               // t counts from 1
+  std::vector<OwnedSlice> owned_slices() const;  // in parameter order
+  void masters_changed();                        // after loading: weights from masters, on every replica
 
  private:
   struct State {         // of one bucket; ranges relative to `begin`
@@ -50,6 +53,8 @@ class ShardedAdamW {
   DType dtype_ = DType::f32;  // of gradients, masters and moments
   std::vector<State> states_;
   RangeList updated_, summed_;  // what adamw and sum_of_squares are given
+  Tensor grad_scale_1_;         // f64
+  HostCopy squares_1_;
 };
 
 }  // namespace switchyard::parallel
