@@ -53,6 +53,16 @@ struct CountExpertsArgs {
 void count_experts(exec::Cpu, const CountExpertsArgs&);
 void count_experts(exec::Cuda, const CountExpertsArgs&);
 
+// shares[g, e] = counts[g, e] / sum_e counts[g, e], divided in f64; 0 in a row without counts.
+struct SharesArgs {
+  const int64_t* counts;  // (G, E)
+  void* shares;           // (G, E) dtype
+  int64_t G, E;
+  DType dtype;
+};
+void shares(exec::Cpu, const SharesArgs&);
+void shares(exec::Cuda, const SharesArgs&);
+
 // w[t, i] = scale * s_e / sum, e = ids[t, i].  sum: over the chosen if `normalize` (at least 1e-20), else 1.
 // A row with a NaN or an infinity gets NaN weights.
 struct RouterWeightsArgs {

@@ -9,21 +9,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
 namespace switchyard::moe {
 namespace {
-
-// counts (G, E) -> their shares of each row's sum, which is k T of the group; 0 in a group without tokens.
-Tensor shares(const Tensor& counts_GE, DType dtype) {
-  auto values = counts_GE.to_vector<double>();
-  const auto E = counts_GE.dim(1);
-  for (auto row = values.begin(); row != values.end(); row += E) {
-    const double sum = std::accumulate(row, row + E, 0.0);
-    for (auto share = row; share != row + E; ++share) *share = sum == 0 ? 0 : *share / sum;
-  }
-  return Tensor::of(values, counts_GE.shape()).to(dtype);
-}
 
 // A count of 0 is the map's, and train::fit_to_world is where it becomes a number.
 const MoeConfig& fitted(const MoeConfig& config) {
@@ -135,7 +123,7 @@ Tensor MoeLayer::group_counts(const Tensor& ids_TK, int64_t group_rows) const {
 // Frequencies of the groups that a loss of this scope is taken over; `group_rows` tokens of each are on this rank.
 Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope, int64_t group_rows) {
   const DType dtype = routing.logits_TE.dtype();
-  if (scope != BalanceScope::global_batch) return shares(group_counts(routing.ids_TK, group_rows), dtype);
+  if (scope != BalanceScope::global_batch) return ops::shares(group_counts(routing.ids_TK, group_rows), dtype);
   if (!step_frequencies_1E_.defined()) {  // one micro-batch per rank: this pass sees the whole step
     check(sizes_.num_micro_batches <= data_.size(), "balance: {} micro-batches on {} ranks need a counting pass first",
           sizes_.num_micro_batches, data_.size());
@@ -144,7 +132,7 @@ Tensor MoeLayer::frequencies(const Routing& routing, BalanceScope scope, int64_t
         .all_reduce(step_frequencies_1E_.raw(), step_frequencies_1E_.numel(), DType::i64)
         .wait();
   }
-  return shares(step_frequencies_1E_, dtype);
+  return ops::shares(step_frequencies_1E_, dtype);
 }
 
 // Probabilities are summed over this rank's tokens and divided by all tokens of the scope: ranks add up to the loss.
@@ -171,13 +159,13 @@ void MoeLayer::add_losses(const Routing& routing, const parallel::Sequence& sequ
         break;
       }
       case BalanceKind::sequence:
-        add_balance(shares(group_counts(unlimited_ids(routing), of_sequence), routing.logits_TE.dtype()), of_sequence,
-                    routed);
+        add_balance(ops::shares(group_counts(unlimited_ids(routing), of_sequence), routing.logits_TE.dtype()),
+                    of_sequence, routed);
         break;
       case BalanceKind::hf_pooled:
         losses.add({.name = name,
                     .logits_TE = routing.logits_TE,
-                    .counts_1E = group_counts(unlimited_ids(routing), here),
+                    .counts_1E = HostCopy(group_counts(unlimited_ids(routing), here)),
                     .tokens = of_block,
                     .num_blocks = sizes_.num_micro_batches,
                     .coefficient = balance.coefficient});

@@ -14,12 +14,12 @@ void Losses::pool() {
   parts_.clear();
   for (const auto& [name, parts] : by_name) {
     const auto rows = static_cast<double>(parts.size()) * static_cast<double>(parts[0].tokens);  // L T
-    std::vector<double> frequencies(static_cast<size_t>(parts[0].counts_1E.numel()), 0.0);
+    std::vector<double> frequencies(static_cast<size_t>(parts[0].logits_TE.dim(1)), 0.0);
     for (const Part& part : parts) {
-      const auto counts = part.counts_1E.to_vector<double>();
+      const auto counts = part.counts_1E.get().to_vector<double>();
       for (size_t e = 0; e < counts.size(); ++e) frequencies[e] += counts[e] / rows;
     }
-    const Tensor f_1E = Tensor::of(frequencies, parts[0].counts_1E.shape()).to(parts[0].logits_TE.dtype());
+    const Tensor f_1E = Tensor::of(frequencies, {1, std::ssize(frequencies)}).to(parts[0].logits_TE.dtype());
     for (const Part& part : parts)
       add(name,
           ops::balance_loss(part.logits_TE, f_1E, std::max<int64_t>(part.logits_TE.dim(0), 1),

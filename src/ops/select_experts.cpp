@@ -1,4 +1,4 @@
-// Top-k selection and counting: no gradient passes through them.
+// Top-k selection, counting and shares: no gradient passes through them.
 #include "switchyard/ops/router.h"
 #include "switchyard/tensor/kernel_args.h"
 
@@ -57,6 +57,21 @@ Tensor count_experts(const Tensor& ids, int64_t num_experts, int64_t rows) {
                                   .rows = rows});
   });
   return counts_GE;
+}
+
+Tensor shares(const Tensor& counts, DType dtype) {
+  check(counts.rank() == 2 && counts.dtype() == DType::i64 && (dtype == DType::f32 || dtype == DType::f64),
+        "shares: counts {} {}, in {}", to_string(counts.shape()), name_of(counts.dtype()), name_of(dtype));
+  const Tensor counts_GE = counts.contiguous();
+  Tensor shares_GE = Tensor::empty(counts.shape(), dtype);
+  on_device(counts, [&](auto exec) {
+    kernels::shares(exec, {.counts = counts_GE.data<int64_t>(),
+                           .shares = shares_GE.raw(),
+                           .G = counts.dim(0),
+                           .E = counts.dim(1),
+                           .dtype = dtype});
+  });
+  return shares_GE;
 }
 
 }  // namespace switchyard::ops

@@ -1,7 +1,7 @@
 // Balance losses that the layers of a pass hand to the training step.
 #pragma once
 
-#include "switchyard/tensor/tensor.h"
+#include "switchyard/tensor/host_copy.h"
 
 #include <string>
 #include <vector>
@@ -19,7 +19,7 @@ class Losses {
   struct Part {
     std::string name;
     Tensor logits_TE;
-    Tensor counts_1E;        // i64, tokens per expert of the whole micro-batch; constants
+    HostCopy counts_1E;      // i64, tokens per expert of the whole micro-batch; constants
     int64_t tokens = 0;      // of the whole micro-batch
     int64_t num_blocks = 0;  // micro-batches of the step, over which the loss is averaged
     double coefficient;

@@ -31,6 +31,9 @@ Selection select_experts(const Tensor& logits_TE, int64_t k, const Tensor& bias_
 // counts[g, e] (i64): tokens of group g that chose e; a group is `rows` consecutive tokens.
 Tensor count_experts(const Tensor& ids_TK, int64_t num_experts, int64_t rows);
 
+// counts_GE (i64) divided by the sum of their row, in `dtype` (f32 or f64); 0 in a row without counts.
+Tensor shares(const Tensor& counts_GE, DType dtype);
+
 struct WeightRule {
   Score score = Score::softmax;
   bool normalize = true;  // chosen weights divided by their sum; for softmax the same as a softmax after the selection
@@ -42,7 +45,7 @@ Tensor router_weights(const Tensor& logits_TE, const Tensor& ids_TK, const Weigh
 
 // E / divisor * sum_t sum_e f[group of t, e] P[t, e]: 1 when load is even and divisor is the number of tokens. P is the
 // softmax (Fedus et al. 2021, Switch Transformers), or sigmoids divided by their sum (DeepSeek-AI 2024, DeepSeek-V3).
-// frequencies_GE = counts / (K tokens of the group), dtype of the logits.
+// frequencies_GE: shares of the choices of each group's tokens, dtype of the logits.
 Tensor balance_loss(const Tensor& logits_TE, const Tensor& frequencies_GE, int64_t rows, double divisor, Score score);
 
 // 1 / divisor * sum_t (log sum_e exp z[t, e])^2      Zoph et al. 2022, ST-MoE
