@@ -39,4 +39,13 @@ void cross_entropy_statistics(exec::Cuda, const SplitCrossEntropyArgs&);
 void cross_entropy_from_statistics(exec::Cpu, const SplitCrossEntropyArgs&);  // reads them; writes losses and dlogits
 void cross_entropy_from_statistics(exec::Cuda, const SplitCrossEntropyArgs&);
 
+// Between the two: statistics of all parts from those of each, added in the order of the parts.
+struct CombineStatisticsArgs {
+  const double* parts;  // (P, R, 3)
+  double* statistics;   // (R, 3)
+  int64_t P, R;
+};
+void combine_statistics(exec::Cpu, const CombineStatisticsArgs&);
+void combine_statistics(exec::Cuda, const CombineStatisticsArgs&);
+
 }  // namespace switchyard::kernels

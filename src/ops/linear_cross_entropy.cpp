@@ -58,12 +58,17 @@ void Pass::cross_entropy(int64_t begin, int64_t end, const Tensor& logits_RV, co
     });
     return;
   }
-  Tensor statistics_R3 = Tensor::empty({R, 3}, DType::f64, Purpose::buffers);
+  const Tensor statistics_R3 = Tensor::empty({R, 3}, DType::f64, Purpose::buffers);
   const kernels::SplitCrossEntropyArgs args{
       logits_RV.raw(), targets, statistics_R3.data<double>(), losses, dlogits, R, V(), part.first, scale, dtype};
   on_device(x_TD, [&](auto exec) { kernels::cross_entropy_statistics(exec, args); });
-  part.combine(statistics_R3);
-  on_device(x_TD, [&](auto exec) { kernels::cross_entropy_from_statistics(exec, args); });
+  const Tensor parts_PR3 = part.gather(statistics_R3);
+  on_device(x_TD, [&](auto exec) {
+    kernels::combine_statistics(
+        exec,
+        {.parts = parts_PR3.data<double>(), .statistics = statistics_R3.data<double>(), .P = part.num_parts, .R = R});
+    kernels::cross_entropy_from_statistics(exec, args);
+  });
 }
 
 void Pass::run() {
