@@ -12,15 +12,13 @@ void update_selection_bias(const BalanceConfig& config, RouterScore score, const
   const int64_t sum = std::accumulate(counts_E.begin(), counts_E.end(), int64_t{0});
   if (sum == 0) return;
   const auto experts = static_cast<int64_t>(counts_E.size());
-  const Tensor bias_on_host = bias_E.to(Device::cpu);
-  auto* bias = bias_on_host.host<float>();
+  auto* bias = bias_E.host<float>();
   for (size_t e = 0; e < counts_E.size(); ++e) {
     const int64_t missing = sum - experts * counts_E[e];  // E times (mean - count)
     const double step = by_sign ? static_cast<double>((missing > 0) - (missing < 0))
                                 : static_cast<double>(missing) / static_cast<double>(sum);
     bias[e] += static_cast<float>(config.rate * step);
   }
-  if (bias_E.device() != Device::cpu) bias_E.copy_from(bias_on_host);
 }
 
 }  // namespace switchyard::moe

@@ -22,7 +22,8 @@ class Router {
   void parameters(std::vector<nn::Parameter*>& out) { out.push_back(&weight_); }
 
   // Added to the scores for the selection only; no gradient reaches it. f32, zero at first, the same on every rank,
-  // changed between steps (moe/balance.h) and by loading a checkpoint. Undefined without one.
+  // changed between steps (moe/balance.h) and by loading a checkpoint. Undefined without one. Always the host's, where
+  // the counts are that change it: a pass takes it to the device.
   Tensor& bias_E() { return bias_E_; }
   const std::string& bias_name() const { return bias_name_; }
 
