@@ -109,6 +109,13 @@ State& state() {
 bool grad_enabled() { return state().grad_enabled; }
 bool is_recomputing() { return state().recomputing; }
 
+std::shared_ptr<const void>* kept() {
+  State& s = state();
+  if (s.kept == nullptr) return nullptr;
+  if (s.next_kept == s.kept->size()) s.kept->emplace_back();
+  return &(*s.kept)[s.next_kept++];
+}
+
 NoGrad::NoGrad() : disabled_(state().grad_enabled, false) {}
 
 std::shared_ptr<Leaf> make_leaf(Tensor& t, Tensor grad) {

@@ -20,10 +20,18 @@ struct Capture final : Node {
   Tensor caught;
 };
 
+// While it lives, places of kept() are these, from the first on.
+struct Keeping {
+  explicit Keeping(std::deque<std::shared_ptr<const void>>& in) : kept(state().kept, &in), next(state().next_kept, 0) {}
+  Scoped<std::deque<std::shared_ptr<const void>>*> kept;
+  Scoped<size_t> next;
+};
+
 struct Region final : Node {
   std::function<Tensors(const Tensors&)> fn;
   Tensors saved;               // inputs, detached
   std::vector<bool> is_input;  // which inputs need a gradient
+  std::deque<std::shared_ptr<const void>> kept;
 
   Grads backward(const Tensors& dys) override {
     Tensors again = saved;
@@ -37,6 +45,7 @@ struct Region final : Node {
     }
     check(fn != nullptr, "recompute: backward has passed here already");
     const Scoped<bool> recomputing(state().recomputing, true);
+    const Keeping keeping(kept);
     Tensors outputs;
     {
       const Scoped<bool> enabled(state().grad_enabled, true);
@@ -58,6 +67,7 @@ struct Region final : Node {
   void release() override {
     fn = nullptr;
     saved.clear();
+    kept.clear();
   }
 };
 
@@ -67,12 +77,13 @@ Tensors recompute(std::function<Tensors(const Tensors&)> fn, const Tensors& inpu
   if (!grad_enabled()) return fn(inputs);
   std::vector<std::shared_ptr<Leaf>> touched;
   Tensors outputs;
+  auto region = std::make_shared<Region>();
   {
+    const Keeping keeping(region->kept);
     const NoGrad no_grad;
     const Scoped<std::vector<std::shared_ptr<Leaf>>*> touching(state().touched, &touched);
     outputs = fn(detach_all(inputs));
   }
-  auto region = std::make_shared<Region>();
   region->name = "recompute";
   region->fn = std::move(fn);
   region->saved = detach_all(inputs);

@@ -17,24 +17,28 @@ class AllGatherDispatcher final : public InsideDispatcher {
     std::vector<int64_t> tokens_P(static_cast<size_t>(group_.size()));
     const int64_t tokens = x_TD.dim(0);
     group_.all_gather(&tokens, tokens_P.data(), 1, DType::i64).wait();
-    const ops::ExpertOrder order = own_order(routing, tokens_P);
-    const HostCopy offsets(order.offsets);
-    InFlight flight = start(x_TD, routing, order, std::move(tokens_P));
-    flight.plan->offsets = offsets.to_vector<int64_t>();  // after all that needs none
+    const auto plan = begin_plan(routing, std::move(tokens_P));
+    const HostCopy offsets(plan->offsets_there);
+    InFlight flight = start_again(x_TD, routing.probs_TK, plan);
+    plan->offsets = offsets.to_vector<int64_t>();  // after all that needs none
     return flight;
   }
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const override {
-    InFlight flight = start(x_TD, routing, own_order(routing, known.tokens_P), known.tokens_P);
+    const auto plan = begin_plan(routing, known.tokens_P);
     const int64_t experts = num_experts_ / group_.size(), first = group_.rank() * experts;
-    std::vector<int64_t>& offsets = flight.plan->offsets;
-    offsets.assign(1, 0);
+    plan->offsets.assign(1, 0);
     for (int64_t e = first; e < first + experts; ++e) {
       int64_t rows = 0;
       for (int64_t p = 0; p < group_.size(); ++p) rows += known.choices_PE[static_cast<size_t>(p * num_experts_ + e)];
-      offsets.push_back(offsets.back() + rows);
+      plan->offsets.push_back(plan->offsets.back() + rows);
     }
-    return flight;
+    return start_again(x_TD, routing.probs_TK, plan);
+  }
+
+  InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
+    return {parallel::start_all_gather(x_TD, group_, plan->send),
+            parallel::start_all_gather(probs_TK, group_, plan->send), plan};
   }
 
   Dispatch finish_dispatch(InFlight flight) const override {
@@ -52,19 +56,16 @@ class AllGatherDispatcher final : public InsideDispatcher {
   }
 
  private:
-  // Of all tokens, for the experts of this rank.
-  ops::ExpertOrder own_order(const Routing& routing, const std::vector<int64_t>& tokens_P) const {
+  // The order of all tokens, for the experts of this rank; offsets are not on the host yet.
+  std::shared_ptr<Plan> begin_plan(const Routing& routing, std::vector<int64_t> tokens_P) const {
     const int64_t experts = num_experts_ / group_.size();
-    return ops::expert_order(gather_ids(routing.ids_TK, tokens_P), first_expert_ + group_.rank() * experts, experts);
-  }
-
-  InFlight start(const Tensor& x_TD, const Routing& routing, const ops::ExpertOrder& order,
-                 std::vector<int64_t> tokens_P) const {
+    const ops::ExpertOrder order =
+        ops::expert_order(gather_ids(routing.ids_TK, tokens_P), first_expert_ + group_.rank() * experts, experts);
     auto plan = std::make_shared<Plan>();
     plan->send = std::move(tokens_P);
     plan->positions_TK = order.positions_TK;
-    return {parallel::start_all_gather(x_TD, group_, plan->send),
-            parallel::start_all_gather(routing.probs_TK, group_, plan->send), plan};
+    plan->offsets_there = order.offsets;
+    return plan;
   }
 
   Tensor gather_ids(const Tensor& ids_TK, const std::vector<int64_t>& tokens) const {

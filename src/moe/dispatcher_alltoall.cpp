@@ -19,17 +19,20 @@ class AllToAllDispatcher final : public InsideDispatcher {
     const Tensor offsets_PE1 = Tensor::empty({group_.size(), num_experts_ + 1}, DType::i64, Purpose::buffers);
     comm::Work work = group_.on(offsets_PE1.device())
                           .all_gather(order.offsets.raw(), offsets_PE1.raw(), num_experts_ + 1, DType::i64);
-    const Rows rows = take_rows(x_TD, routing, order, routing.ids_TK.numel());  // needs no counts
+    const Rows rows = take_rows(x_TD, routing.probs_TK, order.positions_TK, routing.ids_TK.numel());  // needs no counts
     work.wait();
     const auto offsets = HostCopy(offsets_PE1).to_vector<int64_t>();
-    return start(rows, order, counts_between(offsets, group_.size()));
+    return start(rows, make_plan(order, counts_between(offsets, group_.size())));
   }
 
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const override {
     const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, first_expert_, num_experts_);
-    const auto own = known.choices_PE.begin() + group_.rank() * num_experts_;
-    const int64_t num_rows = std::accumulate(own, own + num_experts_, int64_t{0});
-    return start(take_rows(x_TD, routing, order, num_rows), order, known.choices_PE);
+    return start_again(x_TD, routing.probs_TK, make_plan(order, known.choices_PE));
+  }
+
+  InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
+    const int64_t num_rows = std::accumulate(plan->send.begin(), plan->send.end(), int64_t{0});
+    return start(take_rows(x_TD, probs_TK, plan->positions_TK, num_rows), plan);
   }
 
   Dispatch finish_dispatch(InFlight flight) const override {
@@ -50,12 +53,17 @@ class AllToAllDispatcher final : public InsideDispatcher {
   struct Rows {
     Tensor rows_RD, weights_R1;
   };
-  static Rows take_rows(const Tensor& x_TD, const Routing& routing, const ops::ExpertOrder& order, int64_t num_rows) {
-    const Tensor weights_R = row_weights(routing.probs_TK, order.positions_TK, num_rows);
-    return {ops::gather_rows(x_TD, order.positions_TK, num_rows), ops::reshape(weights_R, {num_rows, 1})};
+  static Rows take_rows(const Tensor& x_TD, const Tensor& probs_TK, const Tensor& positions_TK, int64_t num_rows) {
+    const Tensor weights_R = row_weights(probs_TK, positions_TK, num_rows);
+    return {ops::gather_rows(x_TD, positions_TK, num_rows), ops::reshape(weights_R, {num_rows, 1})};
   }
 
-  InFlight start(const Rows& rows, const ops::ExpertOrder& order, const std::vector<int64_t>& choices_PE) const {
+  InFlight start(const Rows& rows, const std::shared_ptr<const Plan>& plan) const {
+    return {parallel::start_all_to_all(rows.rows_RD, group_, plan->send, plan->recv),
+            parallel::start_all_to_all(rows.weights_R1, group_, plan->send, plan->recv), plan};
+  }
+
+  std::shared_ptr<Plan> make_plan(const ops::ExpertOrder& order, const std::vector<int64_t>& choices_PE) const {
     const int64_t ranks = group_.size(), experts = num_experts_ / ranks;
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
@@ -67,8 +75,7 @@ class AllToAllDispatcher final : public InsideDispatcher {
       received_Pe.insert(received_Pe.end(), from_p, from_p + experts);
     }
     plan_received(received_Pe, ranks, *plan);
-    return {parallel::start_all_to_all(rows.rows_RD, group_, plan->send, plan->recv),
-            parallel::start_all_to_all(rows.weights_R1, group_, plan->send, plan->recv), plan};
+    return plan;
   }
 
   comm::Group group_;

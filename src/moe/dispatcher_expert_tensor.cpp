@@ -15,9 +15,16 @@ class ExpertTensorDispatcher final : public Dispatcher {
     return inner_->start_dispatch(x_TD, routing);
   }
 
+  InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
+    InFlight flight = inner_->start_again(x_TD, probs_TK, plan->inner);
+    flight.outer = std::move(plan);
+    return flight;
+  }
+
   Dispatch finish_dispatch(InFlight flight) const override {
+    std::shared_ptr<const Plan> plan = std::move(flight.outer);
     const Dispatch own = inner_->finish_dispatch(std::move(flight));
-    const auto plan = make_plan(own.plan);
+    if (!plan) plan = make_plan(own.plan);
     const int64_t rows = own.rows_RD.dim(0);
     const parallel::Pending weights =
         parallel::start_all_gather(ops::reshape(own.weights_R, {rows, 1}), sharers_, plan->recv);

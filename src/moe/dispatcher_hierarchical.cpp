@@ -23,27 +23,31 @@ class HierarchicalDispatcher final : public Dispatcher {
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
     const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, across_.size(), num_experts_ / across_.size());
     const Everyone everyone = exchange_counts(order, routing.ids_TK);
-    const auto plan = make_plan(order, everyone);
-    const int64_t num_rows = std::accumulate(plan->send.begin(), plan->send.end(), int64_t{0});
-    const auto travel = [&](const Tensor& values_T) {
-      return parallel::start_all_to_all(ops::gather_rows(values_T, plan->positions_TK, num_rows), across_, plan->send,
-                                        plan->recv);
-    };
-    InFlight flight{travel(x_TD), travel(routing.probs_TK), plan};
-    flight.ids = travel(routing.ids_TK);
+    InFlight flight = start_again(x_TD, routing.probs_TK, make_plan(order, everyone));
+    flight.ids = travel(routing.ids_TK, *flight.plan);
     flight.inside = counts_inside(everyone);
     return flight;
   }
 
+  InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
+    return {travel(x_TD, *plan), travel(probs_TK, *plan), plan};
+  }
+
   Dispatch finish_dispatch(InFlight flight) const override {
-    Routing choices{};
     const Tensor rows_RD = parallel::finish(flight.rows);
+    Routing choices{};
     choices.probs_TK = parallel::finish(flight.weights);
+    if (flight.plan->inner) {
+      const Dispatch d = inside_->finish_dispatch(inside_->start_again(rows_RD, choices.probs_TK, flight.plan->inner));
+      return {d.rows_RD, d.weights_R, flight.plan};
+    }
     choices.ids_TK = parallel::finish(flight.ids);
-    Dispatch d = inside_->finish_dispatch(inside_->start_dispatch(rows_RD, choices, flight.inside));
-    flight.plan->offsets = d.plan->offsets;
-    flight.plan->inner = std::move(d.plan);
-    return {d.rows_RD, d.weights_R, flight.plan};
+    const Dispatch d = inside_->finish_dispatch(inside_->start_dispatch(rows_RD, choices, flight.inside));
+    auto plan = std::make_shared<Plan>(*flight.plan);
+    plan->offsets = d.plan->offsets;
+    plan->offsets_there = d.plan->offsets_there;
+    plan->inner = d.plan;
+    return {d.rows_RD, d.weights_R, plan};
   }
 
   parallel::Pending start_combine(const Tensor& h_RD, const Plan& plan) const override {
@@ -56,6 +60,12 @@ class HierarchicalDispatcher final : public Dispatcher {
   }
 
  private:
+  parallel::Pending travel(const Tensor& values_T, const Plan& plan) const {
+    const int64_t num_rows = std::accumulate(plan.send.begin(), plan.send.end(), int64_t{0});
+    return parallel::start_all_to_all(ops::gather_rows(values_T, plan.positions_TK, num_rows), across_, plan.send,
+                                      plan.recv);
+  }
+
   // (P, N) rows from each rank to each node, (P, E) choices of its tokens
   struct Everyone {
     std::vector<int64_t> rows_PN, choices_PE;
@@ -68,12 +78,14 @@ class HierarchicalDispatcher final : public Dispatcher {
                                                : Tensor::zeros({num_experts_}, DType::i64);
     const Tensor nodes = Tensor::empty({P, N + 1}, DType::i64, Purpose::buffers),
                  choices = Tensor::empty({P, num_experts_}, DType::i64, Purpose::buffers);
-    const comm::Group everyone = experts_.on(nodes.device());
-    comm::Work first = everyone.all_gather(order.offsets.raw(), nodes.raw(), N + 1, DType::i64);
-    everyone.all_gather(choices_E.raw(), choices.raw(), num_experts_, DType::i64).wait();
+    const comm::Group all = experts_.on(nodes.device());
+    comm::Work first = all.all_gather(order.offsets.raw(), nodes.raw(), N + 1, DType::i64);
+    all.all_gather(choices_E.raw(), choices.raw(), num_experts_, DType::i64).wait();
     first.wait();
     const HostCopy nodes_there(nodes), choices_there(choices);
-    return {counts_between(nodes_there.to_vector<int64_t>(), P), choices_there.to_vector<int64_t>()};
+    Everyone everyone{{}, choices_there.to_vector<int64_t>()};
+    everyone.rows_PN = counts_between(nodes_there.to_vector<int64_t>(), P);  // came before the others
+    return everyone;
   }
 
   int64_t node() const { return across_.rank(); }

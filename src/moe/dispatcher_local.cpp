@@ -12,14 +12,19 @@ class LocalDispatcher final : public Dispatcher {
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
     const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, num_experts_);
     const HostCopy offsets(order.offsets);
-    const int64_t rows = routing.ids_TK.numel();
     auto plan = std::make_shared<Plan>();
     plan->positions_TK = order.positions_TK;
-    const Tensor rows_RD = ops::gather_rows(x_TD, plan->positions_TK, rows);
-    const Tensor weights_R = row_weights(routing.probs_TK, plan->positions_TK, rows);
+    plan->offsets_there = order.offsets;
+    InFlight flight = start_again(x_TD, routing.probs_TK, plan);
     plan->offsets = offsets.to_vector<int64_t>();  // after all that needs none
+    return flight;
+  }
+  InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
+    const int64_t rows = plan->positions_TK.numel();
+    const Tensor rows_RD = ops::gather_rows(x_TD, plan->positions_TK, rows);
+    const Tensor weights_R = row_weights(probs_TK, plan->positions_TK, rows);
     meter(rows_RD.bytes() + weights_R.bytes());
-    return {{rows_RD, nullptr}, {weights_R, nullptr}, plan};
+    return {{rows_RD, nullptr}, {weights_R, nullptr}, std::move(plan)};
   }
   Dispatch finish_dispatch(InFlight flight) const override {
     return {flight.rows.rows, flight.weights.rows, flight.plan};

@@ -22,9 +22,10 @@ Experts::Experts(const std::string& name, int64_t num_experts, int64_t width, in
   down_.placement = split(2);
 }
 
-Tensor Experts::forward(const Tensor& rows_RD, const Tensor& weights_R, const std::vector<int64_t>& offsets) const {
-  const Tensor h_RX = ops::grouped_linear(rows_RD, in_.value, offsets);
-  return ops::grouped_linear(ops::activate(h_RX, activation_, weights_R), down_.value, offsets);
+Tensor Experts::forward(const Tensor& rows_RD, const Tensor& weights_R, const std::vector<int64_t>& offsets,
+                        const Tensor& offsets_there) const {
+  const Tensor h_RX = ops::grouped_linear(rows_RD, in_.value, offsets, offsets_there);
+  return ops::grouped_linear(ops::activate(h_RX, activation_, weights_R), down_.value, offsets, offsets_there);
 }
 
 void Experts::parameters(std::vector<nn::Parameter*>& out) {

@@ -48,10 +48,14 @@ Tensor MoeLayer::forward(const Tensor& x_BsD, const parallel::Sequence& sequence
   count(routing);
   add_losses(routing, sequence, x_BsD.dim(0), losses);
   if (watched_ && !is_counting_ && !autograd::is_recomputing()) watched_->push_back(routing);
-  Dispatcher::InFlight travelling = dispatcher_->start_dispatch(x_TD, routing);
+  std::shared_ptr<const void>* kept = autograd::kept();  // choices are the same again
+  Dispatcher::InFlight travelling =
+      kept && *kept ? dispatcher_->start_again(x_TD, routing.probs_TK, std::static_pointer_cast<const Plan>(*kept))
+                    : dispatcher_->start_dispatch(x_TD, routing);
   const Tensor shared_TD = shared(x_TD, sequence, x_BsD.dim(0));
   const Dispatch d = dispatcher_->finish_dispatch(std::move(travelling));
-  const Tensor h_RD = experts_.forward(d.rows_RD, d.weights_R, d.plan->offsets);
+  if (kept) *kept = d.plan;
+  const Tensor h_RD = experts_.forward(d.rows_RD, d.weights_R, d.plan->offsets, d.plan->offsets_there);
   const Tensor y_TD = dispatcher_->finish_combine(dispatcher_->start_combine(h_RD, *d.plan), *d.plan);
   return ops::reshape(shared_TD.defined() ? ops::add(y_TD, shared_TD) : y_TD, x_BsD.shape());
 }

@@ -20,6 +20,7 @@ void plan_received(const std::vector<int64_t>& counts_Pe, int64_t sources, Plan&
     }
     plan.offsets.push_back(at);
   }
+  plan.offsets_there = Tensor::of(plan.offsets, {experts + 1}, Purpose::buffers);
   if (experts == 1 || sources == 1) return;  // they arrive in order
   std::vector<int32_t> places;
   places.reserve(static_cast<size_t>(at));

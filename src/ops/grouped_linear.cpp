@@ -13,6 +13,7 @@ using kernels::RowProduct;
 
 struct GroupedLinear {
   std::vector<int64_t> offsets;
+  Tensor offsets_there;
   Saved rows_RK{}, w_ENK{};
 
   Tensor forward(const Tensor& rows, const Tensor& w);
@@ -31,7 +32,7 @@ Tensor GroupedLinear::forward(const Tensor& rows, const Tensor& w) {
   rows_RK = rows.contiguous();
   w_ENK = w.contiguous();
   const Tensor y_RN = Tensor::empty({rows.dim(0), shape().N}, rows.dtype());
-  multiply(RowProduct::forward, rows_RK, w_ENK, shape(), offsets, y_RN);
+  multiply(RowProduct::forward, rows_RK, w_ENK, shape(), offsets, y_RN, offsets_there);
   return y_RN;
 }
 
@@ -40,11 +41,11 @@ Grads GroupedLinear::backward(const Tensor& dy) const {
   Grads grads(2);
   if (autograd::input_needs_grad(0)) {
     grads[0] = Tensor::empty(rows_RK.shape(), rows_RK.dtype());
-    multiply(RowProduct::input_gradient, dy_RN, w_ENK, shape(), offsets, grads[0]);
+    multiply(RowProduct::input_gradient, dy_RN, w_ENK, shape(), offsets, grads[0], offsets_there);
   }
   if (autograd::input_needs_grad(1)) {
     const auto dw = autograd::grad_slot(1, w_ENK.shape(), w_ENK.dtype());
-    multiply_for_weight(dy_RN, rows_RK, shape(), offsets, dw.buffer, dw.accumulate);
+    multiply_for_weight(dy_RN, rows_RK, shape(), offsets, dw.buffer, dw.accumulate, offsets_there);
     grads[1] = dw.result();
   }
   return grads;
@@ -52,8 +53,9 @@ Grads GroupedLinear::backward(const Tensor& dy) const {
 
 }  // namespace
 
-Tensor grouped_linear(const Tensor& rows_RK, const Tensor& w_ENK, const std::vector<int64_t>& offsets) {
-  return apply(GroupedLinear{.offsets = offsets}, rows_RK, w_ENK);
+Tensor grouped_linear(const Tensor& rows_RK, const Tensor& w_ENK, const std::vector<int64_t>& offsets,
+                      const Tensor& offsets_there) {
+  return apply(GroupedLinear{.offsets = offsets, .offsets_there = offsets_there}, rows_RK, w_ENK);
 }
 
 }  // namespace switchyard::ops

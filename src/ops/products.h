@@ -18,12 +18,14 @@ struct WeightShape {
 };
 
 // rows (R, K) times w into out (R, N), or rows (R, N) into out (R, K) for the input gradient. All contiguous; `offsets`
-// as in kernels/products.h.
+// as in kernels/products.h. `offsets_there`: the same (i64) where the kernels read them; taken there if it is
+// undefined.
 void multiply(kernels::RowProduct product, const Tensor& rows, const Tensor& w, const WeightShape& shape,
-              const std::vector<int64_t>& offsets, const Tensor& out);
+              const std::vector<int64_t>& offsets, const Tensor& out, const Tensor& offsets_there = {});
 
 // dw (f32, f64 for f64) from dy (R, N) and x (R, K) of one dtype.
 void multiply_for_weight(const Tensor& dy, const Tensor& x, const WeightShape& shape,
-                         const std::vector<int64_t>& offsets, const Tensor& dw, bool accumulate);
+                         const std::vector<int64_t>& offsets, const Tensor& dw, bool accumulate,
+                         const Tensor& offsets_there = {});
 
 }  // namespace switchyard::ops

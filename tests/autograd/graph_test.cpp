@@ -135,6 +135,32 @@ TEST(Recompute, GivesTheSameGradientsAndKeepsOnlyInputs) {
   EXPECT_EQ(alive_ops, 0);
 }
 
+TEST(Recompute, FindsWhatItsFirstRunKept) {
+  Tensor x = scalar(3);
+  autograd::make_leaf(x);
+  EXPECT_EQ(autograd::kept(), nullptr);
+  std::vector<int> found;  // 0: nothing
+  auto region = [&](const Tensors& in) {
+    for (int place = 1; place <= 2; ++place) {
+      std::shared_ptr<const void>& kept = *autograd::kept();
+      found.push_back(kept ? *std::static_pointer_cast<const int>(kept) : 0);
+      kept = std::make_shared<const int>(10 * place);
+    }
+    return Tensors{mul(in[0], in[0])};
+  };
+  const Tensor a = autograd::recompute(region, {mul(x, x)}).at(0), b = autograd::recompute(region, {mul(x, x)}).at(0);
+  EXPECT_EQ(found, (std::vector<int>{0, 0, 0, 0}));
+  EXPECT_EQ(autograd::kept(), nullptr);
+  autograd::backward(mul(a, b));
+  EXPECT_EQ(found, (std::vector<int>{0, 0, 0, 0, 10, 20, 10, 20}));
+  const autograd::NoGrad no_grad;
+  auto plain = [](const Tensors& in) {
+    EXPECT_EQ(autograd::kept(), nullptr);
+    return in;
+  };
+  autograd::recompute(plain, {x});
+}
+
 TEST(Recompute, Nests) {
   Tensor w = scalar(2);
   const auto leaf = autograd::make_leaf(w);

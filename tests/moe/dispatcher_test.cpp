@@ -97,6 +97,10 @@ void add_outcome(const Row& row, comm::World& world, DispatcherKind kind, int64_
   const Tensor h = ops::sigmoid_gate(ops::grouped_linear(d.rows_RD, w, d.plan->offsets), d.weights_R);
   const Tensor y = dispatcher->finish_combine(dispatcher->start_combine(h, *d.plan), *d.plan);
   ASSERT_EQ(y.shape(), x.shape());
+  const Dispatch again = dispatcher->finish_dispatch(dispatcher->start_again(x, t.routing.probs_TK, d.plan));
+  EXPECT_TRUE(test::same_bits(again.rows_RD.detach(), d.rows_RD.detach()));
+  EXPECT_TRUE(test::same_bits(again.weights_R.detach(), d.weights_R.detach()));
+  EXPECT_EQ(again.plan, d.plan);
   autograd::backward({y}, {t.dy_TD.contiguous()});
 
   auto put = [](std::vector<double>& whole, const Tensor& part, int64_t at) {

@@ -52,6 +52,10 @@ struct Node {
 bool grad_enabled();
 bool is_recomputing();  // true while a recompute region runs again: statistics must not be counted then
 
+// In a recompute region, a place for what it need not find out again: empty when it runs first, afterwards what was put
+// there. Places belong to calls in their order. Null elsewhere.
+std::shared_ptr<const void>* kept();
+
 // Disables recording for its lifetime.
 class NoGrad {
  public:

@@ -21,6 +21,7 @@ struct Plan {
   Tensor regroup_R1;    // i32: place of each received row among rows grouped by local expert; undefined: its own
   std::vector<int64_t> send, recv;    // (P) rows (allgather: tokens) by rank
   std::vector<int64_t> offsets;       // (e + 1) rows of each local expert
+  Tensor offsets_there;               // the same where the rows are
   std::shared_ptr<const Plan> inner;  // of the dispatcher that another one wraps
 };
 
@@ -41,12 +42,15 @@ class Dispatcher {
  public:
   struct InFlight {
     parallel::Pending rows, weights;
-    std::shared_ptr<Plan> plan;
-    parallel::Pending ids = {};  // i32, where a row stands for several choices
-    Counts inside = {};          // likewise: what arrives on the ranks of this node
+    std::shared_ptr<const Plan> plan;
+    parallel::Pending ids = {};              // i32, where a row stands for several choices
+    Counts inside = {};                      // likewise: what arrives on the ranks of this node
+    std::shared_ptr<const Plan> outer = {};  // of the dispatcher that wraps this one, if it is known already
   };
   virtual ~Dispatcher() = default;
   virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const = 0;
+  // The same tokens and choices again, by the plan of the dispatch before: ranks have nothing to tell each other.
+  virtual InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const = 0;
   virtual Dispatch finish_dispatch(InFlight flight) const = 0;
   virtual parallel::Pending start_combine(const Tensor& h_RD, const Plan& plan) const = 0;
   virtual Tensor finish_combine(const parallel::Pending& pending,

@@ -13,7 +13,8 @@ class Experts {
   Experts(const std::string& name, int64_t num_experts, int64_t width, int64_t intermediate, ops::Activation activation,
           const nn::Init& in, const nn::Init& out);
   // Rows times their weight: the weight multiplies the hidden activation, so that its gradient needs no stored output.
-  Tensor forward(const Tensor& rows_RD, const Tensor& weights_R, const std::vector<int64_t>& offsets) const;
+  Tensor forward(const Tensor& rows_RD, const Tensor& weights_R, const std::vector<int64_t>& offsets,
+                 const Tensor& offsets_there) const;
   void parameters(std::vector<nn::Parameter*>& out);
 
  private:

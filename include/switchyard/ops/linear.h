@@ -21,6 +21,8 @@ Tensor add_bias(const Tensor& x_TN, const Tensor& b_N);
 Tensor linear_f32(const Tensor& x_TK, const Tensor& w_NK);
 
 // y[r, n] = sum_k rows[r, k] w[e, n, k] for offsets[e] <= r < offsets[e + 1]; offsets: E + 1, from 0 to R.
-Tensor grouped_linear(const Tensor& rows_RK, const Tensor& w_ENK, const std::vector<int64_t>& offsets);
+// `offsets_there`: the same (i64) where the rows are; without it every product takes them there.
+Tensor grouped_linear(const Tensor& rows_RK, const Tensor& w_ENK, const std::vector<int64_t>& offsets,
+                      const Tensor& offsets_there = {});
 
 }  // namespace switchyard::ops

@@ -16,7 +16,7 @@ namespace switchyard::device {
 namespace {
 
 constexpr int kOldestCapability = 80;  // sm_80: bf16 arithmetic, asynchronous copies
-constexpr int64_t kSlotBytes = 1 << 18;
+constexpr int64_t kSlotBytes = 1 << 16;
 
 class GpuMemory final : public SystemMemory {
  public:
@@ -84,7 +84,7 @@ class Staging {
     void* data = nullptr;
     Event is_free;
   };
-  std::array<Slot, 16> slots_;
+  std::array<Slot, 64> slots_;  // so many small uploads the host may be ahead
   size_t next_ = 0;
 };
 
