@@ -32,6 +32,7 @@ void GradientSync::on_complete(size_t bucket) {
   check(missing_[bucket] > 0, "gradient sync: bucket {} completed twice", bucket);
   --missing_[bucket];
   send_ready();
+  if (buckets_[bucket].grads.device() != Device::cpu) return;
   for (comm::Work& work : works_)  // host transports move only when asked
     if (!work.done()) break;
 }

@@ -78,7 +78,8 @@ struct Finding {
 };
 
 // Everything that a test or the report at exit reads. Guarded by device_mutex(). Counters: launches; host_waits: calls
-// that wait for the device, and events polled, once for each record; allocations, pinned_allocations; kernel_loads.
+// that wait for the device, and events polled, once for each record, of which the host does not know that they are over;
+// allocations, pinned_allocations; kernel_loads.
 struct Journal {
   static Journal& get();
   std::vector<std::pair<std::string, Finding>> findings;  // by kind and key
