@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Refuses an #include against the table in layers.txt, naming both files, and files that have grown past 400 lines;
-# exit code 1. Usage: check-layers.sh [ROOT], another tree with a scripts/layers.txt of its own.
+# Refuses an #include against the table in layers.txt, naming both files, and files that have grown past 400 lines. In
+# kernels/cuda also code that only some devices would run, so that tests run other code (__CUDA_ARCH__), what prints or
+# stops inside a kernel, and groups that wait beyond a block. Exit code 1. Usage: check-layers.sh [ROOT], another tree
+# with a scripts/layers.txt of its own.
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "${1:-$scripts/..}"
@@ -35,6 +37,14 @@ awk '
     if (!closed) { for (name in known) allow(name, name); closed = 1 }
     file = FILENAME; module = module_of(file)
     if (module != "" && !(module in known)) refuse(file ": module " module " is not in scripts/layers.txt")
+  }
+  file ~ /^kernels\/cuda\// {
+    code = $0; sub(/\/\/.*/, "", code)   # comments may name them
+    while (match(code, /(^|[^A-Za-z0-9_])(__CUDA_ARCH__|printf|assert|cooperative_groups)($|[^A-Za-z0-9_])/)) {
+      word = substr(code, RSTART, RLENGTH); gsub(/[^A-Za-z0-9_]/, "", word)
+      refuse(file ":" FNR ": " word " has no place in a kernel")
+      code = substr(code, RSTART + RLENGTH)
+    }
   }
   FNR == 401 { refuse(file ": longer than 400 lines; split it by idea") }
   /^[ \t]*#[ \t]*include[ \t]*["<]/ && module != "" {

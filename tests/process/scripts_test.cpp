@@ -69,6 +69,20 @@ TEST_F(Layers, AModuleThatIsNotInTheTableAndAFileThatIsTooLongAreNamed) {
                  {"kernels/add.h: module kernels is not in scripts/layers.txt", "src/ops/long.cpp: longer than 400"});
 }
 
+TEST_F(Layers, WhatHasNoPlaceInAKernelIsNamedWithItsLine) {
+  write("src/ops/print.cpp", "void f() { assert(1); }\n");
+  write("kernels/cuda/add.cu", "// no assert\nstatic_assert(true);\nint printf_count;\n");
+  expect_outcome(check_layers(), 0);
+  write("kernels/cuda/add.cu",
+        "#include <cooperative_groups.h>\n#if __CUDA_ARCH__ >= 900\n#endif\n\nvoid f() { printf(\"\"); assert(true); "
+        "}\n");
+  write("kernels/cuda/tile.cuh", "namespace cg = cooperative_groups;\n");
+  expect_outcome(check_layers(), 1,
+                 {"kernels/cuda/add.cu:1: cooperative_groups has no place in a kernel\n",
+                  "kernels/cuda/add.cu:2: __CUDA_ARCH__ has no place", "kernels/cuda/add.cu:5: printf has no place",
+                  "kernels/cuda/add.cu:5: assert has no place", "kernels/cuda/tile.cuh:1: cooperative_groups has no"});
+}
+
 constexpr const char* kAsRoot = "echo 0";
 constexpr const char* kAsUser = "echo 1000";
 
