@@ -65,8 +65,10 @@ set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 find_package(CUDAToolkit REQUIRED)
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
 add_library(switchyard_cuda_flags INTERFACE)
+# ptxas warns of registers that spill to memory, with the function and its bytes, and -Werror makes it fail: no kernel
+# needs to, and what it would cost shows on a GPU alone.
 target_compile_options(switchyard_cuda_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-lineinfo;-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-lineinfo;-Werror=all-warnings;-Xptxas=-warn-spills;-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror>)
 
 # Every module knows that there is CUDA, from base on; what is compiled only then lies in folders `cuda` (modules.cmake).
 add_library(switchyard_cuda INTERFACE)
