@@ -59,7 +59,7 @@ __device__ void weighted_sum(const float* p, const Matrix<T>& v, float* to) {
 #pragma unroll
       for (int e = 0; e < kRun; ++e) sums[e] += p[i] * run[e];
     }
-    store(partial[threadIdx.x], sums);
+    put(partial[threadIdx.x], sums);
     __syncthreads();
     for (int c = threadIdx.x; c < runs * kRun && first + c < v.columns; c += kBlock) {
       float sum = 0;

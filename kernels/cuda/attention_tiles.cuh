@@ -93,8 +93,7 @@ __device__ inline void rows_times_rows(const Matrix<T>& a, const Matrix<T>& b, f
 __device__ inline void store_tile(const Sums& scores, float* tile) {
   float* to = tile + threadIdx.x % 16 * 4 * kStride + threadIdx.x / 16 * 4;
 #pragma unroll
-  for (int c = 0; c < 4; ++c)
-    store(to + c * kStride, Values<4>{scores[0][c], scores[1][c], scores[2][c], scores[3][c]});
+  for (int c = 0; c < 4; ++c) put(to + c * kStride, Values<4>{scores[0][c], scores[1][c], scores[2][c], scores[3][c]});
 }
 
 // sums[chunk][r][c] += sum over i < kTile of tile[i][r] rows[i][chunk * kTile + c]. Its first barrier comes before it

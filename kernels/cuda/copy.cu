@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kBlock) fill_words(Word* y, int64_t count, Wor
   constexpr int kWords = 16 / int{sizeof(Word)};
   const int64_t thread = int64_t{blockIdx.x} * kBlock + threadIdx.x, threads = int64_t{gridDim.x} * kBlock;
   const int64_t packs = wide ? count / kWords : 0;
-  for (int64_t i = thread; i < packs; i += threads) reinterpret_cast<uint4*>(y)[i] = pattern;
+  for (int64_t i = thread; i < packs; i += threads) store_word(reinterpret_cast<uint4*>(y) + i, pattern);
   for (int64_t i = packs * kWords + thread; i < count; i += threads) y[i] = value;
 }
 

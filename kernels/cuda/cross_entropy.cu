@@ -40,7 +40,7 @@ __device__ RowSum sum_of_exponentials(const Logits& row) {
   float m = kNoMax, sum = 0;
   for (int64_t v = threadIdx.x * 4; v < row.V; v += kBlock * 4) {
     const Values<4> x = row.four(v, -INFINITY);
-    if (row.kept) store(row.kept + v, x);  // which this thread alone reads
+    if (row.kept) put(row.kept + v, x);  // which this thread alone reads
     const float top = fmaxf(m, fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3])));
     sum = sum * expf(m - top) + ((expf(x[0] - top) + expf(x[1] - top)) + (expf(x[2] - top) + expf(x[3] - top)));
     m = top;

@@ -1,9 +1,10 @@
 // Normalisation of rows, forward and backward.                         T rows, D columns
 // A team (a warp up to 512 columns, else a block) handles a row: it reads the row once and keeps it in shared memory
-// for the passes that follow; each thread finds there what it put there. The weight is staged once per block. Rows that
-// do not fit are read again. Backward: a block takes a chunk of consecutive rows and sums the weight's gradient over
-// them in order; the chunks' sums are added by column_sums. Traffic: forward reads x and writes y; backward reads dy
-// and x and writes dx; per chunk of 16 rows or more the weight is read and a row of partial sums is written and read.
+// for the passes that follow; each thread finds there what it put there. The weight is staged once per block, for 16
+// rows or more. Rows that do not fit are read again. Backward: a block takes a chunk of consecutive rows and sums the
+// weight's gradient over them in order; the chunks' sums are added by column_sums. Traffic: forward reads x and writes
+// y; backward reads dy and x and writes dx; per chunk of 48 rows or more the weight is read and a row of partial sums
+// is written and read.
 #include "kernels/norm.h"
 
 #include "kernels/cuda/column_sums.cuh"
@@ -12,13 +13,14 @@ namespace switchyard::kernels {
 namespace cuda {
 namespace {
 
-constexpr int64_t kNormChunkRows = 16;
+// Partial sums of both parameters in f32 are four rows of bf16: a twelfth of the dx of so many rows.
+constexpr int64_t kNormChunkRows = 48;
 constexpr int64_t norm_chunks(int64_t T) { return std::clamp<int64_t>(T / kNormChunkRows, 1, kMostChunks); }
 
 // Copies a row of D elements to shared memory; the whole block takes part.
 template <int N, class T>
 __device__ void stage(const T* row, T* shared, int D) {
-  for (int d = static_cast<int>(threadIdx.x) * N; d < D; d += kBlock * N) Pack<T, N>::load(row + d).store(shared + d);
+  for (int d = static_cast<int>(threadIdx.x) * N; d < D; d += kBlock * N) Pack<T, N>::load(row + d).put(shared + d);
 }
 
 template <class T, int N, class TeamOf, bool kCentred>
@@ -43,7 +45,7 @@ __global__ void __launch_bounds__(kBlock, 1) norm_forward(NormArgs a, bool is_ca
 #pragma unroll 4
     for (int d = TeamOf::thread() * N; d < D; d += TeamOf::kSize * N) {
       const auto pack = Pack<T, N>::load(x + d);
-      if (is_cached) pack.store(kept + d);
+      if (is_cached) pack.put(kept + d);
       const Values<N> v = unpack(pack);
 #pragma unroll
       for (int j = 0; j < N; ++j) sum += kCentred ? v[j] : v[j] * v[j];
@@ -107,13 +109,14 @@ __global__ void __launch_bounds__(kBlock, 1) norm_backward(NormBackwardArgs a, i
     w = rows + kTeams * 2 * D;
     __syncthreads();
   }
+  const auto keep = [is_cached](float* to, const Values<N>& sums) { is_cached ? put(to, sums) : store(to, sums); };
   for (int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
     // Rows that are not cached have one team, which adds in place.
     float* dw = is_cached ? team_sums + TeamOf::index() * kSums * D : part + chunk * D;
     float* db = is_cached ? dw + D : part + (chunks + chunk) * D;
     for (int d = first; d < D; d += kStep) {
-      store(dw + d, Values<N>{});
-      if constexpr (kCentred) store(db + d, Values<N>{});
+      keep(dw + d, Values<N>{});
+      if constexpr (kCentred) keep(db + d, Values<N>{});
     }
     const int64_t end = a.T * (chunk + 1) / chunks;
     for (int64_t t = a.T * chunk / chunks + TeamOf::index(); t < end; t += kTeams) {
@@ -125,8 +128,8 @@ __global__ void __launch_bounds__(kBlock, 1) norm_backward(NormBackwardArgs a, i
       for (int d = first; d < D; d += kStep) {
         const auto x_pack = Pack<T, N>::load(x + d), dy_pack = Pack<T, N>::load(dy + d);
         if (is_cached) {
-          x_pack.store(kept_x + d);
-          dy_pack.store(kept_dy + d);
+          x_pack.put(kept_x + d);
+          dy_pack.put(kept_dy + d);
         }
         const Values<N> xs = unpack(x_pack), dys = unpack(dy_pack), ws = load<N>(w + d);
         Values<N> sums = load<N>(dw + d);
@@ -137,12 +140,12 @@ __global__ void __launch_bounds__(kBlock, 1) norm_backward(NormBackwardArgs a, i
           sum_gn += g * n;
           sums[j] += dys[j] * n;
         }
-        store(dw + d, sums);
+        keep(dw + d, sums);
         if constexpr (kCentred) {
           sums = load<N>(db + d);
 #pragma unroll
           for (int j = 0; j < N; ++j) sums[j] += dys[j];
-          store(db + d, sums);
+          keep(db + d, sums);
         }
       }
       if (!a.dx) continue;
@@ -179,7 +182,8 @@ void launch_forward(exec::Cuda exec, const NormArgs& a, const char* name) {
       const bool is_cached = bytes <= kMostShared;
       const auto kernel = norm_forward<T, n, TeamOf, kCentred>;
       if (is_cached) allow_shared(kernel, bytes);
-      kernel<<<grid_of_rows(team, a.T), kBlock, is_cached ? bytes : 0, exec.stream>>>(a, is_cached);
+      const unsigned blocks = is_cached ? grid_of_staged_rows(a.T) : grid_of_rows(team, a.T);
+      kernel<<<blocks, kBlock, is_cached ? bytes : 0, exec.stream>>>(a, is_cached);
       check_launch(name);
     });
   });

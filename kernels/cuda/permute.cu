@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kBlock)
       const bool has_word = w < words;
       const Word word = has_word ? x[t * words + w] : Word{};
       choices.for_each([&](int row) {
-        if (has_word && row >= 0) y[int64_t{row} * words + w] = word;
+        if (has_word && row >= 0) store_word(y + int64_t{row} * words + w, word);
       });
     }
   }

@@ -99,4 +99,9 @@ unsigned grid_of_rows(TeamOf, int64_t rows) {
   return grid_of(ceil_div(rows, TeamOf::kTeams));
 }
 
+// Blocks of kernels that stage a weight as long as a row before the first of their rows: 16 rows or more share it, so
+// that it adds at most a sixteenth to what is read.
+constexpr int64_t kStagedRows = 16;
+inline unsigned grid_of_staged_rows(int64_t rows) { return grid_of(ceil_div(rows, kStagedRows)); }
+
 }  // namespace switchyard::kernels::cuda

@@ -1,7 +1,8 @@
 // RMS norm in two halves, forward and backward.            T rows, D columns of this part, `width` columns in all
 // Sums over a row: a team takes it, a warp up to 512 columns, else a block. Otherwise a thread takes a pack of columns
 // in 16 rows, and keeps the weight's. Each row is read once: row_squares reads x; its backward reads x and writes dx;
-// normalize_rows reads x and writes y; its backward reads dy and x, and w once per block, and writes dx and dw_terms.
+// normalize_rows reads x and writes y; its backward reads dy and x, and w once for 16 rows or more, and writes dx and
+// dw_terms.
 #include "kernels/split_norm.h"
 
 #include "kernels/cuda/reduce.cuh"
@@ -85,7 +86,7 @@ __global__ void __launch_bounds__(kBlock) normalize_backward(NormalizeRowsBackwa
   const T* w = static_cast<const T*>(a.w);
   if (is_cached) {
     T* kept = reinterpret_cast<T*>(shared);
-    for (int64_t d = int64_t{threadIdx.x} * N; d < a.D; d += kBlock * N) Pack<T, N>::load(w + d).store(kept + d);
+    for (int64_t d = int64_t{threadIdx.x} * N; d < a.D; d += kBlock * N) Pack<T, N>::load(w + d).put(kept + d);
     w = kept;
     __syncthreads();
   }
@@ -151,7 +152,8 @@ void normalize_rows_backward(exec::Cuda exec, const NormalizeRowsBackwardArgs& a
       const bool is_cached = bytes <= kMostShared;
       const auto kernel = normalize_backward<T, n, decltype(team)>;
       if (is_cached) allow_shared(kernel, bytes);
-      kernel<<<grid_of_rows(team, a.T), kBlock, is_cached ? bytes : 0, exec.stream>>>(a, scale_of(a), is_cached);
+      const unsigned blocks = is_cached ? grid_of_staged_rows(a.T) : grid_of_rows(team, a.T);
+      kernel<<<blocks, kBlock, is_cached ? bytes : 0, exec.stream>>>(a, scale_of(a), is_cached);
       check_launch("normalize_rows_backward");
     });
   });

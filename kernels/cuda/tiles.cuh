@@ -67,7 +67,7 @@ __device__ inline void load_straight(const Matrix<T>& m, float* panel) {
 #pragma unroll
   for (int first = 0; first < kRuns; first += kBlock) {
     const int i = first + static_cast<int>(threadIdx.x), row = i / kRunsOfRow, column = i % kRunsOfRow * kRun;
-    store(panel + row * kStride + column, read_run(m, row, column));
+    put(panel + row * kStride + column, read_run(m, row, column));
   }
 }
 

@@ -48,6 +48,13 @@ struct WordOf<16> {
   using type = uint4;
 };
 
+// A word to device memory, in one access. A plain assignment of 16 bytes may be compiled to four stores of 4 bytes,
+// each of which writes every sector that the warp touches.
+template <class Word>
+__device__ void store_word(Word* p, const Word& word) {
+  __stwb(p, word);
+}
+
 // N elements as they are stored.
 template <class T, int N>
 struct Pack {
@@ -62,7 +69,11 @@ struct Pack {
     for (int i = 0; i < kBytes / kWordBytes; ++i) pack.words[i] = reinterpret_cast<const Word*>(p)[i];
     return pack;
   }
-  __device__ void store(T* p) const {
+  __device__ void store(T* p) const {  // to device memory
+#pragma unroll
+    for (int i = 0; i < kBytes / kWordBytes; ++i) store_word(reinterpret_cast<Word*>(p) + i, words[i]);
+  }
+  __device__ void put(T* p) const {  // into shared memory
 #pragma unroll
     for (int i = 0; i < kBytes / kWordBytes; ++i) reinterpret_cast<Word*>(p)[i] = words[i];
   }
@@ -103,6 +114,10 @@ __device__ Values<N> load(const T* p) {
 template <int N, class T>
 __device__ void store(T* p, const Values<N>& values) {
   pack<T>(values).store(p);
+}
+template <int N, class T>
+__device__ void put(T* p, const Values<N>& values) {
+  pack<T>(values).put(p);
 }
 
 // Whether rows of `columns` elements at these pointers are made of 16-byte words. A null pointer is not used.
