@@ -131,6 +131,9 @@ struct Operands {
   }
 };
 
+// Of every query with every key, `per_pair` each: masks are not taken off.
+int64_t multiply_adds(const Row& row, int64_t per_pair) { return row.B * row.H * row.queries * row.keys * per_pair; }
+
 std::string text_of(const Row& row, DType dtype) { return fmt::format("{}, {}", row.why, name_of(dtype)); }
 
 void check_forward(const Row& row, DType dtype) {
@@ -138,6 +141,7 @@ void check_forward(const Row& row, DType dtype) {
   Operands o(row, dtype);
   auto &out = o.c.out({row.B, row.queries, row.H, row.V}, dtype),
        &lse = o.c.out({row.B, row.H, row.queries}, DType::f32);
+  o.c.multiply_adds = multiply_adds(row, row.D + row.V);
   o.c.run(dtype, [&](auto exec, auto at, DType type) {
     AttentionArgs args = o.arguments(at, type, at(out), at(lse));
     args.scratch = at.scratch(attention_scratch_bytes(exec, args));
@@ -188,6 +192,7 @@ void check_backward(const Row& row, DType dtype, const Wanted& wanted) {
        *dk = wanted.dk ? &c.out({row.B, row.keys, row.G, row.D}, dtype) : nullptr,
        *dv = wanted.dv ? &c.out({row.B, row.keys, row.G, row.V}, dtype) : nullptr,
        *dsinks = row.has_sinks ? &c.sum({row.H}, DType::f32, wanted.accumulate) : nullptr;
+  c.multiply_adds = multiply_adds(row, 3 * row.D + 2 * row.V);
   c.run(dtype, [&](auto exec, auto at, DType type) {
     AttentionBackwardArgs args{.forward = o.arguments(at, type, at(out), at(lse)),
                                .dout = o.heads(at(dout), row.queries, row.H, row.V),
@@ -223,6 +228,7 @@ TEST(CudaAttention, DecodingMatchesTheCpu) {
       SCOPED_TRACE(text_of(row, dtype));
       Operands o(row, dtype);
       auto& out = o.c.out({row.B, row.queries, row.H, row.V}, dtype);
+      o.c.multiply_adds = multiply_adds(row, row.D + row.V);
       o.c.run(dtype, [&](auto exec, auto at, DType type) {
         AttentionArgs args = o.arguments(at, type, at(out), nullptr);
         args.scratch = at.scratch(attend_few_scratch_bytes(exec, args));

@@ -1,6 +1,7 @@
 // A case of a table test of CUDA kernels. A kernel runs on the CPU, on the same inputs in f64, and on the device twice:
-// with a grid as in production and with one of fewer blocks than there is work, which must give the same bits. Floating
-// results may differ from the CPU's by 1e-5 in f32 and 2^-8 in bf16, norm-wise; integers are equal.
+// with a grid as in production and, in another order of blocks, warps and atomics, with one of fewer blocks than there
+// is work; both must give the same bits. Floating results may differ from the CPU's by 1e-5 in f32 and 2^-8 in bf16,
+// norm-wise; integers are equal. A case has a most size, so that the simulator is done with it soon.
 //   DeviceCase c(dtype);
 //   auto &x = c.in({T, D}, dtype), &y = c.out({T, D}, dtype);
 //   c.run([&](auto exec, auto at, DType d) { kernels::f(exec, {.x = at(x), .y = at(y), .T = T, .D = D, .dtype = d});
@@ -10,6 +11,7 @@
 
 #include "kernels/cuda/max_blocks.h"
 #include "switchyard/base/cuda_status.h"
+#include "tests/cuda/simulator.h"
 #include "tests/support/compare.h"
 
 #include <cuda_runtime_api.h>
@@ -94,6 +96,8 @@ class DeviceCase {
 
   // Of f32 and bf16 arrays on the CPU; without one they have the same dtype there, and results must be the same bits.
   std::optional<DType> reference = DType::f64;
+  // Of a product or of attention, which are bounded by these; all else by instructions of lanes.
+  std::optional<int64_t> multiply_adds;
 
   Array& in(Shape shape, DType dtype, double scale = 1) {
     const std::string name = fmt::format("array {}", arrays_.size());
@@ -111,14 +115,16 @@ class DeviceCase {
   template <class Body>
   void run(DType dtype, Body&& body) {
     const Tensors expected = on_cpu(dtype, body);
-    const Tensors got = on_device(dtype, body);
+    const Tensors got = counted([&] { return on_device(dtype, body); });
+    const Order other(1);
     const MaxBlocks few(3);
     const Tensors looping = on_device(dtype, body);
     for (size_t i = 0, r = 0; i < arrays_.size(); ++i) {
       if (!arrays_[i].is_result) continue;
       const std::string what = fmt::format("array {} of {}", i, name_of(arrays_[i].dtype));
-      EXPECT_TRUE(same_bits(got[r], looping[r])) << what << " depends on the grid";
-      if (reference && is_floating(arrays_[i].dtype))
+      if (!same_bits(got[r], looping[r]))
+        ADD_FAILURE() << what << " depends on the grid or on the order of what runs";
+      else if (reference && is_floating(arrays_[i].dtype))
         EXPECT_LE(norm_error(got[r], expected[r]), arrays_[i].dtype == DType::bf16 ? 1.0 / 256 : 1e-5) << what;
       else
         EXPECT_TRUE(same_bits(got[r], expected[r])) << what;
@@ -162,6 +168,16 @@ class DeviceCase {
     const auto find = [&](const Array& a) -> void* { return values[index_of(a)].raw(); };
     body(exec::Cpu{}, At<decltype(find)>{find, &scratch, nullptr}, reference.value_or(dtype));
     return results(values);
+  }
+
+  template <class Run>
+  Tensors counted(Run&& run) const {
+    if (multiply_adds) Budget::get().add(*multiply_adds, 20, "multiply-adds");
+    if (multiply_adds || !is_simulated()) return run();
+    const auto before = counters().instructions;
+    const Tensors got = run();
+    Budget::get().add(static_cast<int64_t>(counters().instructions - before), 30, "lane-instructions");
+    return got;
   }
 
   template <class Body>

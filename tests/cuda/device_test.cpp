@@ -4,9 +4,9 @@
 #include "switchyard/device/cuda.h"
 
 #include "switchyard/base/error.h"
+#include "tests/cuda/simulator.h"
 
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <exception>
@@ -20,12 +20,9 @@ namespace {
 
 constexpr int64_t kMiB = 1 << 20;
 
-// The simulator's own calls; null under the genuine library.
-template <class Function>
-Function* simulator(const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
-}
-bool is_simulated() { return simulator<void()>("simgpu_forget") != nullptr; }
+using test::is_simulated;
+using test::simulator;
+
 int64_t count(const char* what) { return simulator<long long(const char*)>("simgpu_count")(what); }
 int findings() { return is_simulated() ? simulator<int()>("simgpu_finding_count")() : 0; }
 void forget() {

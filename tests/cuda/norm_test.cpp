@@ -17,7 +17,8 @@ struct Row {
 constexpr Row kRows[] = {
     {.T = 5, .D = 64, .why = "a warp per row"},
     {.T = 37, .D = 33, .why = "a warp per row, odd tail"},
-    {.T = 64, .D = 512, .why = "four chunks of rows"},
+    {.T = 64, .D = 512, .why = "as many columns as a warp takes"},
+    {.T = 150, .D = 40, .why = "three chunks of rows"},
     {.T = 19, .D = 513, .why = "a block per row, odd tail"},
     {.T = 21, .D = 520, .why = "a block per row, 16-byte accesses"},
     {.T = 3, .D = 4096, .why = "a wide row"},

@@ -70,6 +70,7 @@ void check_row_product(const Row& row, const Format& f, ProductWay way, RowProdu
   auto &rows = c.in({groups.R, is_forward ? K : N}, f.dtype), &w = c.in({groups.G, N, K}, f.dtype);
   auto& offsets = c.in(Tensor::of(groups.offsets, {groups.G + 1}));
   auto& out = c.out({groups.R, is_forward ? N : K}, f.out_dtype);
+  c.multiply_adds = groups.R * N * K;
   c.run(f.dtype, [&](auto exec, auto at, DType dtype) {
     RowProductArgs args{.product = which,
                         .rows = at(rows),
@@ -102,6 +103,7 @@ void check_weight_gradient(const Row& row, const Format& f, ProductWay way, bool
   auto &dy = c.in({groups.R, N}, f.dtype), &x = c.in({groups.R, K}, f.dtype);
   auto& offsets = c.in(Tensor::of(groups.offsets, {groups.G + 1}));
   auto& dw = c.sum({groups.G, N, K}, DType::f32, accumulate);
+  c.multiply_adds = groups.R * N * K;
   c.run(f.dtype, [&](auto exec, auto at, DType dtype) {
     WeightGradientArgs args{.dy = at(dy),
                             .x = at(x),
