@@ -1,6 +1,7 @@
 // Sums over rows, in a fixed order: of chunks of rows, then of the chunks by the same kernel.    R rows, N columns
-// A block takes one chunk of 32 packs of columns: its 4 warps take every fourth row, and the first warp adds what they
-// have. Chunks depend on R alone, so no sum depends on the grid. Traffic: x is read once; partial sums are 1/64 of it.
+// A block takes one chunk of 32 packs of 4 columns: its 4 warps take every fourth row, and the first warp adds what
+// they have. Chunks depend on R alone, so no sum depends on the grid. Packs of 8 in bf16 would leave neighbours' sums
+// 32 bytes apart, so that each write uses half of its sectors. Traffic: x is read once; partial sums are 1/64 of it.
 #pragma once
 
 #include "kernels/cuda/reduce.cuh"
@@ -61,7 +62,7 @@ template <class T>
 void launch_column_sums(cudaStream_t stream, const T* x, float* sums, int64_t rows, int64_t columns, int64_t chunks,
                         bool accumulate) {
   const bool wide = columns % kWide<T> == 0 && is_wide<T>(columns, x) && is_wide<float>(columns, sums);
-  on_width<T>(wide, [&](auto n) {
+  on_width<float>(wide, [&](auto n) {
     const int64_t tiles = ceil_div(columns, kWarp * n);
     column_sums<T, n>
         <<<grid_of(tiles * chunks), kColumnWarps * kWarp, 0, stream>>>({x, sums, rows, columns, chunks, accumulate});

@@ -145,7 +145,7 @@ void copy_same(exec::Cuda exec, const CopyArgs& a, const std::vector<CopyDim>& d
 
 template <class X, class Y>
 void convert_floats(exec::Cuda exec, const CopyArgs& a, const std::vector<CopyDim>& dims) {
-  constexpr int N = 8;  // 16 bytes of bf16, and two times 16 of f32
+  constexpr int N = kWide<float>;  // with more, neighbours' f32 would be 32 bytes apart: half of each sector
   if (has_packs(a, dims, N))
     launch_packs<X, Y, N>(exec, a, dims_of(dims, N, 1));
   else

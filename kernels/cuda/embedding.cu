@@ -49,12 +49,16 @@ struct Digits {
   __device__ void place(int64_t i, int position) const { next[position] = at(i); }
 };
 
-// Of `count` sorted tokens the first whose row is not below `row`
-__device__ int64_t first_of(const Token* sorted, int64_t count, int32_t row) {
-  int64_t begin = 0, end = count;
+// Of `count` sorted tokens the first behind `first` with another row: steps that double, for most rows have few tokens,
+// then bisection.
+__device__ int64_t end_of_row(const Token* sorted, int64_t count, int64_t first) {
+  const int32_t row = sorted[first].row;
+  int64_t step = 1;
+  while (first + step < count && sorted[first + step].row == row) step *= 2;
+  int64_t begin = first + step / 2 + 1, end = min(count, first + step);
   while (begin < end) {
     const int64_t middle = (begin + end) / 2;
-    if (sorted[middle].row < row)
+    if (sorted[middle].row == row)
       begin = middle + 1;
     else
       end = middle;
@@ -69,7 +73,7 @@ __global__ void __launch_bounds__(kBlock) add_tokens(EmbeddingBackwardArgs a, co
   for (int64_t first = TeamOf::first_row(); first < a.T; first += TeamOf::row_stride()) {
     const int32_t row = sorted[first].row;
     if (row == a.V || (first > 0 && sorted[first - 1].row == row)) continue;
-    const int64_t end = first_of(sorted, a.T, row + 1);
+    const int64_t end = end_of_row(sorted, a.T, first);
     float* dw = static_cast<float*>(a.dw) + int64_t{row} * D;
     for (int d = TeamOf::thread() * N; d < D; d += TeamOf::kSize * N) {
       Values<N> sum{};
@@ -137,7 +141,8 @@ void embedding_backward(exec::Cuda exec, const EmbeddingBackwardArgs& a) {
       check_cuda(cudaMemsetAsync(a.dw, 0, static_cast<size_t>(bytes), exec.stream), "embedding_backward: zeros");
     if (a.T == 0 || bytes == 0) return;
     const Token* sorted = sort_tokens(exec, a);
-    on_rows<T>(a.D, is_wide<T>(a.D, a.dy, a.dw), [&](auto n, auto team) {
+    // Packs of 16 bytes of dw: with more, neighbours' would lie 32 bytes apart, and an access use half of its sectors.
+    on_rows<float>(a.D, is_wide<T>(a.D, a.dy, a.dw), [&](auto n, auto team) {
       add_tokens<T, n, decltype(team)><<<grid_of_rows(team, a.T), kBlock, 0, exec.stream>>>(a, sorted);
       check_launch("embedding_backward");
     });
