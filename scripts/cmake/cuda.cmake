@@ -142,10 +142,10 @@ function(switchyard_add_simgpu)
     target_link_libraries(simgpu_nccl PRIVATE simgpu_cudart Threads::Threads fmt::fmt)
     add_dependencies(simgpu simgpu_nccl)
   endif()
-  switchyard_add_cuda_tests(simgpu "CUDA::cublasLt;nccl")
+  switchyard_add_cuda_tests(simgpu "CUDA::cublasLt;nccl;fmt::fmt")
   if(TARGET test_simgpu)
-    # The table of refusals is the stand-in's own; ranks of NCCL are processes of a program.
-    target_sources(test_simgpu PRIVATE tests/simgpu/blas_refusals.cpp tests/simgpu/blas_gemm.cpp)
+    # The tables of refusals are the stand-ins' own; ranks of NCCL are processes of a program.
+    target_sources(test_simgpu PRIVATE tests/simgpu/refusals.cpp tests/simgpu/blas_refusals.cpp tests/simgpu/blas_gemm.cpp)
     switchyard_add_cuda_program(nccl_rank_program tests/simgpu/nccl_rank_program.cpp "nccl")
     add_dependencies(test_simgpu nccl_rank_program)
     foreach(sanitizer address thread)   # must find room for their own memory beside the device's

@@ -61,12 +61,6 @@ SIMGPU_API const char* simgpu_row(int index) {
   }();
   return static_cast<size_t>(index) < all.size() ? all[static_cast<size_t>(index)].c_str() : nullptr;
 }
-SIMGPU_API int simgpu_refusal(const char* call, const char* argument) {
-  for (const Refusal& r : refusals) {
-    if (std::string_view(r.call) == call && std::string_view(r.argument) == argument) return r.status;
-  }
-  return -1;
-}
 
 // A process with findings ends with code 66; so does one that had a device fault and ends well all the same.
 __attribute__((constructor)) static void at_load() {

@@ -23,7 +23,6 @@ SimgpuKernelCounters simgpu_kernel(const char* part_of_name); /* sum over the ke
 /* A row of the table of instructions: "key modifiers destination sources...", nullptr behind the last. Modifiers are of
    n (.rn), r (other roundings), f (.ftz), s (.sat), a (.approx), and - for none. An atomic is "atom.add.s32". */
 const char* simgpu_row(int index);
-int simgpu_refusal(const char* call, const char* argument); /* the status of its row in the table, or -1 */
 
 #ifdef __cplusplus
 }

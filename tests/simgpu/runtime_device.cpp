@@ -67,7 +67,7 @@ Limits limits() {
   std::string text = setting_text("CC");
   if (text.empty()) text = "9.0";
   Limits l{};
-  if (std::sscanf(text.c_str(), "%d.%d", &l.major, &l.minor) != 2 || l.major < 8) {
+  if (std::sscanf(text.c_str(), "%d.%d", &l.major, &l.minor) != 2 || l.major < 7) {
     fmt::print(stderr, "simgpu: SIMGPU_CC={} is no compute capability such as 9.0\n", text);
     std::_Exit(64);
   }

@@ -79,9 +79,10 @@ cudaError_t launch(const void* f, dim3 grid, dim3 block, void** arguments, size_
     for (size_t n = 0; n < function.parameters.size(); ++n) {
       std::memcpy(parameters.data() + function.parameters[n].offset, arguments[n], function.parameters[n].bytes);
     }
-    ++Journal::get().counters["launches"];
+    const bool faults = static_cast<int64_t>(++Journal::get().counters["launches"]) == setting("FAIL_LAUNCH", 0);
     Scheduler::get().enqueue(
         {stream}, function.readable_name, [=, &function, parameters = std::move(parameters)](Operation& o) {
+          if (faults) throw Fault(cudaErrorIllegalAddress, "SIMGPU_FAIL_LAUNCH: " + function.readable_name);
           const Extent g{grid.x, grid.y, grid.z}, b{block.x, block.y, block.z};
           run_launch(function, static_cast<RunningOperation&>(o).id, g, b, static_cast<uint32_t>(shared), parameters);
           return Progress::done;

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
@@ -10,6 +11,8 @@
 #include <set>
 
 #include "tests/simgpu/check_kernels.h"
+#include "tests/simgpu/replay.h"
+#include "tests/simgpu/runtime.h"
 #include "tests/simgpu/support.h"
 
 namespace simgpu_test {
@@ -37,6 +40,8 @@ std::vector<Case> refusal_cases() {
   static cudaDeviceProp properties;
   static cudaFuncAttributes attributes;
   static float milliseconds = 0;
+  static cudaStream_t stream;
+  static cudaEvent_t event;
   const auto no_stream = reinterpret_cast<cudaStream_t>(&value);
   const auto no_event = reinterpret_cast<cudaEvent_t>(&value);
   return {
@@ -60,16 +65,8 @@ std::vector<Case> refusal_cases() {
          return cudaMemcpy(b.data(), many, 16, cudaMemcpyHostToDevice);
        }},
       {"cudaMemset: range", [] { return cudaMemsetAsync(&value, 0, 4, nullptr); }},
-      {"cudaStreamCreateWithFlags: flags",
-       [] {
-         cudaStream_t s;
-         return cudaStreamCreateWithFlags(&s, 64);
-       }},
-      {"cudaEventCreateWithFlags: flags",
-       [] {
-         cudaEvent_t e;
-         return cudaEventCreateWithFlags(&e, 64);
-       }},
+      {"cudaStreamCreateWithFlags: flags", [] { return cudaStreamCreateWithFlags(&stream, 64); }},
+      {"cudaEventCreateWithFlags: flags", [] { return cudaEventCreateWithFlags(&event, 64); }},
       {"cudaEventElapsedTime: event without timing or record",
        [] {
          const Event a(cudaEventDefault), b(cudaEventDefault);
@@ -93,16 +90,21 @@ std::vector<Case> refusal_cases() {
   };
 }
 
-TEST_F(Runtime, RefusesWhatTheTableSays) {
-  for (const Case& c : refusal_cases()) {
-    const std::string row = c.row;
-    auto* status_of = control<decltype(simgpu_refusal)>("simgpu_refusal");
-    const int expected = status_of(row.substr(0, row.find(": ")).c_str(), row.substr(row.find(": ") + 2).c_str());
-    ASSERT_NE(expected, -1) << row;
-    EXPECT_EQ(c.call(), static_cast<cudaError_t>(expected)) << row;
-    EXPECT_EQ(cudaGetLastError(), static_cast<cudaError_t>(expected)) << row;
-    EXPECT_EQ(cudaGetLastError(), cudaSuccess) << row;
+// Under the genuine library too.
+TEST(RuntimeRefusals, EachRowIsRefusedWithItsStatus) {
+  for (const auto& [name, ask] : refusal_cases()) {
+    const std::string row = name, call = row.substr(0, row.find(": ")), argument = row.substr(row.find(": ") + 2);
+    const auto is_row = [&](const auto& r) { return r.call == call && r.argument == argument; };
+    const auto expected = std::ranges::find_if(switchyard::simgpu::refusals, is_row);
+    ASSERT_NE(expected, switchyard::simgpu::refusals.end()) << row;
+    replay("cudart", call, argument, expected->status, [&] {
+      const cudaError_t status = ask();
+      EXPECT_EQ(cudaGetLastError(), status) << row;
+      EXPECT_EQ(cudaGetLastError(), cudaSuccess) << row;
+      return status;
+    });
   }
+  if (simulated()) control<decltype(simgpu_forget)>("simgpu_forget")();
 }
 
 TEST_F(Runtime, LaunchBoundsAreKept) {
