@@ -18,6 +18,16 @@ namespace {
 constexpr int kOldestCapability = 80;  // sm_80: bf16 arithmetic, asynchronous copies
 constexpr int64_t kSlotBytes = 1 << 16;
 
+// What an allocation gave; null where there is no more, which the allocator tells.
+void* taken(cudaError_t status, void* start) {
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  check_cuda(status, "allocating memory");
+  return start;
+}
+
 class GpuMemory final : public SystemMemory {
  public:
   explicit GpuMemory(bool has_pool) {
@@ -28,12 +38,7 @@ class GpuMemory final : public SystemMemory {
   void* take(int64_t bytes) override {
     void* start = nullptr;
     const cudaError_t status = cudaMalloc(&start, static_cast<size_t>(bytes));
-    if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // told by the allocator
-      return nullptr;
-    }
-    check_cuda(status, "allocating GPU memory");
-    return start;
+    return taken(status, start);
   }
   void give_back(void* start, int64_t) override {
     cudaDeviceSynchronize();  // kernels may still read it
@@ -50,8 +55,8 @@ class PinnedMemory final : public SystemMemory {
   }
   void* take(int64_t bytes) override {
     void* start = nullptr;
-    check_cuda(cudaMallocHost(&start, static_cast<size_t>(bytes)), "page-locked memory of the host");
-    return start;
+    const cudaError_t status = cudaMallocHost(&start, static_cast<size_t>(bytes));
+    return taken(status, start);
   }
   void give_back(void* start, int64_t) override { cudaFreeHost(start); }
 };
