@@ -1,9 +1,6 @@
 // Checkpoints that this project did not compute (tests/model/goldens/README.md), through the program: into a
 // checkpoint, computed, compared, and out again.
-#include "switchyard/base/pattern.h"
-#include "switchyard/files/model_folder.h"
-#include "tests/support/goldens.h"
-#include "tests/support/runs.h"
+#include "tests/support/references.h"
 
 namespace switchyard {
 namespace {
@@ -15,49 +12,26 @@ using test::program;
 using test::run;
 using test::Scratch;
 
-struct Quantity {
-  const char *pattern, *bound;
-};
-// Bounds of two implementations of f32 arithmetic; integers are equal.
-constexpr Quantity kQuantities[] = {{"logits", "2e-5"},   {"loss_*", "1e-6"},         {"grad.*", "1e-4"},
-                                    {"topk_ids.*", "0"},  {"topk_weights.*", "2e-5"}, {"router_logits.*", "2e-5"},
-                                    {"hidden.*", "2e-5"}, {"generated_ids", "0"}};
-
 class Reference : public testing::TestWithParam<const char*> {
  protected:
-  std::string golden() const { return std::string("tests/model/goldens/") + GetParam(); }
+  std::string golden() const { return test::golden_folder(GetParam()); }
+  Command forward_of(const std::string& weights, const std::string& out) const {
+    return test::forward_all(GetParam(), weights, out);
+  }
   std::string from_hf() const {
     const std::string made = scratch_.path("checkpoint");
     if (!std::filesystem::exists(made))
       expect_outcome(run({program(), "convert", "from-hf", golden(), made, "--check"}), 0);
     return made;
   }
-  Command forward(const std::string& weights, const std::string& out) const {
-    return {program(), "forward", weights, "--inputs", golden() + "/expected.safetensors", "--out", out};
-  }
-  void expect_reference(const std::string& out) const {
-    const files::SafetensorsFile expected(File::open(golden() + "/expected.safetensors"));
-    for (const Quantity& quantity : kQuantities) {
-      SCOPED_TRACE(quantity.pattern);
-      const bool is_there = std::ranges::any_of(
-          expected.tensors(), [&](const auto& tensor) { return matches_any({quantity.pattern}, tensor.first); });
-      ASSERT_TRUE(is_there || is_dense()) << "of a dense model there is no routing";
-      if (!is_there) continue;
-      expect_outcome(run({program(), "compare", out, golden() + "/expected.safetensors", "--only", quantity.pattern,
-                          "--bound", quantity.bound}),
-                     0);
-    }
-  }
-  static bool is_dense() { return std::string_view(GetParam()).starts_with("llama/"); }
-  const Command everything_{"--gradients", "--routing", "--hidden", "--generate", "16"};
   Scratch scratch_;
 };
 
 TEST_P(Reference, IsComputedByTheCheckpointAndByTheFolder) {
   const std::string a = scratch_.path("a.safetensors"), b = scratch_.path("b.safetensors");
-  expect_outcome(run(forward(from_hf(), a) + everything_), 0);
-  expect_reference(a);
-  expect_outcome(run(forward(golden(), b) + everything_), 0);
+  expect_outcome(run(forward_of(from_hf(), a)), 0);
+  test::expect_reference(GetParam(), a);
+  expect_outcome(run(forward_of(golden(), b)), 0);
   expect_outcome(run({program(), "compare", a, b}), 0);
 }
 

@@ -21,6 +21,7 @@ class OnGpus : public testing::TestWithParam<LayoutOnGpus> {
 
 TEST_P(OnGpus, TrainsAsOnTheCpu) {
   const LayoutOnGpus& row = GetParam();
+  SKIP_UNLESS_GPUS(row.ranks);
   const std::string gpu = scratch_.path("gpu"), cpu = scratch_.path("cpu");
   ASSERT_NO_FATAL_FAILURE(must_train_on_gpus(row.ranks, row.overrides, gpu));
   ASSERT_NO_FATAL_FAILURE(must_train_on_cpu(row.ranks, row.overrides, cpu));
@@ -53,6 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Simulated, GivesTheSameBitsInAnyOrder) {
   for (const int ranks : {1, 2}) {
     SCOPED_TRACE(fmt::format("{} ranks", ranks));
+    if (ranks > gpus_there()) continue;
     const Scratch scratch;
     const Command layout{fmt::format("parallel.expert={}", ranks)};
     for (const char* seed : {"1", "2"})
