@@ -165,6 +165,7 @@ if [ "$GTEST_FILTER" = "*" ]; then
   part "installed"
   run_check "install release" installs release
   if $full; then run_check "install cpu-only" installs cpu-only; fi
+  if [ -d "$root/build/release/simgpu" ]; then run_check "gpu-check smoke" "$root/scripts/gpu-check.sh" --smoke; fi
   check_folders
 fi
 part "results ($((SECONDS)) s; logs in build/test-results)"

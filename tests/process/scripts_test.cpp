@@ -253,6 +253,15 @@ TEST_F(Build, CmakeDescribesAProcessorAsTheScriptsDo) {
   EXPECT_EQ(keys(read_text(build_folder() / "processor.txt")), keys(processor_));
 }
 
+TEST_F(Scripts, WithoutAGpuTheCheckOfGpusSaysSoAtOnce) {
+  stand_in("nvidia-smi", "echo 'NVIDIA-SMI has failed'; exit 9");
+  const Outcome outcome = run_script({source_file("scripts/gpu-check.sh"), scratch_.path("report")});
+  expect_outcome(outcome, 69);
+  EXPECT_EQ(outcome.text(),
+            "gpu-check.sh: no GPU here (nvidia-smi shows none); --smoke runs the same on simulated ones\n");
+  EXPECT_FALSE(fs::exists(scratch_.path("report")));
+}
+
 // launch/slurm.sh, with an mpirun that leaves this verdict and exit code, and a checkpoint if it is told to.
 class BatchScript : public Scripts {
  protected:
