@@ -7,6 +7,7 @@
 #include "switchyard/autograd/apply.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <unordered_set>
 #include <utility>
 
@@ -147,7 +148,7 @@ void note_leaf_uses(const Tensors& inputs) {
 }
 
 #ifdef SWITCHYARD_HAVE_CUDA
-void check_finished(std::string_view op, Pass pass, const Tensors& inputs) {
+void check_finished(std::string_view op, Pass pass, const Tensors& inputs, const std::source_location& where) {
   if (current_device() != Device::cuda || !device::is_checked()) return;
   try {
     device::Event done;
@@ -157,12 +158,14 @@ void check_finished(std::string_view op, Pass pass, const Tensors& inputs) {
     std::string shapes;
     for (const Tensor& t : inputs)
       if (t.defined()) shapes += fmt::format(" {} {}", name_of(t.dtype()), to_string(t.shape()));
-    throw Error(error.code(), fmt::format("{} ({}) of{}: {}", op, pass == Pass::forward ? "forward" : "backward",
-                                          shapes, error.what()));
+    const std::string file = std::filesystem::path(where.file_name()).filename();
+    throw Error(error.code(),
+                fmt::format("{} ({}) of{}, applied in {}:{}: {}", op, pass == Pass::forward ? "forward" : "backward",
+                            shapes, file, where.line(), error.what()));
   }
 }
 #else
-void check_finished(std::string_view, Pass, const Tensors&) {}
+void check_finished(std::string_view, Pass, const Tensors&, const std::source_location&) {}
 #endif
 
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs) {

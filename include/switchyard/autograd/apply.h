@@ -8,6 +8,7 @@
 #include "switchyard/autograd/graph.h"
 #include "switchyard/autograd/profile.h"
 
+#include <source_location>
 #include <type_traits>
 
 namespace switchyard {
@@ -20,7 +21,8 @@ namespace autograd {
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs);
 bool any_needs_grad(const Tensors& inputs);
 Tensors detach_all(const Tensors& inputs);
-void check_finished(std::string_view op, Pass pass, const Tensors& inputs);  // on a device, with run.cuda_checked
+// On a device, with run.cuda_checked. `where` the op was applied.
+void check_finished(std::string_view op, Pass pass, const Tensors& inputs, const std::source_location& where);
 void note_leaf_uses(const Tensors& inputs);  // tells an enclosing recompute region which leaves it uses
 
 template <class Op>
@@ -34,7 +36,9 @@ constexpr std::string_view op_name() {
 
 template <class Op>
 struct OpNode final : Node {
-  explicit OpNode(Op value) : op(std::make_unique<Op>(std::move(value))) { name = op_name<Op>(); }
+  OpNode(Op value, const std::source_location& applied) : op(std::make_unique<Op>(std::move(value))), where(applied) {
+    name = op_name<Op>();
+  }
   Grads backward(const Tensors& dys) override {
     check(op != nullptr, "{}: backward has passed here already; add the losses up first, or make the graph again",
           name);
@@ -43,11 +47,12 @@ struct OpNode final : Node {
       grads = op->backward(dys);
     else
       grads = op->backward(dys.at(0));
-    check_finished(name, Pass::backward, dys);
+    check_finished(name, Pass::backward, dys, where);
     return grads;
   }
   void release() override { op.reset(); }
   std::unique_ptr<Op> op;
+  std::source_location where;
 };
 
 template <class Op>
@@ -71,27 +76,38 @@ Tensors run_forward(Op& op, const Tensors& inputs, auto index) {
 }
 
 template <class Op>
-Tensors apply_all(Op op, const Tensors& inputs, auto index) {
+Tensors apply_all(Op op, const Tensors& inputs, auto index, const std::source_location& where) {
   const ProfileScope scope(op_name<Op>(), Pass::forward);
   note_leaf_uses(inputs);
   Tensors outputs = run_forward(op, detach_all(inputs), index);
-  check_finished(op_name<Op>(), Pass::forward, inputs);
-  if (grad_enabled() && any_needs_grad(inputs)) attach(std::make_shared<OpNode<Op>>(std::move(op)), inputs, outputs);
+  check_finished(op_name<Op>(), Pass::forward, inputs, where);
+  if (grad_enabled() && any_needs_grad(inputs))
+    attach(std::make_shared<OpNode<Op>>(std::move(op), where), inputs, outputs);
   return outputs;
 }
+
+// The first input remembers the caller's line, as no argument can stand behind a pack.
+struct LocatedInput {
+  const Tensor& tensor;
+  std::source_location where;
+  LocatedInput(const Tensor& t, std::source_location w = std::source_location::current()) : tensor(t), where(w) {}
+};
 
 }  // namespace autograd
 
 // For ops with one output.
 template <class Op, class... In>
-requires(std::is_same_v<In, Tensor>&&...) Tensor apply(Op op, const In&... inputs) {
-  return autograd::apply_all(std::move(op), Tensors{inputs...}, std::make_index_sequence<sizeof...(In)>{}).at(0);
+requires(std::is_same_v<In, Tensor>&&...) Tensor
+    apply(Op op, const autograd::LocatedInput& first, const In&... others) {
+  return autograd::apply_all(std::move(op), Tensors{first.tensor, others...},
+                             std::make_index_sequence<1 + sizeof...(In)>{}, first.where)
+      .at(0);
 }
 
 // For ops whose forward takes const Tensors&, a number known only at run time; they may have several outputs.
 template <class Op>
-Tensors apply_list(Op op, const Tensors& inputs) {
-  return autograd::apply_all(std::move(op), inputs, std::make_index_sequence<0>{});
+Tensors apply_list(Op op, const Tensors& inputs, const std::source_location& where = std::source_location::current()) {
+  return autograd::apply_all(std::move(op), inputs, std::make_index_sequence<0>{}, where);
 }
 
 }  // namespace switchyard
