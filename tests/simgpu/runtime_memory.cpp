@@ -18,9 +18,9 @@ cudaError_t allocate(const char* name, void** p, size_t bytes, Allocation::Kind 
     if (bytes == 0) return cudaSuccess;
     auto& counters = Journal::get().counters;
     ++counters[kind == Allocation::Kind::pinned ? "pinned_allocations" : "allocations"];
-    const bool fails =
-        static_cast<int64_t>(counters["allocations"] + counters["pinned_allocations"]) == setting("FAIL_ALLOCATION", 0);
-    Allocation* a = fails ? nullptr : Memory::get().allocate(bytes, kind);
+    const int64_t made = static_cast<int64_t>(counters["allocations"] + counters["pinned_allocations"]);
+    const int64_t last = setting("FAIL_ALLOCATION", 0) - 1;  // then there is no more memory
+    Allocation* a = last >= 0 && made > last ? nullptr : Memory::get().allocate(bytes, kind);
     if (!a) return refuse(name, "more than is free");
     *p = reinterpret_cast<void*>(a->begin);
     return cudaSuccess;
