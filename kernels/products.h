@@ -71,4 +71,8 @@ int64_t kernels_compiled();
 bool has_bf16_products();
 void pretend_no_bf16_products(bool pretend);
 
+// Whether a row's results have the same bits whatever rows stand beside it and on any number of threads: the library's
+// kernels for processors without AVX-512 add up in an order that depends on the row count.
+bool products_have_same_bits_anywhere();
+
 }  // namespace switchyard::kernels

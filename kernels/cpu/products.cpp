@@ -31,6 +31,7 @@ bool is_empty(int64_t G, int64_t N, int64_t K) { return G == 0 || N == 0 || K ==
 
 bool has_bf16_products() { return !pretends_no_bf16 && library::has_bf16_instructions(); }
 void pretend_no_bf16_products(bool pretend) { pretends_no_bf16 = pretend; }
+bool products_have_same_bits_anywhere() { return is_plain(DType::f32) || library::has_same_bits_anywhere(); }
 int64_t kernels_compiled() { return library::num_compiled(); }
 
 int64_t packed_bytes(exec::Cpu, const PackArgs& a) {

@@ -143,8 +143,8 @@ OpRows dense_rows(bool has_bias) {
          .first_weight = 1});
   return all;
 }
-OP_TABLE_TESTS(Linear, dense_rows(false))
-OP_TABLE_TESTS(LinearWithBias, dense_rows(true))
+PRODUCT_TABLE_TESTS(Linear, dense_rows(false))
+PRODUCT_TABLE_TESTS(LinearWithBias, dense_rows(true))
 
 OpRows bias_rows() {
   OpRows all;
@@ -175,6 +175,7 @@ TEST(Linear, TakesLeadingDimensions) {
 }
 
 TEST(Linear, ResultsDoNotDependOnTheNumberOfThreads) {
+  SKIP_WITHOUT_SAME_BITS();
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16})
     test::expect_same_for_any_threads([&] {
       return test::gradients_of([](const Tensors& in) { return linear(in[0], in[1], in[2]); },
@@ -200,9 +201,9 @@ OpRows f32_rows(bool is_x_kept, bool is_w_kept) {
                    .first_weight = 1});
   return all;
 }
-OP_TABLE_TESTS(LinearF32, f32_rows(false, false))
-OP_TABLE_TESTS(LinearF32OfF32Inputs, f32_rows(true, false))
-OP_TABLE_TESTS(LinearF32OfF32Weights, f32_rows(false, true))
+PRODUCT_TABLE_TESTS(LinearF32, f32_rows(false, false))
+PRODUCT_TABLE_TESTS(LinearF32OfF32Inputs, f32_rows(true, false))
+PRODUCT_TABLE_TESTS(LinearF32OfF32Weights, f32_rows(false, true))
 
 TEST(LinearF32, GivesSumsInF32OrF64) {
   for (const DType x_dtype : {DType::f64, DType::f32, DType::bf16})
@@ -212,6 +213,7 @@ TEST(LinearF32, GivesSumsInF32OrF64) {
 }
 
 TEST(LinearF32, ResultsDoNotDependOnTheNumberOfThreads) {
+  SKIP_WITHOUT_SAME_BITS();
   for (const DType dtype : {DType::f32, DType::bf16})
     test::expect_same_for_any_threads([&] {
       return test::gradients_of([](const Tensors& in) { return linear_f32(in[0], in[1]); },

@@ -3,6 +3,7 @@
 // no bit. A test file makes the rows and says OP_TABLE_TESTS(RmsNorm, rms_rows()).
 #pragma once
 
+#include "kernels/products.h"
 #include "tests/support/gradcheck.h"
 
 namespace switchyard::test {
@@ -65,11 +66,26 @@ inline void expect_threads(const OpRow& row, DType dtype) {
   });
 }
 
-#define OP_TABLE_TESTS(Op, rows)                                                                  \
+#define OP_TABLE_TESTS(Op, rows)     \
+  OP_TABLE_TESTS_OF_VALUES(Op, rows) \
+  TEST(Op, DoesNotDependOnThreads) { test::for_each_row(rows, test::expect_threads); }
+
+// Of ops that are products: the library's kernels for older processors keep no bits on other numbers of threads.
+#define PRODUCT_TABLE_TESTS(Op, rows)               \
+  OP_TABLE_TESTS_OF_VALUES(Op, rows)                \
+  TEST(Op, DoesNotDependOnThreads) {                \
+    SKIP_WITHOUT_SAME_BITS();                       \
+    test::for_each_row(rows, test::expect_threads); \
+  }
+
+#define OP_TABLE_TESTS_OF_VALUES(Op, rows)                                                        \
   TEST(Op, MatchesPlainLoops) { test::for_each_row(rows, test::expect_loops); }                   \
   TEST(Op, GradientMatchesDifferences) { test::for_each_row(rows, test::expect_differences); }    \
   TEST(Op, GradientsMatchThoseOfF64) { test::for_each_row(rows, test::expect_gradients_of_f64); } \
-  TEST(Op, TakesStridedInputs) { test::for_each_row(rows, test::expect_strided); }                \
-  TEST(Op, DoesNotDependOnThreads) { test::for_each_row(rows, test::expect_threads); }
+  TEST(Op, TakesStridedInputs) { test::for_each_row(rows, test::expect_strided); }
+
+#define SKIP_WITHOUT_SAME_BITS()                                                                               \
+  if (!kernels::products_have_same_bits_anywhere()) GTEST_SKIP() << "products add up in other orders on this " \
+                                                                    "processor"
 
 }  // namespace switchyard::test
