@@ -73,10 +73,10 @@ TEST(SimgpuScript, RunsTheQuickstartAndSaysThatItIsSimulated) {
   const Outcome outcome =
       run({source_file("scripts/simgpu.sh"), "mpirun", "-n", "2", "switchyard", "train",
            source_file("configs/quickstart.yaml"), "run.dir=" + scratch.path("run"), "run.device=cuda", "train.steps=5",
-           "train.global_batch_size=2", "data.sequence_length=64", "eval.every=0",
+           "train.global_batch_size=2", "train.micro_batch_size=1", "data.sequence_length=64", "eval.every=0",
            fmt::format("data.train=[{{path: '{}'}}]", corpus().train),
            fmt::format("data.valid=[{{path: '{}'}}]", corpus().valid)},
-          {}, 10 * kPatience);
+          {{"SIMGPU_DEVICES", "2"}}, 10 * kPatience);
   expect_outcome(outcome, 0, {"device     Simulated GPU"});
   EXPECT_TRUE(outcome.out.starts_with("simulated GPUs: 2; the CPU executes their kernels")) << outcome.out;
   EXPECT_EQ(last_step(scratch.path("run")), 5);

@@ -20,7 +20,7 @@ class FaultOnGpus : public testing::Test {
   // The second step, from a copy of the first; `of_rank_1`: environment of rank 1 alone, of the only one without it.
   Outcome go_on(const Command& overrides, const Environment& of_rank_1, int ranks = 1,
                 const Environment& environment = {}) {
-    return run(command(overrides, of_rank_1, ranks), gpus(ranks, environment), kLimitOfAnError);
+    return run(command(overrides, of_rank_1, ranks), gpus(ranks, environment));
   }
   Command command(const Command& overrides, const Environment& of_rank_1, int ranks) {
     fs::remove_all(dir_);
