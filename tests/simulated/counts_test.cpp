@@ -63,8 +63,8 @@ TEST(Counts, TheHostWaitsOnceForEachLayerOfExpertsAndOnceForTheStep) {
 
 TEST(Counts, LaunchesOfALayerAndOfTheUpdateAreFew) {
   const auto with = [](int layers, const char* recompute) {
-    return Counts(1, {"train.micro_batch_size=4", fmt::format("model.num_layers={}", layers),
-                      fmt::format("train.recompute={}", recompute)});
+    return Counts(1, {"train.global_batch_size=1", "train.micro_batch_size=1",
+                      fmt::format("model.num_layers={}", layers), fmt::format("train.recompute={}", recompute)});
   };
   const Counts two = with(2, "none"), three = with(3, "none");
   const double both = three.per_step("launches") - two.per_step("launches");

@@ -10,7 +10,9 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
+#include <thread>
 
 namespace switchyard::comm {
 namespace {
@@ -20,6 +22,9 @@ struct Progress {
   std::atomic<const char*> last_name{"none"};
   std::atomic<int64_t> num_started{0};
 };
+
+// A peer that has failed says why and ends the job; only if it cannot is it for this rank to speak.
+constexpr std::chrono::seconds kPeersMessage{3};
 
 // The communicators of this rank: a failure of one is the end of all, or peers would wait in another.
 class Communicators {
@@ -45,6 +50,7 @@ class Communicators {
       if (state == ncclSuccess || state == ncclInProgress) continue;
       const std::string words = fmt::format("{}; {}", ncclGetErrorString(state), ncclGetLastError(comm));
       for (ncclComm_t other : std::exchange(open_, {})) ncclCommAbort(other);
+      if (state == ncclRemoteError) std::this_thread::sleep_for(kPeersMessage);
       fail(ExitCode::internal, "NCCL failed, last started here: {}, number {}: {}", progress.last_name.load(),
            progress.num_started.load(), words);
     }
