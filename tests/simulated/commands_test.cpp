@@ -1,5 +1,6 @@
 // What surrounds training on GPUs: which device a run gets, what is refused, and the other commands.
 #include "tests/simulated/gpus.h"
+#include "tests/support/full.h"
 
 namespace switchyard::test {
 namespace {
@@ -69,17 +70,18 @@ TEST_F(Gpu, EvaluatesAndGeneratesAsTheCpu) {
 // The quickstart's own config and its model, on two ranks, as docs/testing-without-a-gpu.md has it.
 TEST(SimgpuScript, RunsTheQuickstartAndSaysThatItIsSimulated) {
   SKIP_UNLESS_SIMULATED();
+  const int steps = is_full_run() ? 5 : 2;
   const Scratch scratch;
   const Outcome outcome =
       run({source_file("scripts/simgpu.sh"), "mpirun", "-n", "2", "switchyard", "train",
-           source_file("configs/quickstart.yaml"), "run.dir=" + scratch.path("run"), "run.device=cuda", "train.steps=5",
-           "train.global_batch_size=2", "train.micro_batch_size=1", "data.sequence_length=64", "eval.every=0",
-           fmt::format("data.train=[{{path: '{}'}}]", corpus().train),
+           source_file("configs/quickstart.yaml"), "run.dir=" + scratch.path("run"), "run.device=cuda",
+           fmt::format("train.steps={}", steps), "train.global_batch_size=2", "train.micro_batch_size=1",
+           "data.sequence_length=64", "eval.every=0", fmt::format("data.train=[{{path: '{}'}}]", corpus().train),
            fmt::format("data.valid=[{{path: '{}'}}]", corpus().valid)},
           {{"SIMGPU_DEVICES", "2"}}, 10 * kPatience);
   expect_outcome(outcome, 0, {"device     Simulated GPU"});
   EXPECT_TRUE(outcome.out.starts_with("simulated GPUs: 2; the CPU executes their kernels")) << outcome.out;
-  EXPECT_EQ(last_step(scratch.path("run")), 5);
+  EXPECT_EQ(last_step(scratch.path("run")), steps);
 }
 
 }  // namespace

@@ -23,12 +23,14 @@ struct Progress {
   std::atomic<int64_t> num_started{0};
 };
 
-// A peer that has failed says why and ends the job; only if it cannot is it for this rank to speak.
+// A peer that has failed says why and ends the job, and of several that fail together the first one; only if it cannot
+// is it for this rank to speak.
 constexpr std::chrono::seconds kPeersMessage{3};
 
 // The communicators of this rank: a failure of one is the end of all, or peers would wait in another.
 class Communicators {
  public:
+  explicit Communicators(int rank) : rank_(rank) {}
   void add(ncclComm_t comm) { open_.push_back(comm); }
 
   // Ending one waits for its peers; after an error they may be gone.
@@ -50,13 +52,14 @@ class Communicators {
       if (state == ncclSuccess || state == ncclInProgress) continue;
       const std::string words = fmt::format("{}; {}", ncclGetErrorString(state), ncclGetLastError(comm));
       for (ncclComm_t other : std::exchange(open_, {})) ncclCommAbort(other);
-      if (state == ncclRemoteError) std::this_thread::sleep_for(kPeersMessage);
+      if (state == ncclRemoteError || rank_ > 0) std::this_thread::sleep_for(kPeersMessage);
       fail(ExitCode::internal, "NCCL failed, last started here: {}, number {}: {}", progress.last_name.load(),
            progress.num_started.load(), words);
     }
   }
 
  private:
+  int rank_;
   std::vector<ncclComm_t> open_;
 };
 
@@ -272,7 +275,9 @@ class SelfOnDevice final : public Channel {
 class NcclTransport final : public Transport {
  public:
   explicit NcclTransport(const Group& all)
-      : world_(all), progress_(std::make_shared<Progress>()), communicators_(std::make_shared<Communicators>()) {
+      : world_(all),
+        progress_(std::make_shared<Progress>()),
+        communicators_(std::make_shared<Communicators>(all.rank())) {
     if (all.size() == 1) return;
     device::set_watch([all = communicators_, progress = progress_] { all->require_health(*progress); });
     ncclUniqueId id{};
