@@ -71,7 +71,7 @@ run_tests() {
   local name="$1" from=$SECONDS status=0 result=pass figures words
   "build/release/$2" "--gtest_filter=$3" >"$folder/$name.log" 2>&1 </dev/null || status=$?
   figures="$(figures_of "$folder/$name.log")"
-  words="$(sed 's/"\([a-z]*\)": \([0-9]*\)/\2 \1/g; s/, "failures.*//' <<<"$figures")"
+  words="$(sed 's/, "failures.*//; s/"\([a-z]*\)": \([0-9]*\)/\2 \1/g' <<<"$figures")"
   if [ "$status" -ne 0 ]; then
     result=fail words+=", exit code $status; see $name.log"
   elif [[ "$figures" != '"passed": '[1-9]* ]]; then
