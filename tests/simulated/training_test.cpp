@@ -1,5 +1,6 @@
 // The same trainings on the CPU and on simulated GPUs.
 #include "tests/simulated/gpus.h"
+#include "tests/support/full.h"
 
 namespace switchyard::test {
 namespace {
@@ -11,6 +12,7 @@ struct LayoutOnGpus {
   int ranks;
   Command overrides;
   double bound = 1e-5;  // of losses and gradient norms
+  int steps = 3;        // of a full run; a usual one makes 3, or the 20 of one GPU
 };
 void PrintTo(const LayoutOnGpus& row, std::ostream* out) { *out << row.name; }
 
@@ -23,8 +25,10 @@ TEST_P(OnGpus, TrainsAsOnTheCpu) {
   const LayoutOnGpus& row = GetParam();
   SKIP_UNLESS_GPUS(row.ranks);
   const std::string gpu = scratch_.path("gpu"), cpu = scratch_.path("cpu");
-  ASSERT_NO_FATAL_FAILURE(must_train_on_gpus(row.ranks, row.overrides, gpu));
-  ASSERT_NO_FATAL_FAILURE(must_train_on_cpu(row.ranks, row.overrides, cpu));
+  const int steps = is_full_run() || row.ranks == 1 ? row.steps : 3;
+  const Command overrides = row.overrides + Command{fmt::format("train.steps={}", steps)};
+  ASSERT_NO_FATAL_FAILURE(must_train_on_gpus(row.ranks, overrides, gpu));
+  ASSERT_NO_FATAL_FAILURE(must_train_on_cpu(row.ranks, overrides, cpu));
   const Records a = metrics_of(gpu), b = metrics_of(cpu);
   for (const char* key : {"loss", "grad_norm"}) EXPECT_LE(largest_difference(a, b, key), row.bound) << key;
   EXPECT_EQ(a.front().at("load/1/counts"), b.front().at("load/1/counts"));
@@ -33,21 +37,24 @@ TEST_P(OnGpus, TrainsAsOnTheCpu) {
 
 INSTANTIATE_TEST_SUITE_P(
     Simulated, OnGpus,
-    testing::Values(LayoutOnGpus{"One", 1, {"train.steps=20"}}, LayoutOnGpus{"OneBf16", 1, {"train.dtype=bf16"}, 2e-3},
+    testing::Values(LayoutOnGpus{"One", 1, {}, 1e-5, 20}, LayoutOnGpus{"OneBf16", 1, {"train.dtype=bf16"}, 2e-3},
                     LayoutOnGpus{"OneWithRecompute", 1, {"train.recompute=full"}},
                     LayoutOnGpus{"OneWithDocuments", 1, {"data.document_mask=true", "model.attention.window=16"}},
                     LayoutOnGpus{"OneWithoutPool", 1, {"run.cuda_pool=false", "run.cuda_checked=true"}},
-                    LayoutOnGpus{"Data2", 2, {}}, LayoutOnGpus{"Data2Expert2", 2, {"parallel.expert=2"}},
+                    LayoutOnGpus{"Data2", 2, {}, 1e-5, 20},
+                    LayoutOnGpus{"Data2Expert2", 2, {"parallel.expert=2"}, 1e-5, 20},
                     LayoutOnGpus{"Data2Expert2AllGather", 2, {"parallel.expert=2", "parallel.dispatcher=allgather"}},
                     LayoutOnGpus{"Data2Expert2WithoutZero", 2, {"parallel.expert=2", "parallel.zero=0"}},
                     LayoutOnGpus{"ExpertTensor2", 2, {"parallel.expert_tensor=2"}},
-                    LayoutOnGpus{"Tensor2", 2, {"parallel.tensor=2"}},
+                    LayoutOnGpus{"Tensor2", 2, {"parallel.tensor=2"}, 1e-5, 20},
                     LayoutOnGpus{"Tensor2Bf16", 2, {"parallel.tensor=2", "train.dtype=bf16"}, 2e-3},
                     LayoutOnGpus{"Data4Expert4Hierarchical",
                                  4,
                                  {"parallel.expert=4", "parallel.dispatcher=hierarchical", "parallel.ranks_per_node=2",
-                                  "train.micro_batch_size=1"}},
-                    LayoutOnGpus{"Data2Tensor2Expert4", 4, {"parallel.tensor=2", "parallel.expert=4"}}),
+                                  "train.micro_batch_size=1"},
+                                 1e-5,
+                                 20},
+                    LayoutOnGpus{"Data2Tensor2Expert4", 4, {"parallel.tensor=2", "parallel.expert=4"}, 1e-5, 20}),
     [](const auto& row) { return std::string(row.param.name); });
 
 // The order of blocks, warps and streams is drawn from the seed.
