@@ -32,7 +32,8 @@ std::shared_ptr<Communicator> find(ncclComm_t handle) {
   return found == comms.end() ? nullptr : found->second;
 }
 
-ncclComm_t add(std::shared_ptr<Communicator> comm) {
+ncclComm_t add(std::shared_ptr<Communicator> comm) {  // none: a rank that is in no part of a split, or an error
+  if (!comm) return nullptr;
   const std::lock_guard hold(comms_mutex);
   const auto handle = reinterpret_cast<ncclComm_t>(comm.get());
   comms[handle] = std::move(comm);
@@ -44,27 +45,10 @@ ncclResult_t not_simulated(const std::string& what) {
   return ncclInvalidUsage;
 }
 
-ncclResult_t check_config(const char* name, const ncclConfig_t* config) {
-  if (group.depth > 0) return not_simulated(std::string(name) + " inside a group");
-  if (config != nullptr && config->blocking == 0) return not_simulated("a communicator that does not block");
-  return ncclSuccess;
-}
-
-ncclResult_t init(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank, const ncclConfig_t* config) {
-  const Call call{.out = comm, .ranks = ranks, .rank = rank, .config = config};
-  if (const ncclResult_t result = check(kInit, "ncclCommInitRank", call)) return result;
-  if (const ncclResult_t result = check_config("ncclCommInitRank", config)) return result;
-  ncclResult_t result = ncclSuccess;
-  *comm = nullptr;
-  if (auto made = Communicator::join(id.internal, ranks, rank, rank, &result)) *comm = add(std::move(made));
-  return result;
-}
-
 bool has_unmatched_self(const std::vector<Request>& requests) {
   std::map<const Communicator*, int> surplus;
   for (const Request& r : requests)
-    if (r.peer == r.comm->rank && (r.kind == Kind::send || r.kind == Kind::receive))
-      surplus[r.comm.get()] += r.kind == Kind::send ? 1 : -1;
+    if (r.is_to_self()) surplus[r.comm.get()] += r.kind == Kind::send ? 1 : -1;
   for (const auto& [comm, difference] : surplus)
     if (difference != 0) return true;
   return false;
@@ -73,9 +57,8 @@ bool has_unmatched_self(const std::vector<Request>& requests) {
 // Puts what has been collected on its stream.
 ncclResult_t flush(Group taken) {
   if (taken.error != ncclSuccess || taken.requests.empty()) return taken.error;
-  if (const ncclResult_t result =
-          check(kGroupEnd, "ncclGroupEnd", {.is_unmatched_self = has_unmatched_self(taken.requests)}))
-    return result;
+  const Call call{.is_unmatched_self = has_unmatched_self(taken.requests)};
+  if (const ncclResult_t result = check(kGroupEnd, "ncclGroupEnd", call)) return result;
   for (const cudaStream_t stream : taken.streams)
     if (stream != taken.streams.front()) return not_simulated("a group that uses several streams");
   const std::string name = taken.requests.size() == 1 ? text_of(taken.requests.front())
@@ -105,18 +88,10 @@ ncclResult_t submit(const char* name, ncclComm_t handle, cudaStream_t stream, Re
     if (group.depth > 0 && group.error == ncclSuccess) group.error = result;
     return result;
   }
-  if (request.kind != Kind::send && request.kind != Kind::receive) request.sequence = ++request.comm->operations;
+  if (!request.is_pair()) request.sequence = ++request.comm->operations;
   group.requests.push_back(std::move(request));
   group.streams.push_back(stream);
   return group.depth > 0 ? ncclSuccess : flush(std::exchange(group, {}));
-}
-
-template <class T>
-ncclResult_t query(const char* name, ncclComm_t handle, T* out, T (*value)(const Communicator&)) {
-  const auto comm = find(handle);
-  if (const ncclResult_t result = check(kQuery, name, {.comm = handle, .live = comm.get(), .out = out})) return result;
-  *out = value(*comm);
-  return ncclSuccess;
 }
 
 ncclResult_t erase(ncclComm_t handle, bool aborts) {
@@ -133,11 +108,6 @@ ncclResult_t erase(ncclComm_t handle, bool aborts) {
 
 #define API extern "C" SIMGPU_EXPORT
 
-API ncclResult_t ncclGetVersion(int* version) {
-  if (const ncclResult_t result = check(kGlobal, "ncclGetVersion", {.out = version})) return result;
-  *version = NCCL_VERSION_CODE;
-  return ncclSuccess;
-}
 API ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   if (const ncclResult_t result = check(kGlobal, "ncclGetUniqueId", {.out = id})) return result;
   std::memset(id, 0, sizeof *id);
@@ -145,51 +115,41 @@ API ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   return ncclSuccess;
 }
 API ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
-  return init(comm, ranks, id, rank, nullptr);
-}
-API ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank, ncclConfig_t* config) {
-  return init(comm, ranks, id, rank, config);
+  const Call call{.out = comm, .ranks = ranks, .rank = rank};
+  if (const ncclResult_t result = check(kInit, "ncclCommInitRank", call)) return result;
+  if (group.depth > 0) return not_simulated("ncclCommInitRank inside a group");
+  ncclResult_t result = ncclSuccess;
+  *comm = add(Communicator::join(id.internal, ranks, rank, rank, &result));
+  return result;
 }
 API ncclResult_t ncclCommSplit(ncclComm_t handle, int color, int key, ncclComm_t* made, ncclConfig_t* config) {
   const auto comm = find(handle);
-  const Call call{.comm = handle, .live = comm.get(), .out = made, .config = config, .color = color};
+  const Call call{.comm = handle, .live = comm.get(), .out = made, .color = color};
   if (const ncclResult_t result = check(kSplit, "ncclCommSplit", call)) return result;
-  if (const ncclResult_t result = check_config("ncclCommSplit", config)) return result;
+  if (group.depth > 0) return not_simulated("ncclCommSplit inside a group");
+  if (config != nullptr) return not_simulated("a configuration");
   ncclResult_t result = ncclSuccess;
-  *made = nullptr;
-  if (auto part = comm->split(color, key, &result)) *made = add(std::move(part));
+  *made = add(comm->split(color, key, &result));
   return result;
-}
-API ncclResult_t ncclCommFinalize(ncclComm_t handle) {
-  if (const auto comm = find(handle)) comm->finalized = true;
-  return ncclSuccess;
 }
 API ncclResult_t ncclCommDestroy(ncclComm_t handle) { return erase(handle, false); }
 API ncclResult_t ncclCommAbort(ncclComm_t handle) { return erase(handle, true); }
 
-API ncclResult_t ncclCommCount(const ncclComm_t comm, int* count) {
-  return query<int>("ncclCommCount", comm, count, [](const Communicator& c) { return c.ranks; });
-}
-API ncclResult_t ncclCommUserRank(const ncclComm_t comm, int* rank) {
-  return query<int>("ncclCommUserRank", comm, rank, [](const Communicator& c) { return c.rank; });
-}
-API ncclResult_t ncclCommCuDevice(const ncclComm_t comm, int* device) {
-  return query<int>("ncclCommCuDevice", comm, device, [](const Communicator& c) { return c.device; });
-}
-API ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
-  return query<ncclResult_t>("ncclCommGetAsyncError", comm, error,
-                             [](const Communicator& c) { return c.error.load(); });
+API ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* error) {
+  const auto comm = find(handle);
+  const Call call{.comm = handle, .live = comm.get(), .out = error};
+  if (const ncclResult_t result = check(kQuery, "ncclCommGetAsyncError", call)) return result;
+  *error = comm->error;
+  return ncclSuccess;
 }
 API const char* ncclGetErrorString(ncclResult_t result) {  // in the genuine library's words
   switch (result) {
     case ncclSuccess: return "no error";
     case ncclUnhandledCudaError: return "unhandled cuda error (run with NCCL_DEBUG=INFO for details)";
     case ncclSystemError: return "unhandled system error (run with NCCL_DEBUG=INFO for details)";
-    case ncclInternalError: return "internal error - please report this issue to the NCCL developers";
     case ncclInvalidArgument: return "invalid argument (run with NCCL_DEBUG=WARN for details)";
     case ncclInvalidUsage: return "invalid usage (run with NCCL_DEBUG=WARN for details)";
     case ncclRemoteError: return "remote process exited or there was a network error";
-    case ncclInProgress: return "NCCL operation in progress";
     default: return "unknown result code";
   }
 }

@@ -154,21 +154,14 @@ void Communicator::abort() {
 // Until `ready` holds for every rank's seat.
 ncclResult_t Communicator::await(const char* what, const std::function<bool(Seat&)>& ready) {
   const auto start = std::chrono::steady_clock::now();
-  for (int peer = 0; peer < ranks;) {
-    if (ready(seat(peer))) {
-      ++peer;
-      continue;
+  for (int peer = 0; peer < ranks; ++peer) {
+    while (!ready(seat(peer))) {
+      const std::string end = fate(peer);
+      if (!end.empty()) return fail(ncclRemoteError, fmt::format("{}: rank {} {}", what, peer, end)), error.load();
+      if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > timeout_seconds())
+        return fail(ncclSystemError, fmt::format("{} waited in vain for rank {}", what, peer)), error.load();
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
-    const std::string end = fate(peer);
-    if (!end.empty()) {
-      fail(ncclRemoteError, fmt::format("{}: rank {} {}", what, peer, end));
-      return error;
-    }
-    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > timeout_seconds()) {
-      fail(ncclSystemError, fmt::format("{} waited in vain for rank {}", what, peer));
-      return error;
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
   return ncclSuccess;
 }
@@ -189,7 +182,7 @@ std::shared_ptr<Communicator> Communicator::split(int color, int key, ncclResult
   mine.splits_read = call;
   if (color == NCCL_SPLIT_NOCOLOR) return nullptr;
   std::sort(members.begin(), members.end());
-  const auto place = std::find_if(members.begin(), members.end(), [this](const auto& m) { return m.second == rank; });
+  const auto place = std::find(members.begin(), members.end(), std::pair{key, rank});
   return join(fmt::format("{}.{}.{}", name, call, color), static_cast<int>(members.size()),
               static_cast<int>(place - members.begin()), world_rank, result);
 }

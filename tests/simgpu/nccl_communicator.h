@@ -58,7 +58,7 @@ class Communicator {
   const int ranks, rank, world_rank;
   int device = 0;
   std::atomic<ncclResult_t> error{ncclSuccess};
-  std::atomic<bool> aborted{false}, finalized{false};
+  std::atomic<bool> aborted{false};
   uint32_t operations = 0;  // collectives so far
 
  private:

@@ -16,22 +16,15 @@ namespace {
 // exposes an order that works by luck.
 const Exchange* active = nullptr;
 
-bool is_pair(const Request& r) { return r.kind == Kind::send || r.kind == Kind::receive; }
-bool is_to_self(const Request& r) { return is_pair(r) && r.peer == r.comm->rank; }
-size_t payload(const Request& r) { return r.count * bytes_of(r.type); }
-
 const char* name_of(uint32_t kind) {
   constexpr const char* names[] = {"AllReduce", "ReduceScatter", "Reduce", "AllGather", "Broadcast", "Send", "Recv"};
   return kind < std::size(names) ? names[kind] : "?";
 }
 
-bool has_root(const Request& r) { return r.kind == Kind::reduce || r.kind == Kind::broadcast; }
-bool has_op(const Request& r) { return r.kind <= Kind::reduce; }
-
 // Of a collective, to itself too.
 size_t message_bytes(const Request& r, int sender, int receiver) {
   const bool is_due = r.kind == Kind::broadcast ? sender == r.peer : r.kind != Kind::reduce || receiver == r.peer;
-  return is_due ? payload(r) : 0;
+  return is_due ? r.bytes() : 0;
 }
 
 std::string text_of(const Envelope& e) {
@@ -43,18 +36,16 @@ std::string text_of(const Envelope& e) {
 }
 
 Envelope envelope_of(const Request& r) {
-  Envelope e{std::hash<std::string>()(r.comm->name),
-             r.count,
-             static_cast<uint32_t>(r.kind),
-             static_cast<uint32_t>(r.type),
-             0,
-             0,
-             r.sequence,
-             0};
+  Envelope e{};
+  e.communicator = std::hash<std::string>()(r.comm->name);
+  e.count = r.count;
+  e.kind = static_cast<uint32_t>(r.kind);
+  e.type = static_cast<uint32_t>(r.type);
+  e.sequence = r.sequence;
   const std::string stray = "NCCL_STRAYS_" + std::to_string(r.comm->world_rank);
   if (e.sequence > 0 && e.sequence == setting(stray.c_str(), 0)) ++e.count;  // as if the rank had called otherwise
-  if (has_op(r)) e.op = static_cast<uint32_t>(r.op);
-  if (has_root(r)) e.root = static_cast<uint32_t>(r.peer);
+  if (r.kind <= Kind::reduce) e.op = static_cast<uint32_t>(r.op);
+  if (r.kind == Kind::reduce || r.kind == Kind::broadcast) e.root = static_cast<uint32_t>(r.peer);
   return e;
 }
 
@@ -62,7 +53,7 @@ Envelope envelope_of(const Request& r) {
 
 std::string text_of(const Request& r) {
   const std::string text = text_of(envelope_of(r));
-  return is_pair(r) ? fmt::format("{} {} rank {}", text, r.kind == Kind::send ? "to" : "from", r.peer) : text;
+  return r.is_pair() ? fmt::format("{} {} rank {}", text, r.kind == Kind::send ? "to" : "from", r.peer) : text;
 }
 
 std::string Exchange::text() const {
@@ -71,31 +62,32 @@ std::string Exchange::text() const {
   return requests_.size() > 3 ? text + " and " + std::to_string(requests_.size() - 3) + " more" : text;
 }
 
+// What goes to the rank itself is there at once.
 void Exchange::add(const Request& request, int peer, bool is_out, const uint8_t* bytes, size_t count) {
-  Message message{&request, peer, is_out, {}, std::vector<uint8_t>(count)};
-  if (is_out) {
-    message.envelope = envelope_of(request);
-    if (count > 0) std::copy_n(bytes, count, message.bytes.data());
-  }
-  messages_.push_back(std::move(message));
+  Message& m = messages_.emplace_back(&request, peer, is_out, std::vector<uint8_t>(sizeof(Envelope) + count));
+  const Envelope envelope = envelope_of(request);
+  if (is_out) std::memcpy(m.data.data(), &envelope, sizeof envelope);
+  if (bytes != nullptr) std::copy_n(bytes, count, m.bytes());
+  if (peer == request.comm->rank) m.moved = m.data.size();
 }
 
 // Collectives before pairs, so that every rank meets them in the same order within a group.
 void Exchange::start(Operation& operation) {
-  std::stable_partition(requests_.begin(), requests_.end(), [](const Request& r) { return !is_pair(r); });
+  std::stable_partition(requests_.begin(), requests_.end(), [](const Request& r) { return !r.is_pair(); });
   for (const Request& r : requests_) {
     std::snprintf(r.comm->seat(r.comm->rank).doing, sizeof(Seat::doing), "is in %s", text().c_str());
-    if (!is_pair(r)) {
+    if (r.kind == Kind::send)
+      add(r, r.peer, true, operation.read({r.send, r.bytes()}, "ncclSend: sendbuff"), r.bytes());
+    else if (r.kind == Kind::receive)
+      add(r, r.peer, false, nullptr, r.bytes());
+    else
       start_collective(operation, r);
-    } else if (r.kind == Kind::receive) {
-      if (!is_to_self(r)) add(r, r.peer, false, nullptr, payload(r));
-    } else {
-      const uint8_t* bytes = operation.read({r.send, payload(r)}, "ncclSend: sendbuff");
-      if (is_to_self(r))
-        own_.emplace_back(&r, std::vector<uint8_t>(bytes, bytes + payload(r)));
-      else
-        add(r, r.peer, true, bytes, payload(r));
-    }
+  }
+  auto sent = messages_.begin();  // to the rank itself: received in the order of sending
+  for (Message& m : messages_) {
+    if (!m.request->is_to_self() || m.is_out) continue;
+    sent = std::find_if(sent, messages_.end(), [](const Message& s) { return s.request->is_to_self() && s.is_out; });
+    m.data = (sent++)->data;
   }
 }
 
@@ -103,44 +95,33 @@ void Exchange::start(Operation& operation) {
 void Exchange::start_collective(Operation& operation, const Request& r) {
   const int ranks = r.comm->ranks, me = r.comm->rank;
   const size_t parts = r.kind == Kind::reduce_scatter ? static_cast<size_t>(ranks) : 1;
-  const uint8_t* bytes = nullptr;
-  if (r.kind != Kind::broadcast || r.peer == me) bytes = operation.read({r.send, payload(r) * parts}, "NCCL: sendbuff");
-  const auto part = [&](int peer) { return bytes + (parts > 1 ? payload(r) * static_cast<size_t>(peer) : 0); };
-  own_.emplace_back(&r, std::vector<uint8_t>(part(me), part(me) + message_bytes(r, me, me)));
+  const uint8_t* all = nullptr;
+  if (r.kind != Kind::broadcast || r.peer == me) all = operation.read({r.send, r.bytes() * parts}, "NCCL: sendbuff");
   for (int peer = 0; peer < ranks; ++peer) {
-    if (peer == me) continue;
-    add(r, peer, true, part(peer), message_bytes(r, me, peer));
-    add(r, peer, false, nullptr, message_bytes(r, peer, me));
+    const uint8_t* part = all + (parts > 1 ? r.bytes() * static_cast<size_t>(peer) : 0);
+    if (peer != me) add(r, peer, true, part, message_bytes(r, me, peer));
+    add(r, peer, false, peer == me ? part : nullptr, message_bytes(r, peer, me));
   }
 }
 
 bool Exchange::pump(Message& m) {
   Communicator& comm = *m.request->comm;
   Ring& ring = m.is_out ? comm.ring(comm.rank, m.peer) : comm.ring(m.peer, comm.rank);
-  const auto move = [&](uint8_t* at, size_t bytes) {
-    const size_t moved = m.is_out ? ring.put(at, bytes) : ring.take(at, bytes);
-    m.moved += moved;
-    return moved > 0;
-  };
-  bool moved = false;
-  if (m.moved < sizeof(Envelope)) {
-    moved = move(reinterpret_cast<uint8_t*>(&m.envelope) + m.moved, sizeof(Envelope) - m.moved);
-    if (!m.is_out && m.moved == sizeof(Envelope)) {
-      Envelope expected = envelope_of(*m.request);
-      if (m.request->kind == Kind::receive) expected.kind = static_cast<uint32_t>(Kind::send);
-      if (m.envelope != expected) {
-        const std::string text = fmt::format("mismatch: rank {} calls {}, rank {} calls {}", comm.rank,
-                                             text_of(*m.request), m.peer, text_of(m.envelope));
-        comm.accuse(m.peer, text);
-        fail(comm, ncclInvalidUsage, text);
-        m.moved = 0;  // never done
-        return false;
-      }
-    }
-  }
-  if (m.moved >= sizeof(Envelope) && !m.is_done())
-    moved |= move(m.bytes.data() + (m.moved - sizeof(Envelope)), m.bytes.size() - (m.moved - sizeof(Envelope)));
-  return moved;
+  uint8_t* at = m.data.data() + m.moved;
+  const size_t left = m.data.size() - m.moved, moved = m.is_out ? ring.put(at, left) : ring.take(at, left);
+  const bool was_open = m.moved < sizeof(Envelope);
+  m.moved += moved;
+  if (m.is_out || !was_open || m.moved < sizeof(Envelope)) return moved > 0;
+  Envelope got, expected = envelope_of(*m.request);
+  std::memcpy(&got, m.data.data(), sizeof got);
+  if (m.request->kind == Kind::receive) expected.kind = static_cast<uint32_t>(Kind::send);
+  if (got == expected) return true;
+  const std::string text =
+      fmt::format("mismatch: rank {} calls {}, rank {} calls {}", comm.rank, text_of(*m.request), m.peer, text_of(got));
+  comm.accuse(m.peer, text);
+  fail(comm, ncclInvalidUsage, text);
+  m.moved = 0;  // never done
+  return false;
 }
 
 bool Exchange::pump() {
@@ -217,37 +198,22 @@ Progress Exchange::step(Operation& operation) {
 }
 
 void Exchange::finish(Operation& operation) {
-  size_t next_own = 0;
   for (const Request& r : requests_) {
-    if (!is_pair(r)) {
-      finish_collective(operation, r);
-    } else if (r.kind == Kind::receive) {
-      const auto mine = [&](const Message& m) { return m.request == &r; };
-      if (is_to_self(r))
-        while (!is_to_self(*own_.at(next_own).first)) ++next_own;
-      const std::vector<uint8_t>& bytes =
-          is_to_self(r) ? own_.at(next_own++).second : std::find_if(messages_.begin(), messages_.end(), mine)->bytes;
-      std::copy(bytes.begin(), bytes.end(), operation.write({r.receive, payload(r)}, "ncclRecv: recvbuff"));
-    }
+    std::vector<const uint8_t*> in(static_cast<size_t>(r.comm->ranks));  // by sender
+    for (Message& m : messages_)
+      if (m.request == &r && !m.is_out) in[static_cast<size_t>(m.peer)] = m.bytes();
+    const auto from = [&](int peer) { return in[static_cast<size_t>(peer)]; };
+    const size_t bytes = r.bytes();
+    if (r.kind == Kind::send || (r.kind == Kind::reduce && r.peer != r.comm->rank)) continue;
+    const size_t parts = r.kind == Kind::all_gather ? in.size() : 1;
+    uint8_t* out = operation.write({r.receive, bytes * parts}, r.is_pair() ? "ncclRecv: recvbuff" : "NCCL: recvbuff");
+    if (r.kind == Kind::receive || r.kind == Kind::broadcast)
+      std::copy_n(from(r.peer), bytes, out);
+    else if (r.kind == Kind::all_gather)
+      for (size_t i = 0; i < in.size(); ++i) std::copy_n(in[i], bytes, out + i * bytes);
+    else
+      reduce(r.type, r.op, in, r.count, out);
   }
-}
-
-void Exchange::finish_collective(Operation& operation, const Request& r) {
-  if (r.kind == Kind::reduce && r.peer != r.comm->rank) return;
-  std::vector<const uint8_t*> in(static_cast<size_t>(r.comm->ranks));
-  for (const auto& [request, bytes] : own_)
-    if (request == &r) in[static_cast<size_t>(r.comm->rank)] = bytes.data();
-  for (const Message& m : messages_)
-    if (m.request == &r && !m.is_out) in[static_cast<size_t>(m.peer)] = m.bytes.data();
-  const size_t bytes = payload(r);
-  const bool gathers = r.kind == Kind::all_gather;
-  uint8_t* out = operation.write({r.receive, gathers ? bytes * in.size() : bytes}, "NCCL: recvbuff");
-  if (gathers)
-    for (size_t i = 0; i < in.size(); ++i) std::copy_n(in[i], bytes, out + i * bytes);
-  else if (r.kind == Kind::broadcast)
-    std::copy_n(in[static_cast<size_t>(r.peer)], bytes, out);
-  else
-    reduce(r.type, r.op, in, r.count, out);
 }
 
 }  // namespace switchyard::simgpu::nccl

@@ -29,6 +29,9 @@ struct Request {
   ncclRedOp_t op;
   int peer;           // or root
   uint32_t sequence;  // of the collective in its communicator; 0 for send and receive
+  bool is_pair() const { return kind == Kind::send || kind == Kind::receive; }
+  bool is_to_self() const { return is_pair() && peer == comm->rank; }
+  size_t bytes() const { return count * bytes_of(type); }
 };
 
 struct Envelope {  // goes before the bytes of each message
@@ -48,10 +51,10 @@ class Exchange {
     const Request* request;
     int peer;
     bool is_out;
-    Envelope envelope;           // to send, or received
-    std::vector<uint8_t> bytes;  // to send, or received
-    size_t moved = 0;            // of envelope and bytes
-    bool is_done() const { return moved == sizeof(Envelope) + bytes.size(); }
+    std::vector<uint8_t> data;  // to send, or received: an envelope, and the bytes
+    size_t moved = 0;
+    bool is_done() const { return moved == data.size(); }
+    uint8_t* bytes() { return data.data() + sizeof(Envelope); }
   };
 
   void start(Operation& operation);
@@ -61,14 +64,12 @@ class Exchange {
   bool pump(Message& message);
   void look_for_trouble();
   void finish(Operation& operation);
-  void finish_collective(Operation& operation, const Request& request);
   Progress end();
   std::string text() const;
   void fail(Communicator& comm, ncclResult_t result, const std::string& text);
 
   std::vector<Request> requests_;
   std::vector<Message> messages_;
-  std::vector<std::pair<const Request*, std::vector<uint8_t>>> own_;  // what a rank contributes itself
   bool has_started_ = false, has_failed_ = false;
   double waited_ = 0;  // seconds without progress
   std::chrono::steady_clock::time_point born_ = std::chrono::steady_clock::now(), last_try_ = born_;

@@ -28,31 +28,24 @@ void reduce_as(ncclRedOp_t op, const std::vector<const uint8_t*>& in, size_t cou
   }
 }
 
-}  // namespace
-
-size_t bytes_of(ncclDataType_t type) {
-  switch (type) {
-    case ncclInt8:
-    case ncclUint8: return 1;
-    case ncclBfloat16: return 2;
-    case ncclInt32:
-    case ncclFloat32: return 4;
-    case ncclInt64:
-    case ncclFloat64: return 8;
-    default: return 0;
-  }
+struct TypeRow {
+  ncclDataType_t type;
+  size_t bytes;
+  decltype(&reduce_as<float>) reduce;
+};
+constexpr TypeRow kTypes[] = {{ncclUint8, 1, reduce_as<uint8_t>}, {ncclBfloat16, 2, reduce_as<__nv_bfloat16, float>},
+                              {ncclInt32, 4, reduce_as<int32_t>}, {ncclFloat32, 4, reduce_as<float>},
+                              {ncclInt64, 8, reduce_as<int64_t>}, {ncclFloat64, 8, reduce_as<double>}};
+const TypeRow* find(ncclDataType_t type) {
+  return std::find_if(std::begin(kTypes), std::end(kTypes), [=](const TypeRow& row) { return row.type == type; });
 }
 
+}  // namespace
+
+size_t bytes_of(ncclDataType_t type) { return find(type) == std::end(kTypes) ? 0 : find(type)->bytes; }
+
 void reduce(ncclDataType_t type, ncclRedOp_t op, const std::vector<const uint8_t*>& in, size_t count, uint8_t* out) {
-  switch (type) {
-    case ncclInt8: return reduce_as<int8_t>(op, in, count, out);
-    case ncclUint8: return reduce_as<uint8_t>(op, in, count, out);
-    case ncclBfloat16: return reduce_as<__nv_bfloat16, float>(op, in, count, out);
-    case ncclInt32: return reduce_as<int32_t>(op, in, count, out);
-    case ncclFloat32: return reduce_as<float>(op, in, count, out);
-    case ncclInt64: return reduce_as<int64_t>(op, in, count, out);
-    default: return reduce_as<double>(op, in, count, out);
-  }
+  find(type)->reduce(op, in, count, out);
 }
 
 }  // namespace switchyard::simgpu::nccl

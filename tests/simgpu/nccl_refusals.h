@@ -24,7 +24,6 @@ struct Call {
   const Communicator* live = nullptr;  // what is behind it
   const void* out = nullptr;
   int ranks = 1, rank = 0;
-  const ncclConfig_t* config = nullptr;
   int color = 0;
   int type = 0, op = 0, peer = 0;
   int depth = 1;                   // of groups
@@ -32,25 +31,21 @@ struct Call {
 };
 
 using C = const Call&;
-constexpr auto kSeen = Known::seen, kGuide = Known::guide, kAssumed = Known::assumed;
+constexpr auto kSeen = Known::seen, kGuide = Known::guide;
 constexpr unsigned kOnComm = kSplit | kQuery | kReduction | kMovement;
 constexpr const char* kCollectives = "Collective Communication Functions";
 constexpr const char* kCreation = "Communicator Creation and Management Functions";
 
 constexpr RefusalRow<Call, ncclResult_t> kRefusals[] = {
-    {kGlobal, "null result pointer", ncclInvalidArgument, kCreation, kSeen, [](C c) { return !c.out; }},
+    {kGlobal, "null result pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
     {kInit | kSplit, "null communicator pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
     {kInit, "rank not below ranks", ncclInvalidArgument, "ncclCommInitRank", kGuide,
      [](C c) { return c.ranks < 1 || c.rank < 0 || c.rank >= c.ranks; }},
-    {kInit | kSplit, "config without NCCL_CONFIG_INITIALIZER", ncclInvalidArgument, "ncclConfig_t", kGuide,
-     [](C c) { return c.config && c.config->magic != 0xcafebeef; }},
     {kOnComm, "null communicator", ncclInvalidArgument, kCollectives, kSeen, [](C c) { return !c.comm; }},
     {kOnComm, "destroyed communicator", ncclInvalidArgument, kCollectives, kGuide, [](C c) { return !c.live; }},
     {kQuery, "null result pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
     {kSplit, "color below NCCL_SPLIT_NOCOLOR", ncclInvalidArgument, "ncclCommSplit", kGuide,
      [](C c) { return c.color < NCCL_SPLIT_NOCOLOR; }},
-    {kSplit | kReduction | kMovement, "finalized communicator", ncclInvalidArgument, "ncclCommFinalize", kAssumed,
-     [](C c) { return c.live->finalized.load(); }},
     {kReduction | kMovement, "type", ncclInvalidArgument, "ncclDataType_t", kGuide,
      [](C c) { return c.type < 0 || c.type >= ncclNumTypes; }},
     {kReduction, "op", ncclInvalidArgument, "ncclRedOp_t", kGuide, [](C c) { return c.op < 0 || c.op >= ncclNumOps; }},
