@@ -18,22 +18,6 @@ struct cublasLtContext {};
 
 namespace {
 
-const Descriptor kMatmulAttributes{{{CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, {4, 0}},
-                                    {CUBLASLT_MATMUL_DESC_SCALE_TYPE, {4, 0}},
-                                    {CUBLASLT_MATMUL_DESC_TRANSA, {4, CUBLAS_OP_N}},
-                                    {CUBLASLT_MATMUL_DESC_TRANSB, {4, CUBLAS_OP_N}}}};
-const Descriptor kLayoutAttributes{{{CUBLASLT_MATRIX_LAYOUT_TYPE, {4, 0}},
-                                    {CUBLASLT_MATRIX_LAYOUT_ROWS, {8, 0}},
-                                    {CUBLASLT_MATRIX_LAYOUT_COLS, {8, 0}},
-                                    {CUBLASLT_MATRIX_LAYOUT_LD, {8, 0}}}};
-const Descriptor kPreferenceAttributes{
-    {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, {8, 0}},
-     {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, {4, CUBLASLT_REDUCTION_SCHEME_MASK}},
-     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, {4, 256}},
-     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, {4, 256}},
-     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, {4, 256}},
-     {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, {4, 256}}}};
-
 cublasStatus_t not_simulated(const std::string& what) {
   report("not simulated", what, "cuBLASLt with " + what + ": teach tests/simgpu, or do without");
   return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -45,15 +29,10 @@ const Descriptor* descriptor(Handle handle) {
 }
 
 template <class Handle>
-cublasStatus_t create(const char* name, Handle* handle, const Descriptor& attributes) {
+cublasStatus_t create(const char* name, Handle* handle, Descriptor attributes) {
   if (const cublasStatus_t status = check(kDescriptorCreate, name, {.handle = handle})) return status;
-  *handle = reinterpret_cast<Handle>(new Descriptor(attributes));
+  *handle = reinterpret_cast<Handle>(new Descriptor(std::move(attributes)));
   return CUBLAS_STATUS_SUCCESS;
-}
-
-template <class Handle>
-void initialise(Handle handle, int attribute, uint64_t value) {
-  reinterpret_cast<Descriptor*>(handle)->at(attribute).bits = value;
 }
 
 template <class Handle>
@@ -103,13 +82,9 @@ void run(Operation& operation, const Product& p, const void* A, const void* B, v
                                  "cublasLtMatmul: B");
   const Span result = columns_of(D, p.m, p.n, p.ldd, p.out);
   auto* d = p.beta == 0 ? operation.write(result, "cublasLtMatmul: D") : operation.update(result, "cublasLtMatmul: C");
-  std::vector<float> own;
-  auto* target =
-      reinterpret_cast<float*>(sums ? operation.write({sums, sum_bytes(p)}, "cublasLtMatmul: workspace") : nullptr);
-  if (!target) {
-    own.resize(static_cast<size_t>(p.m * p.n));
-    target = own.data();
-  }
+  std::vector<float> own(sums ? 0 : static_cast<size_t>(p.m * p.n));
+  auto* target = own.data();
+  if (sums) target = reinterpret_cast<float*>(operation.write({sums, sum_bytes(p)}, "cublasLtMatmul: workspace"));
   multiply(p, a, b, target);
   finish(p, target, d);
 }
@@ -130,7 +105,6 @@ API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }
-API size_t cublasLtGetVersion(void) { return CUBLAS_VERSION; }
 API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genuine library's words
   switch (status) {
     case CUBLAS_STATUS_SUCCESS: return "success";
@@ -144,45 +118,36 @@ API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genu
 
 API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
                                             cudaDataType_t scale) {
-  if (const cublasStatus_t status = create("cublasLtMatmulDescCreate", desc, kMatmulAttributes)) return status;
-  initialise(*desc, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, compute);
-  initialise(*desc, CUBLASLT_MATMUL_DESC_SCALE_TYPE, scale);
-  return CUBLAS_STATUS_SUCCESS;
+  return create("cublasLtMatmulDescCreate", desc,
+                {{{CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, {4, compute}},
+                  {CUBLASLT_MATMUL_DESC_SCALE_TYPE, {4, scale}},
+                  {CUBLASLT_MATMUL_DESC_TRANSA, {4, CUBLAS_OP_N}},
+                  {CUBLASLT_MATMUL_DESC_TRANSB, {4, CUBLAS_OP_N}}}});
 }
 API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) { return destroy(desc); }
 API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
                                                   const void* buffer, size_t bytes) {
   return set("cublasLtMatmulDescSetAttribute", desc, attribute, buffer, bytes);
 }
-API cublasStatus_t cublasLtMatmulDescGetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
-                                                  void* buffer, size_t bytes, size_t* written) {
-  const Call call{.descriptor = descriptor(desc), .attribute = attribute, .buffer = buffer, .buffer_bytes = bytes};
-  if (const cublasStatus_t status = check(kGet, "cublasLtMatmulDescGetAttribute", call)) return status;
-  if (!call.descriptor->count(attribute)) return not_simulated("attribute " + std::to_string(attribute));
-  const int64_t value = call.descriptor->get(attribute);
-  std::memcpy(buffer, &value, bytes);
-  if (written) *written = bytes;
-  return CUBLAS_STATUS_SUCCESS;
-}
 
 API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
                                               uint64_t columns, int64_t ld) {
-  if (const cublasStatus_t status = create("cublasLtMatrixLayoutCreate", layout, kLayoutAttributes)) return status;
-  initialise(*layout, CUBLASLT_MATRIX_LAYOUT_TYPE, type);
-  initialise(*layout, CUBLASLT_MATRIX_LAYOUT_ROWS, rows);
-  initialise(*layout, CUBLASLT_MATRIX_LAYOUT_COLS, columns);
-  initialise(*layout, CUBLASLT_MATRIX_LAYOUT_LD, static_cast<uint64_t>(ld));
-  return CUBLAS_STATUS_SUCCESS;
+  return create("cublasLtMatrixLayoutCreate", layout,
+                {{{CUBLASLT_MATRIX_LAYOUT_TYPE, {4, type}},
+                  {CUBLASLT_MATRIX_LAYOUT_ROWS, {8, rows}},
+                  {CUBLASLT_MATRIX_LAYOUT_COLS, {8, columns}},
+                  {CUBLASLT_MATRIX_LAYOUT_LD, {8, static_cast<uint64_t>(ld)}}}});
 }
 API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy(layout); }
-API cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
-                                                    cublasLtMatrixLayoutAttribute_t attribute, const void* buffer,
-                                                    size_t bytes) {
-  return set("cublasLtMatrixLayoutSetAttribute", layout, attribute, buffer, bytes);
-}
 
 API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
-  return create("cublasLtMatmulPreferenceCreate", preference, kPreferenceAttributes);
+  return create("cublasLtMatmulPreferenceCreate", preference,
+                {{{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, {8, 0}},
+                  {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, {4, CUBLASLT_REDUCTION_SCHEME_MASK}},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, {4, 256}},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, {4, 256}},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, {4, 256}},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, {4, 256}}}});
 }
 API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
   return destroy(preference);

@@ -36,11 +36,11 @@ constexpr LtRefusal kRefusals[] = {
     {kDestroy, "null handle", kInvalid, "cublasLtDestroy()", kSeen, [](C c) { return !c.handle; }},
     {kDescriptorCreate, "null descriptor pointer", kInvalid, "cublasLtMatmulDescCreate()", kSeen,
      [](C c) { return !c.handle; }},
-    {kSet | kGet, "null descriptor", kInvalid, kSetter, kSeen, [](C c) { return !c.descriptor; }},
-    {kSet | kGet, "unknown attribute", kInvalid, kSetter, kSeen,
+    {kSet, "null descriptor", kInvalid, kSetter, kSeen, [](C c) { return !c.descriptor; }},
+    {kSet, "unknown attribute", kInvalid, kSetter, kSeen,
      [](C c) { return c.attribute < 0 || c.attribute > kLastAttribute; }},
-    {kSet | kGet, "null buffer", kInvalid, kSetter, kSeen, [](C c) { return !c.buffer; }},
-    {kSet | kGet, "size of the buffer", kInvalid, kSetter, kSeen,
+    {kSet, "null buffer", kInvalid, kSetter, kSeen, [](C c) { return !c.buffer; }},
+    {kSet, "size of the buffer", kInvalid, kSetter, kSeen,
      [](C c) {
        const auto known = c.descriptor->find(c.attribute);
        return known != c.descriptor->end() && c.buffer_bytes != known->second.bytes;

@@ -35,15 +35,7 @@ struct Algorithm {
 static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 constexpr uint64_t kMadeHere = 0x73696d67'70754c74;
 
-enum CallName : unsigned {
-  kCreate = 1,
-  kDestroy = 2,
-  kDescriptorCreate = 4,
-  kSet = 8,
-  kGet = 16,
-  kHeuristic = 32,
-  kMatmul = 64
-};
+enum CallName : unsigned { kCreate = 1, kDestroy = 2, kDescriptorCreate = 4, kSet = 8, kHeuristic = 16, kMatmul = 32 };
 
 // The arguments of any of the calls; each fills in what it has.
 struct Call {

@@ -230,20 +230,7 @@ TEST(CublasLt, TheWorkspaceDoesNotChangeTheBits) {
   EXPECT_EQ(problem.result(), with);
 }
 
-TEST(CublasLt, AttributesComeBackAsSet) {
-  Problem problem(kSmall);
-  problem.set_transpose(CUBLASLT_MATMUL_DESC_TRANSB, true);
-  int32_t value = -1;
-  size_t written = 0;
-  EXPECT_EQ(cublasLtMatmulDescGetAttribute(problem.desc, CUBLASLT_MATMUL_DESC_TRANSB, &value, 4, &written),
-            CUBLAS_STATUS_SUCCESS);
-  EXPECT_EQ(value, CUBLAS_OP_T);
-  EXPECT_EQ(cublasLtMatmulDescGetAttribute(problem.desc, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, &value, 4, nullptr),
-            CUBLAS_STATUS_SUCCESS);
-  EXPECT_EQ(value, kPlain);
-  EXPECT_STREQ(cublasLtGetStatusString(CUBLAS_STATUS_SUCCESS), "success");
-  EXPECT_GE(cublasLtGetVersion(), 120000U);
-}
+TEST(CublasLt, WordsAreTheGenuineLibrarys) { EXPECT_STREQ(cublasLtGetStatusString(CUBLAS_STATUS_SUCCESS), "success"); }
 
 // How each row comes about, by its argument: `product` for those that the heuristic and the product share.
 class Refusals : public testing::Test {
@@ -260,22 +247,20 @@ class Refusals : public testing::Test {
       return problem.ask();
     };
   }
-  // The layouts of the matrices named, changed.
-  static Provoke shape(std::string matrices, int attribute, int64_t value) {
+  // The layouts of the matrices named, made anew with another value.
+  enum Field { kRows, kLd, kType };
+  static Provoke shape(std::string matrices, Field field, int64_t value) {
     return product([=](Problem& p) {
-      for (const char matrix : matrices)
-        set_layout(matrix == 'a'   ? p.a.layout
-                   : matrix == 'b' ? p.b.layout
-                   : matrix == 'c' ? p.c_layout
-                                   : p.d.layout,
-                   attribute, value);
+      for (const char matrix : matrices) {
+        Matrix& m = matrix == 'a' ? p.a : matrix == 'b' ? p.b : p.d;
+        cublasLtMatrixLayout_t& layout = matrix == 'c' ? p.c_layout : m.layout;
+        cublasLtMatrixLayoutDestroy(layout);
+        EXPECT_EQ(cublasLtMatrixLayoutCreate(&layout, field == kType ? static_cast<cudaDataType_t>(value) : m.type,
+                                             static_cast<uint64_t>(field == kRows ? value : m.rows),
+                                             static_cast<uint64_t>(m.columns), field == kLd ? value : m.ld),
+                  CUBLAS_STATUS_SUCCESS);
+      }
     });
-  }
-  static void set_layout(cublasLtMatrixLayout_t layout, int attribute, int64_t value) {
-    const size_t bytes = attribute == CUBLASLT_MATRIX_LAYOUT_TYPE ? 4 : 8;
-    EXPECT_EQ(cublasLtMatrixLayoutSetAttribute(layout, static_cast<cublasLtMatrixLayoutAttribute_t>(attribute), &value,
-                                               bytes),
-              CUBLAS_STATUS_SUCCESS);
   }
   struct Arguments {  // of a product, to be spoiled one at a time
     const void *alpha, *beta, *a, *b, *c;
@@ -298,22 +283,19 @@ class Refusals : public testing::Test {
 };
 
 std::map<std::string, std::function<cublasStatus_t(CallName)>> attribute_provocations() {
-  const auto attribute = [](cublasLtMatmulDesc_t desc, int id, bool has_buffer, size_t bytes, CallName call) {
+  const auto attribute = [](cublasLtMatmulDesc_t desc, int id, bool has_buffer, size_t bytes) {
     int64_t buffer = 0;
-    size_t written = 0;
     const auto which = static_cast<cublasLtMatmulDescAttributes_t>(id);
     void* pointer = has_buffer ? &buffer : nullptr;
-    return call == kSet ? cublasLtMatmulDescSetAttribute(desc, which, pointer, bytes)
-                        : cublasLtMatmulDescGetAttribute(desc, which, pointer, bytes, &written);
+    return cublasLtMatmulDescSetAttribute(desc, which, pointer, bytes);
   };
   const auto on_good = [=](int id, bool has_buffer, size_t bytes) {
-    return [=](CallName call) {
+    return [=](CallName) {
       Problem problem(kSmall);
-      return attribute(problem.desc, id, has_buffer, bytes, call);
+      return attribute(problem.desc, id, has_buffer, bytes);
     };
   };
-  return {{"null descriptor",
-           [=](CallName call) { return attribute(nullptr, CUBLASLT_MATMUL_DESC_TRANSA, true, 4, call); }},
+  return {{"null descriptor", [=](CallName) { return attribute(nullptr, CUBLASLT_MATMUL_DESC_TRANSA, true, 4); }},
           {"unknown attribute", on_good(999, true, 4)},
           {"null buffer", on_good(CUBLASLT_MATMUL_DESC_TRANSA, false, 4)},
           {"size of the buffer", on_good(CUBLASLT_MATMUL_DESC_TRANSA, true, 2)},
@@ -324,9 +306,6 @@ std::map<std::string, std::function<cublasStatus_t(CallName)>> attribute_provoca
 
 TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
   using P = Problem;
-  const auto rows = CUBLASLT_MATRIX_LAYOUT_ROWS;
-  const auto ld = CUBLASLT_MATRIX_LAYOUT_LD;
-  const auto type = CUBLASLT_MATRIX_LAYOUT_TYPE;
   cublasLtMatmulAlgo_t foreign{};
   const auto heuristic = [](bool has_preference, bool has_results, int requested) {
     return [=](CallName) {
@@ -349,23 +328,23 @@ TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
       {"null B", matmul([](Arguments& x, P&) { x.b = nullptr; })},
       {"null C", matmul([](Arguments& x, P& p) { p.beta = 1, x.c = nullptr; })},
       {"null D", matmul([](Arguments& x, P&) { x.c = x.d = nullptr; })},
-      {"A and B of different types", shape("a", type, kBf16)},
-      {"C and D of different types", shape("c", type, kBf16)},
-      {"type of D", shape("cd", type, kBf16)},
+      {"A and B of different types", shape("a", kType, kBf16)},
+      {"C and D of different types", shape("c", kType, kBf16)},
+      {"type of D", shape("cd", kType, kBf16)},
       {"scale type", product([](P& p) {
          const int32_t f64 = CUDA_R_64F;
          cublasLtMatmulDescSetAttribute(p.desc, CUBLASLT_MATMUL_DESC_SCALE_TYPE, &f64, 4);
        })},
-      {"a dimension of 0", shape("a", rows, 0)},
-      {"k of A and of B", shape("b", rows, 2)},
-      {"shape of D", shape("d", rows, 4)},
-      {"shape of C", shape("c", rows, 4)},
-      {"lda", shape("a", ld, 4)},
-      {"ldb", shape("b", ld, 2)},
-      {"ldc", shape("c", ld, 4)},
-      {"ldd", shape("d", ld, 4)},
+      {"a dimension of 0", shape("a", kRows, 0)},
+      {"k of A and of B", shape("b", kRows, 2)},
+      {"shape of D", shape("d", kRows, 4)},
+      {"shape of C", shape("c", kRows, 4)},
+      {"lda", shape("a", kLd, 4)},
+      {"ldb", shape("b", kLd, 2)},
+      {"ldc", shape("c", kLd, 4)},
+      {"ldd", shape("d", kLd, 4)},
       {"algo not from the heuristic", matmul([&](Arguments& x, P&) { x.algo = &foreign; })},
-      {"algo of another problem", product([](P& p) { set_layout(p.a.layout, CUBLASLT_MATRIX_LAYOUT_LD, 7); })},
+      {"algo of another problem", shape("a", kLd, 7)},
       {"workspaceSizeInBytes", matmul([](Arguments& x, P& p) { x.workspace_bytes = p.choice.workspaceSize - 1; })},
       {"null workspace", matmul([](Arguments& x, P&) { x.workspace = nullptr; })},
       {"workspace not on 256 bytes", matmul([](Arguments& x, P& p) { x.workspace = p.workspace.at(16); })},
@@ -379,7 +358,7 @@ TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
                                     "heuristic", "matmul"};
   int provoked = 0;
   for (const LtRefusal& row : refusals())
-    for (const CallName call : {kCreate, kDestroy, kDescriptorCreate, kSet, kGet, kHeuristic, kMatmul})
+    for (const CallName call : {kCreate, kDestroy, kDescriptorCreate, kSet, kHeuristic, kMatmul})
       if (row.calls & call) {
         const auto& provocations = call == kHeuristic || call == kMatmul ? products : attributes;
         ASSERT_TRUE(provocations.count(row.argument)) << row.argument;
@@ -390,7 +369,7 @@ TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
         EXPECT_TRUE(said.find("simgpu:") == said.npos || said.find(row.argument) != said.npos) << said;
         ++provoked;
       }
-  EXPECT_GE(provoked, 50);
+  EXPECT_GE(provoked, 45);
 }
 
 }  // namespace
