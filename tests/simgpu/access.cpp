@@ -12,6 +12,12 @@ void join(Epochs& epochs, const Epochs& other) {
 void join(Seen& seen, const Seen& other) {
   for (const auto& [block, epochs] : other) join(seen[block], epochs);
 }
+void join(Knowledge& known, const Knowledge& other) {
+  join(known.seen, other.seen);
+  join(known.acquired, other.acquired);
+  join(known.fenced, other.fenced);
+  join(known.observed, other.observed);
+}
 
 bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
   Launch& launch = *w.launch;
@@ -24,10 +30,10 @@ bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
   }
   const Interval& then = launch.intervals[interval_of(earlier)];
   if (then.block != w.block) {
-    const auto found = w.acquired.find(then.block);
-    return found != w.acquired.end() && then.epoch <= found->second[then.warp];
+    const auto found = w.known.acquired.find(then.block);
+    return found != w.known.acquired.end() && then.epoch <= found->second[then.warp];
   }
-  if (then.warp != w.index) return then.epoch <= w.seen[then.warp];
+  if (then.warp != w.index) return then.epoch <= w.known.seen[then.warp];
   return then.syncs != w.syncs || (lane_of(earlier) == lane && !(earlier & kMany));
 }
 
@@ -54,6 +60,7 @@ void note_read(Cell& cell, Access me, const Launch& launch) {
   cell.read = me;
 }
 
+std::string where(const Accessor& a) { return where(a.warp, a.instruction, a.lane); }
 std::string place(const Accessor& a) {
   return a.shared ? fmt::format("shared byte {}", a.address) : Memory::get().describe(a.address);
 }
@@ -63,14 +70,13 @@ std::string key(const Accessor& a, const char* kind) {
 
 void report_conflict(const Accessor& a, Access other, const char* kind) {
   const Launch& launch = *a.warp.launch;
-  const std::string here = where(a.warp, a.instruction, a.lane);
   if (operation_of(other) != launch.operation) {
-    return report_unordered(key(a, kind), here, launch.operation, operation_of(other), is_write(a.touch), place(a),
+    return report_unordered(key(a, kind), where(a), launch.operation, operation_of(other), is_write(a.touch), place(a),
                             kind);
   }
   const Interval& then = launch.intervals[interval_of(other)];
   report(a.shared ? "shared memory race" : "device memory race", key(a, kind),
-         fmt::format("{} in {}, other access by block {} thread {}, {}", kind, here, then.block,
+         fmt::format("{} in {}, other access by block {} thread {}, {}", kind, where(a), then.block,
                      then.warp * 32 + lane_of(other), place(a)));
 }
 
@@ -87,29 +93,30 @@ std::string where(const Warp& w, const Instruction& i, uint32_t lane) {
 void fault(const Warp& w, const Instruction& i, uint32_t lane, const std::string& what, cudaError_t status) {
   throw Fault(status, what + " in " + where(w, i, lane));
 }
-void misaligned(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane) {
-  fault(w, i, lane, fmt::format("a misaligned access of {} bytes to {}", bytes, Memory::get().describe(address)),
+void misaligned(const Accessor& a) {
+  const std::string place = Memory::get().describe(a.address);
+  fault(a.warp, a.instruction, a.lane, fmt::format("a misaligned access of {} bytes to {}", a.bytes, place),
         cudaErrorMisalignedAddress);
 }
-void out_of_bounds(const Warp& w, const Instruction& i, uint64_t address, uint64_t size, uint32_t lane) {
-  fault(w, i, lane, fmt::format("an access to byte {} of {} in shared, local or parameter memory", address, size));
+void out_of_bounds(const Accessor& a, uint64_t size) {
+  fault(a.warp, a.instruction, a.lane,
+        fmt::format("an access to byte {} of {} in shared, local or parameter memory", a.address, size));
 }
-Allocation& look_up(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane, bool writes) {
-  Allocation* a = Memory::get().find(address);
-  if (a && a->contains(address, bytes)) return *a;
-  fault(w, i, lane,
-        fmt::format("an illegal {} of {} bytes at {}", writes ? "write" : "read", bytes,
-                    Memory::get().describe(address)));
+Allocation& look_up(const Accessor& a) {
+  Allocation* found = Memory::get().find(a.address);
+  if (found && found->contains(a.address, a.bytes)) return *found;
+  fault(a.warp, a.instruction, a.lane,
+        fmt::format("an illegal {} of {} bytes at {}", is_write(a.touch) ? "write" : "read", a.bytes, place(a)));
 }
 
-void check_not_copying(const Accessor& a, uint32_t bytes) {
-  for (uint64_t word = a.address / 4; word <= (a.address + bytes - 1) / 4; ++word) {
-    if (a.warp.launch->copying[word])
-      report("cp.async not waited for", key(a, ""), where(a.warp, a.instruction, a.lane) + ", " + place(a));
+void check_not_copying(const Accessor& a) {
+  for (uint64_t word = a.address / 4; word <= (a.address + a.bytes - 1) / 4; ++word) {
+    if (a.warp.launch->copying[word]) report("cp.async not waited for", key(a, ""), where(a) + ", " + place(a));
   }
 }
 
-void check_cells(Cell* cells, uint32_t count, uint32_t cell_bytes, const Accessor& a) {
+void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* data) {
+  const uint32_t cell_bytes = a.bytes / count;
   Warp& w = a.warp;
   const Launch& launch = *w.launch;
   const bool strong = is_strong(a.touch), writes = is_write(a.touch);
@@ -131,12 +138,12 @@ void check_cells(Cell* cells, uint32_t count, uint32_t cell_bytes, const Accesso
     if (!cell.write && (!writes || a.touch == Touch::update) &&
         (a.shared || a.instruction.window.allocation->kind != Allocation::Kind::pinned)) {
       report(a.shared ? "uninitialised shared memory read" : "uninitialised device memory read", key(a, ""),
-             where(w, a.instruction, a.lane) + ", " + place(at(k)));
+             where(a) + ", " + place(at(k)));
     }
     if (clashes(cell.write)) {
       const uint32_t from = k * cell_bytes;
       const bool same = writes && a.value && operation_of(cell.write) == launch.operation &&
-                        std::memcmp(a.data + from, static_cast<const uint8_t*>(a.value) + from, cell_bytes) == 0;
+                        std::memcmp(data + from, static_cast<const uint8_t*>(a.value) + from, cell_bytes) == 0;
       if (!same) report_conflict(at(k), cell.write, writes ? "write after write" : "read after write");
     }
     if (!writes) {
@@ -200,37 +207,32 @@ void begin_interval(Warp& w) {
 }
 
 void fence(Warp& w) {
-  for (const auto& [block, epochs] : w.observed) join(block == w.block ? w.seen : w.acquired[block], epochs);
-  w.observed.clear();
-  w.fenced = w.acquired;
-  Epochs& own = w.fenced[w.block] = w.seen;
+  Knowledge& k = w.known;
+  for (const auto& [block, epochs] : k.observed) join(block == w.block ? k.seen : k.acquired[block], epochs);
+  k.observed.clear();
+  k.fenced = k.acquired;
+  Epochs& own = k.fenced[w.block] = k.seen;
   own[w.index] = w.epoch++;
   begin_interval(w);
 }
 
 void publish(Warp& w, uint64_t address) {
-  if (!w.fenced.empty()) join(w.launch->published[location(w, address)], w.fenced);
+  if (!w.known.fenced.empty()) join(w.launch->published[location(w, address)], w.known.fenced);
 }
 
 void observe(Warp& w, uint64_t address) {
   if (w.launch->published.empty()) return;
   const auto found = w.launch->published.find(location(w, address));
-  if (found != w.launch->published.end()) join(w.observed, found->second);
+  if (found != w.launch->published.end()) join(w.known.observed, found->second);
 }
 
 void arrive(Barrier& barrier, Warp& w) {
-  join(barrier.seen, w.seen);
-  barrier.seen[w.index] = std::max(barrier.seen[w.index], w.epoch++);
-  join(barrier.acquired, w.acquired);
-  join(barrier.fenced, w.fenced);
-  join(barrier.observed, w.observed);
+  join(barrier.known, w.known);
+  barrier.known.seen[w.index] = std::max(barrier.known.seen[w.index], w.epoch++);
 }
 
 void leave(const Barrier& barrier, Warp& w) {
-  join(w.seen, barrier.seen);
-  join(w.acquired, barrier.acquired);
-  join(w.fenced, barrier.fenced);
-  join(w.observed, barrier.observed);
+  join(w.known, barrier.known);
   ++w.syncs;
 }
 

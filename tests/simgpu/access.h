@@ -15,17 +15,21 @@ enum class Touch : uint8_t { read, write, update, strong_read, strong_write };  
 constexpr bool is_strong(Touch t) { return t >= Touch::update; }
 constexpr bool is_write(Touch t) { return t != Touch::read && t != Touch::strong_read; }
 
-struct Accessor {  // who, and what it is doing; `value`: the bytes to be written, since equal ones may be written twice
+struct Accessor {  // a lane at an instruction, and the bytes that it reads or writes (a power of two)
   Warp& warp;
   const Instruction& instruction;
   uint32_t lane;
   Touch touch;
-  bool shared;
   uint64_t address;
-  const uint8_t* data;
-  const void* value;
+  uint32_t bytes;
+  const void* value = nullptr;  // to be written, since equal ones may be written twice
+  bool shared = false;
 };
-void check_cells(Cell* cells, uint32_t count, uint32_t cell_bytes, const Accessor& a);
+void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* data);
+void check_not_copying(const Accessor& a);
+Allocation& look_up(const Accessor& a);
+[[noreturn]] void misaligned(const Accessor& a);
+[[noreturn]] void out_of_bounds(const Accessor& a, uint64_t size);
 
 // The frequent cases: nobody has touched the cell but this lane, or operations that are known to be before this one.
 inline bool is_settled(const Launch& launch, Access earlier, Access me) {
@@ -46,67 +50,56 @@ inline bool check_quickly(const Warp& w, Cell& cell, uint32_t lane, Touch touch)
   return true;
 }
 
-void check_not_copying(const Accessor& a, uint32_t bytes);
-Allocation& look_up(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane, bool writes);
-[[noreturn]] void misaligned(const Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane);
-[[noreturn]] void out_of_bounds(const Warp& w, const Instruction& i, uint64_t address, uint64_t size, uint32_t lane);
-
-inline uint8_t* access_global(Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane,
-                              Touch touch, const void* value) {
-  Window& window = i.window;
-  if (address < window.begin || address + bytes > window.end) {
-    Allocation& a = look_up(w, i, address, bytes, lane, is_write(touch));
-    window = {a.begin, a.begin + a.bytes, &a};
+inline uint8_t* access_global(const Accessor& a) {
+  Window& window = a.instruction.window;
+  if (a.address < window.begin || a.address + a.bytes > window.end) {
+    Allocation& found = look_up(a);
+    window = {found.begin, found.begin + found.bytes, &found};
   }
-  const size_t offset = address - window.begin;
+  const size_t offset = a.address - window.begin;
   uint8_t* data = window.allocation->data + offset;
-  if (w.launch->checks) {
-    uint32_t count = 0;
-    Cell* cells = window.allocation->shadow->cells(offset, std::countr_zero(bytes), count);
-    if (count == 1 && check_quickly(w, *cells, lane, touch)) return data;
-    check_cells(cells, count, bytes / count, {w, i, lane, touch, false, address, data, value});
-  }
+  if (!a.warp.launch->checks) return data;
+  uint32_t count = 0;
+  Cell* cells = window.allocation->shadow->cells(offset, std::countr_zero(a.bytes), count);
+  if (count != 1 || !check_quickly(a.warp, *cells, a.lane, a.touch)) check_cells(cells, count, a, data);
   return data;
 }
 
-inline uint8_t* access_shared(Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane,
-                              Touch touch, const void* value) {
-  Launch& launch = *w.launch;
-  if (address >= launch.shared_bytes || address + bytes > launch.shared_bytes)
-    out_of_bounds(w, i, address, launch.shared_bytes, lane);
-  uint8_t* data = launch.shared.data() + address;
-  if (launch.checks) {
-    const Accessor a{w, i, lane, touch, true, address, data, value};
-    if (launch.copies_pending) check_not_copying(a, bytes);
-    uint32_t count = 0;
-    Cell* cells = launch.shared_shadow.cells(address, std::countr_zero(bytes), count);
-    check_cells(cells, count, bytes / count, a);
-  }
+inline uint8_t* access_shared(Accessor a) {
+  Launch& launch = *a.warp.launch;
+  a.shared = true;
+  if (a.address >= launch.shared_bytes || a.address + a.bytes > launch.shared_bytes)
+    out_of_bounds(a, launch.shared_bytes);
+  uint8_t* data = launch.shared.data() + a.address;
+  if (!launch.checks) return data;
+  if (launch.copies_pending) check_not_copying(a);
+  uint32_t count = 0;
+  Cell* cells = launch.shared_shadow.cells(a.address, std::countr_zero(a.bytes), count);
+  check_cells(cells, count, a, data);
   return data;
 }
 
-// A generic address is in the window of its space, or global.
+// A generic address is in the window of shared memory, or global.
 inline Space space_of(Space space, uint64_t& address) {
   if (space != Space::generic) return space;
-  const uint64_t beyond = address - Memory::get().window(Space::shared);
-  if (beyond >= 3 * Memory::kWindow) return Space::global;
-  address = beyond % Memory::kWindow;
-  return static_cast<Space>(beyond / Memory::kWindow);
+  const uint64_t beyond = address - Memory::get().shared_window();
+  if (beyond >= Memory::kWindow) return Space::global;
+  address = beyond;
+  return Space::shared;
 }
 
-// The engine's address of `bytes` (a power of two) that a lane reads or writes.
-inline uint8_t* access_bytes(Warp& w, const Instruction& i, uint64_t address, uint32_t bytes, uint32_t lane,
-                             Touch touch, const void* value = nullptr) {
-  if (address & (bytes - 1)) misaligned(w, i, address, bytes, lane);
-  const Space space = space_of(i.space, address);
-  if (space == Space::global) return access_global(w, i, address, bytes, lane, touch, value);
-  if (space == Space::shared) return access_shared(w, i, address, bytes, lane, touch, value);
-  const Function& f = w.launch->function;
-  const uint64_t size = space == Space::local ? f.local_bytes : f.parameter_bytes;
-  if (address >= size || address + bytes > size) out_of_bounds(w, i, address, size, lane);
-  if (space == Space::local) return w.launch->local.data() + (w.index * 32 + lane) * size + address;
-  if (is_write(touch)) fault(w, i, lane, "a write to a kernel parameter");
-  return const_cast<uint8_t*>(w.launch->parameters) + address;
+// The engine's address of what is read or written.
+inline uint8_t* access_bytes(Accessor a) {
+  if (a.address & (a.bytes - 1)) misaligned(a);
+  const Space space = space_of(a.instruction.space, a.address);
+  if (space == Space::global) return access_global(a);
+  if (space == Space::shared) return access_shared(a);
+  Launch& launch = *a.warp.launch;
+  const uint64_t size = space == Space::local ? launch.function.local_bytes : launch.function.parameter_bytes;
+  if (a.address >= size || a.address + a.bytes > size) out_of_bounds(a, size);
+  if (space == Space::local) return launch.local.data() + (a.warp.index * 32 + a.lane) * size + a.address;
+  if (is_write(a.touch)) fault(a.warp, a.instruction, a.lane, "a write to a kernel parameter");
+  return const_cast<uint8_t*>(launch.parameters) + a.address;
 }
 
 inline uint64_t address_of(Warp& w, const Instruction& i, uint32_t lane) {

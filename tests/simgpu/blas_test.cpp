@@ -354,8 +354,7 @@ TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
       {"alignment of D", matmul([](Arguments& x, P& p) { x.c = x.d = p.d.device.at(4); })},
   };
   const auto attributes = attribute_provocations();
-  constexpr const char* kCalls[] = {"create",    "destroy", "descriptor create", "set attribute", "get attribute",
-                                    "heuristic", "matmul"};
+  constexpr const char* kCalls[] = {"create", "destroy", "descriptor create", "set attribute", "heuristic", "matmul"};
   int provoked = 0;
   for (const LtRefusal& row : refusals())
     for (const CallName call : {kCreate, kDestroy, kDescriptorCreate, kSet, kHeuristic, kMatmul})

@@ -294,7 +294,9 @@ TEST_F(Checks, UnknownInstructionsAreRefusedByName) {
        {"nanosleep.u32 10;", "griddepcontrol.wait;", "griddepcontrol.launch_dependents;", "wgmma.fence.sync.aligned;",
         "mov.u32 %r1, %clock;", "add.rn.sat.bf16 %h1, %h2, %h3;", "ld.global.weird.u32 %r1, [%q1];",
         "cp.async.bulk.commit_group;", "cvt.rn.satfinite.e4m3x2.f32 %h1, %f1, %f2;", "brx.idx %r1, table;",
-        "call.uni f, ();", "fma.rn.f32 %f1, %f2, %f3;", "mbarrier.init.shared.b64 [%r1], 1;"}) {
+        "call.uni f, ();", "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f2};",
+        "redux.sync.add.s32 %r1, %r2, -1;", "set.eq.u32.s32 %r1, %r2, 1;", "fma.rn.f32 %f1, %f2, %f3;",
+        "mbarrier.init.shared.b64 [%r1], 1;"}) {
     const Ptx ptx(".reg .b16 %h<9>; .reg .b32 %r<9>; .reg .f32 %f<9>; .reg .b64 %q<9>;\n" + instruction + "\n", 1);
     EXPECT_EQ(ptx.status(), cudaErrorInvalidPtx) << instruction;
     expect_finding("cannot load a kernel", instruction.substr(0, instruction.find_first_of(" ;")));

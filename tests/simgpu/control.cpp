@@ -16,7 +16,7 @@ SIMGPU_API int simgpu_finding_count() {
 SIMGPU_API const char* simgpu_finding(int index) {
   const std::lock_guard lock(device_mutex());
   static std::string text;
-  const Finding& f = Journal::get().findings.at(static_cast<size_t>(index)).second;
+  const Finding& f = std::next(Journal::get().findings.begin(), index)->second;
   return (text = f.kind + ": " + f.text).c_str();
 }
 SIMGPU_API const char* simgpu_fault() {
@@ -48,14 +48,14 @@ SIMGPU_API SimgpuKernelCounters simgpu_kernel(const char* part_of_name) {
 SIMGPU_API const char* simgpu_row(int index) {
   static const std::vector<std::string> all = [] {
     std::vector<std::string> lines;
-    for (const auto& [key, row] : Table::get().rows()) {
+    for (const auto& [key, row] : Table::get().rows) {
       std::string& text = lines.emplace_back(key + " -");
       for (size_t k = 0; k < 5; ++k) text += row.modifiers >> k & 1 ? std::string(1, "nrfsa"[k]) : "";
-      auto add = [&](Type t) { text += fmt::format(" {}{}", "bsufhxp"[static_cast<int>(t.kind)], t.bits); };
+      auto add = [&](Type t) { text += fmt::format(" {}{}", "bsufhp"[static_cast<int>(t.kind)], t.bits); };
       add(row.destination);
       std::for_each(row.sources.begin(), row.sources.end(), add);
     }
-    for (const std::string& key : atomic_keys()) lines.push_back("atom." + key);
+    for (const auto& [key, handler] : Table::get().atomics) lines.push_back("atom." + key);
     std::sort(lines.begin(), lines.end());
     return lines;
   }();

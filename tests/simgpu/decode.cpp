@@ -12,11 +12,9 @@ namespace {
 using Kind = Type::Kind;
 
 template <class D, class S>
-using Cast = decltype([](S v) { return static_cast<D>(v); });
+constexpr Handler cast = apply<decltype([](S v) { return static_cast<D>(v); }), D, S>;
 template <class T>
-using Saturate = decltype([](T v) { return v > 0 ? (v < 1 ? v : T{1}) : T{0}; });  // NaN becomes 0
-using Flush = decltype([](float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; });
-using Negate = decltype([](bool v) { return !v; });
+constexpr Handler saturate = apply<decltype([](T v) { return v > 0 ? (v < 1 ? v : T{1}) : T{0}; }), T, T>;  // NaN: 0
 
 uint32_t align_up(uint32_t value, uint32_t unit) { return (value + unit - 1) / unit * unit; }
 uint32_t register_size(int bits) { return bits == 1 ? 4 : bits <= 32 ? 128 : 256; }
@@ -29,31 +27,12 @@ void under_csr(Warp& w, const Instruction& i, uint32_t active) {
   _mm_setcsr(before);
 }
 
-uint32_t modifier_of(std::string_view word, bool is_float) {
-  if (word == "sat") return is_float ? uint32_t{kSat} : 0;
-  static const std::map<std::string_view, uint32_t> all = {{"rn", kNearest},  {"rz", kRounding}, {"rm", kRounding},
-                                                           {"rp", kRounding}, {"ftz", kFtz},     {"approx", kApprox},
-                                                           {"full", kApprox}};
-  return all.count(word) ? all.at(word) : 0;
-}
-
-const Decoders& special_decoders() {
-  static const Decoders all = [] {
-    Decoders map;
-    for (auto add :
-         {add_memory_decoders, add_atomic_decoders, add_warp_decoders, add_matrix_decoders, add_select_decoders})
-      add(map);
-    return map;
-  }();
-  return all;
-}
-
 }  // namespace
 
 const Table& Table::get() {
   static const Table table = [] {
     Table t;
-    for (auto add : {add_integer_rows, add_real_rows, add_conversion_rows, add_select_rows}) add(t);
+    for (auto add : {add_arithmetic, add_moves_and_comparisons, add_memory, add_atomics, add_warp}) add(t);
     return t;
   }();
   return table;
@@ -62,43 +41,37 @@ const Table& Table::get() {
 // ---- one instruction
 
 void KernelReader::decode_row() {
-  const bool is_float = std::any_of(types.begin(), types.end(), [](Type t) { return t.is_float(); });
+  struct Meaning {
+    uint32_t modifier, csr;
+    const char* key = "";  // of cvt to a whole number: its rows serve all modes
+  };
+  static const std::map<std::string_view, Meaning> modes = {
+      {"rn", {kNearest, 0}},   {"rz", {kRounding, 0x6000}}, {"rm", {kRounding, 0x2000}}, {"rp", {kRounding, 0x4000}},
+      {"rni", {0, 0, ".ri"}},  {"rzi", {0, 0x6000, ".ri"}}, {"rmi", {0, 0x2000, ".ri"}}, {"rpi", {0, 0x4000, ".ri"}},
+      {"ftz", {kFtz, 0x8040}}, {"sat", {kSat, 0}},          {"approx", {kApprox, 0}},    {"full", {kApprox, 0}}};
   std::string key(words[0]);
   uint32_t modifiers = 0;
-  for (size_t k = 1; k < words.size(); ++k) {
-    const uint32_t m = modifier_of(words[k], is_float);
-    const bool to_whole = words[0] == "cvt" && words[k].size() == 3 && words[k][0] == 'r' && words[k][2] == 'i';
-    modifiers |= m;
-    if (!m) key.append(".").append(to_whole ? "ri" : words[k]);
+  for (std::string_view word : std::vector(words.begin() + 1, words.end())) {
+    const auto mode = modes.find(word);
+    if (mode == modes.end()) {
+      key.append(".").append(word);
+      continue;
+    }
+    key += mode->second.key;
+    modifiers |= mode->second.modifier;
+    out.csr |= mode->second.csr;
   }
-  const auto& rows = Table::get().rows();
-  auto found =
-      modifiers & kRounding ? rows.find(key + "/r") : rows.end();  // a row for other roundings than the nearest
-  if (found == rows.end()) found = rows.find(key);
-  require(found != rows.end());
+  const auto found = Table::get().rows.find(key);
+  require(found != Table::get().rows.end());
   const Row& row = found->second;
   if (modifiers & ~row.modifiers) refuse("a modifier that is not known here");
   require(arguments.size() == row.sources.size() + 1);
-  out.run = row.run;
   for (size_t k = 0; k < row.sources.size(); ++k) out.source[k] = source(k + 1, row.sources[k]);
   out.d = destination(arguments[0], row.destination);
-  modes(modifiers);
-  if (row.selects && (modifiers & kFtz)) after(apply<Flush, float, float>, out.d, out.d);
-  if (!(modifiers & kSat)) return;
-  if (row.destination.kind == Kind::half) refuse(".sat to a half type");
-  if (row.destination.kind != Kind::f) return;  // a conversion to an integer saturates anyway
-  after(row.destination.bits == 64 ? apply<Saturate<double>, double, double> : apply<Saturate<float>, float, float>,
-        out.d, out.d);
-}
-
-void KernelReader::modes(uint32_t modifiers) {
-  for (const auto& [word, rounding] : {std::pair{"m", 0x2000u}, {"p", 0x4000u}, {"z", 0x6000u}}) {
-    if (has(std::string("r") + word) || has(std::string("r") + word + 'i')) out.csr |= rounding;
-  }
-  if (modifiers & kFtz) out.csr |= 0x8040;
-  if (!out.csr) return;
-  out.inner = out.run;
-  out.run = under_csr;
+  out.inner = row.run;
+  out.run = out.csr ? under_csr : row.run;
+  if ((modifiers & kSat) && row.destination.kind == Kind::f)  // a conversion to an integer saturates anyway
+    after(row.destination.bits == 64 ? saturate<double> : saturate<float>, out.d, out.d);
 }
 
 bool KernelReader::has(std::string_view w) const { return std::find(words.begin() + 1, words.end(), w) != words.end(); }
@@ -125,24 +98,20 @@ uint64_t KernelReader::constant(size_t argument) const {
 
 Operand KernelReader::source(std::string_view text, Type t) {
   if (is_number(text)) return constant(number(text, t), t.bits);
-  if (t.bits == 1 && text.starts_with('!')) {
-    const Operand other = temporary(1);
-    before(apply<Negate, Pred, Pred>, other, source(text.substr(1), t));
-    return other;
-  }
   if (const auto r = find_register(text)) {
     if ((r->bits == 1) != (t.bits == 1) || (t.bits == 64 && r->bits < 64))
       refuse(fmt::format("register {} is too narrow", text));
     if (r->bits < 64 || t.bits == 64) return r->place;
-    const Operand part = temporary(32);
-    before(apply<Cast<uint32_t, uint64_t>, uint32_t, uint64_t>, part, r->place);
+    const Operand part = allocate(32);
+    before(cast<uint32_t, uint64_t>, part, r->place);
     return part;
   }
   const Variable* v = find_variable(text);
   if (!v) refuse(fmt::format("unknown operand {}", text));
   if (v->kind != Variable::Kind::dynamic_shared) return constant(v->offset, t.bits);
   function_->uses_dynamic_shared = true;
-  return dynamic_addresses_.emplace_back(new_constant(0, t.bits), t.bits).first;
+  function_->constants.push_back({allocate(t.bits), t.bits, 0, true});
+  return function_->constants.back().place;
 }
 
 Operand KernelReader::destination(std::string_view text, Type t) {
@@ -151,10 +120,8 @@ Operand KernelReader::destination(std::string_view text, Type t) {
   if (!r || (r->bits == 1) != (t.bits == 1) || (t.bits == 64 && r->bits < 64))
     refuse(fmt::format("no such destination {}", text));
   if (r->bits < 64 || t.bits == 64) return r->place;
-  const Operand part = temporary(32);
-  after(t.kind == Kind::s ? apply<Cast<int64_t, int32_t>, int64_t, int32_t>
-                          : apply<Cast<uint64_t, uint32_t>, uint64_t, uint32_t>,
-        r->place, part);
+  const Operand part = allocate(32);
+  after(t.kind == Kind::s ? cast<int64_t, int32_t> : cast<uint64_t, uint32_t>, r->place, part);
   return part;
 }
 
@@ -177,8 +144,8 @@ void KernelReader::address(size_t argument) {
   }
   const auto r = find_register(text);
   out.source[0] =
-      r && r->bits == 32 ? temporary(64) : source(text, kAddress);  // addresses are 64 bits wide in the engine
-  if (r && r->bits == 32) before(apply<Cast<uint64_t, uint32_t>, uint64_t, uint32_t>, out.source[0], r->place);
+      r && r->bits == 32 ? allocate(64) : source(text, kAddress);  // addresses are 64 bits wide in the engine
+  if (r && r->bits == 32) before(cast<uint64_t, uint32_t>, out.source[0], r->place);
 }
 
 void KernelReader::list(std::string_view text, Type t, bool is_destination, size_t at) {
@@ -189,38 +156,50 @@ void KernelReader::list(std::string_view text, Type t, bool is_destination, size
   out.count = static_cast<uint8_t>(at);
 }
 
+Space KernelReader::space() const {
+  auto is = [this](const std::string& name) { return has(name) || has(name + "::cta") || has(name + "::entry"); };
+  if (is("global")) return Space::global;
+  return is("shared") ? Space::shared : is("local") ? Space::local : is("param") ? Space::parameter : Space::generic;
+}
+
+MemoryOrder KernelReader::order() const {
+  if (has("acquire") || has("release") || has("acq_rel")) return MemoryOrder::synchronizes;
+  return has("volatile") || has("relaxed") ? MemoryOrder::strong : MemoryOrder::weak;
+}
+
 void KernelReader::before(Handler run, Operand d, Operand a) {
   after(run, d, a);
   function_->code.push_back(after_.back());
   after_.pop_back();
 }
 
-void KernelReader::after(Handler run, Operand d, Operand a, Operand b, Operand c) {
+void KernelReader::after(Handler run, Operand d, Operand a) {
   Instruction& i = after_.emplace_back(location_);
   i.run = run;
   i.d = d;
-  i.source = {a, b, c, {}};
+  i.source[0] = a;
 }
 
 // ---- the kernel around it
 
-KernelReader::KernelReader(const Module& module, const std::string& name, std::string_view text, uint32_t line)
-    : module_(module), reader_{text, line} {
+KernelReader::KernelReader(const Module& module, const std::string& name, std::string readable_name,
+                           std::string_view body, uint32_t line)
+    : module_(module), reader_{body, line} {
   function_->module = &module;
   function_->name = name;
-  function_->readable_name = readable(name);
+  function_->readable_name = std::move(readable_name);
 }
 
-std::unique_ptr<Function> KernelReader::read() {
-  read_head();
-  read_body();
+std::unique_ptr<Function> KernelReader::read(std::string_view head) {
+  read_head(head);
+  hidden_.emplace_back();
+  while (!hidden_.empty()) read_statement(reader_.next());
   for (const auto& [at, label] : branches_) {
     const auto found = labels_.find(label);
     if (found == labels_.end()) refuse(fmt::format("no label {}", label));
     function_->code[at].target = static_cast<int32_t>(found->second);
   }
   function_->code.emplace_back().flow = Flow::exit;
-  finish_constants();
   return std::move(function_);
 }
 
@@ -233,40 +212,24 @@ Operand KernelReader::allocate(int bits) {
 
 Operand KernelReader::constant(uint64_t value, int bits) {
   auto [place, is_new] = constants_.try_emplace({value, bits}, Operand{});
-  if (is_new) place->second = new_constant(value, bits);
-  return place->second;
-}
-
-// Constants are addressed from their end, so that their places are below zero, and kept back to front until all are
-// known.
-Operand KernelReader::new_constant(uint64_t value, int bits) {
-  std::vector<uint8_t>& c = function_->constants;
-  c.resize(align_up(static_cast<uint32_t>(c.size()), 64));
-  std::vector<uint8_t> bytes(register_size(bits));
+  if (!is_new) return place->second;
   if (bits == 1) value = value ? ~uint64_t{0} : 0;
   if (bits == 8 || bits == 16) value &= (1u << bits) - 1;
-  const size_t slot = bits == 64 ? 8 : 4;
-  for (size_t at = 0; at < bytes.size(); at += slot) std::memcpy(bytes.data() + at, &value, slot);
-  c.insert(c.end(), bytes.rbegin(), bytes.rend());
-  return {-static_cast<int32_t>(c.size())};
-}
-
-void KernelReader::finish_constants() {
-  std::vector<uint8_t>& c = function_->constants;
-  std::reverse(c.begin(), c.end());
-  const uint64_t begin = function_->dynamic_shared_begin();
-  for (const auto& [at, bits] : dynamic_addresses_) {
-    for (int l = 0; l < 32; ++l)
-      std::memcpy(&c[c.size() + static_cast<size_t>(at.at + l * bits / 8)], &begin, static_cast<size_t>(bits / 8));
-  }
+  place->second = allocate(bits);
+  function_->constants.push_back({place->second, bits, value});
+  return place->second;
 }
 
 std::optional<KernelReader::Register> KernelReader::find_register(std::string_view name) {
   if (auto r = registers_.find(name); r != registers_.end()) return r->second;
-  const auto special = special_registers().find(name.substr(name.starts_with('%')));
-  if (!name.starts_with('%') || special == special_registers().end()) return std::nullopt;
+  static const std::map<std::string_view, SpecialRegister::Kind> special = {{"%tid", SpecialRegister::tid},
+                                                                            {"%ntid", SpecialRegister::ntid},
+                                                                            {"%ctaid", SpecialRegister::ctaid},
+                                                                            {"%nctaid", SpecialRegister::nctaid}};
+  const auto found = special.find(name.substr(0, name.find('.')));
+  if (found == special.end() || name.size() != found->first.size() + 2) return std::nullopt;
   const Register r{allocate(32), 32};
-  function_->specials.emplace_back(special->second, r.place);
+  function_->specials.push_back({found->second, static_cast<uint8_t>(name.back() - 'x'), r.place});
   return registers_[std::string(name)] = r;
 }
 
@@ -284,56 +247,44 @@ void KernelReader::place(Variable& v, uint32_t& used) const {
   used = static_cast<uint32_t>(v.offset) + v.bytes;
 }
 
-void KernelReader::read_head() {
-  Function& f = *function_;
-  if (!reader_.at_end() && reader_.peek() == '(') {
-    ++reader_.at;
-    for (std::string_view text : split(reader_.up_to(')'), ',')) {
+void KernelReader::read_head(std::string_view head) {  // name(parameters) .maxntid x, y, z
+  const size_t open = head.find('('), close = std::min(head.rfind(')'), head.size());
+  if (open != std::string_view::npos) {
+    for (std::string_view text : split(head.substr(open + 1, close - open - 1), ',')) {
       const Declaration d = read_declaration(text);
-      Variable& v = variables_[std::string(d.name)] = {Variable::Kind::parameter, 0, d.bytes(), d.align};
-      place(v, f.parameter_bytes);
-      f.parameters.push_back(v);
+      Variable& v = variables_[std::string(d.name)] = {Variable::Kind::parameter, 0, d.bytes, d.align};
+      place(v, function_->parameter_bytes);
+      function_->parameters.push_back(v);
     }
   }
-  const std::string_view limits = reader_.up_to('{');
-  const size_t at = limits.find(".maxntid");
+  const size_t at = head.find(".maxntid");
   if (at == std::string_view::npos) return;
-  const std::string_view rest = limits.substr(at + 8);
+  const std::string_view limits = head.substr(at + 8);
   uint64_t threads = 1;
-  for (std::string_view n : split(rest.substr(0, rest.find_first_of(".\n")), ',')) threads *= number(n);
-  f.max_threads = static_cast<uint32_t>(std::min<uint64_t>(threads, 1024));
+  for (std::string_view n : split(limits.substr(0, limits.find_first_of(".\n")), ',')) threads *= number(n);
+  function_->max_threads = static_cast<uint32_t>(std::min<uint64_t>(threads, 1024));
 }
 
-void KernelReader::read_body() {
-  int depth = 0;
-  do {
-    if (reader_.at_end()) refuse("a body without an end");
-    const char c = reader_.peek();
-    if (c == '{' || c == '}' || c == ';') {
-      ++reader_.at;
-      depth += c == '{' ? 1 : c == '}' ? -1 : 0;
-      if (c != ';') c == '{' ? hidden_.emplace_back(), void() : leave_scope();
-      continue;
-    }
-    if (reader_.starts_with_word(".loc")) {
-      read_location(reader_.rest_of_line());
-      continue;
-    }
-    statement_ = reader_.statement();
-    if (statement_.ends_with(':')) {
-      labels_[statement_.substr(0, statement_.size() - 1)] = static_cast<uint32_t>(function_->code.size());
-    } else if (statement_.starts_with(".reg")) {
-      read_registers();
-    } else if (statement_.starts_with(".shared") || statement_.starts_with(".local")) {
-      const Declaration d = read_declaration(statement_);
-      const bool shared = d.space == "shared";
-      Variable& v = variables_[std::string(d.name)] = {shared ? Variable::Kind::shared : Variable::Kind::local, 0,
-                                                       d.bytes(), d.align};
-      place(v, shared ? function_->shared_bytes : function_->local_bytes);
-    } else if (!statement_.starts_with(".pragma")) {
-      read_instruction();
-    }
-  } while (depth > 0);
+void KernelReader::read_statement(const Statement& s) {
+  statement_ = s.text;
+  if (s.end == '\0') refuse("a body without an end");
+  if (s.end == '\n') return read_location(s.text);
+  if (s.end == '{') return hidden_.emplace_back(), void();
+  if (s.end == '}') return leave_scope();
+  if (s.end == ':') return labels_[s.text] = static_cast<uint32_t>(function_->code.size()), void();
+  if (s.text.empty() || s.text.starts_with(".pragma")) return;
+  if (s.text.starts_with(".reg")) return read_registers();
+  const bool is_local = s.text.starts_with(".local");
+  if (!is_local && !s.text.starts_with(".shared")) return read_instruction(s.line);
+  const Declaration d = read_declaration(s.text);
+  Variable& v = variables_[std::string(d.name)] = {is_local ? Variable::Kind::local : Variable::Kind::shared, 0,
+                                                   d.bytes, d.align};
+  place(v, is_local ? function_->local_bytes : function_->shared_bytes);
+}
+
+void KernelReader::leave_scope() {
+  for (auto at = hidden_.back().rbegin(); at != hidden_.back().rend(); ++at) registers_[at->first] = at->second;
+  hidden_.pop_back();
 }
 
 // .loc file line column[, function_name x[+n], inlined_at file line column]
@@ -364,8 +315,8 @@ void KernelReader::read_registers() {  // .reg .b32 %r<5>, %q
   }
 }
 
-void KernelReader::read_instruction() {
-  location_.ptx_line = reader_.line;
+void KernelReader::read_instruction(uint32_t line) {
+  location_.ptx_line = line;
   location_.text = statement_;
   location_.predicate = -1;
   std::string_view rest = statement_;
@@ -379,19 +330,18 @@ void KernelReader::read_instruction() {
   }
   out = location_;
   const size_t space = std::min(rest.find_first_of(" \t\n"), rest.size());
-  opcode = rest.substr(0, space);
-  words = split(opcode, '.');
+  words = split(rest.substr(0, space), '.');
   arguments = split(trim(rest.substr(space)), ',');
   types.clear();
   for (std::string_view word : words) {
     Type t;
     if (read_type(word, t)) types.push_back(t);
   }
-  const auto special = special_decoders().find(words[0]);
-  if (special == special_decoders().end())
-    decode_row();
+  const auto& decoders = Table::get().decoders;
+  if (const auto decoder = decoders.find(words[0]); decoder != decoders.end())
+    decoder->second(*this);
   else
-    special->second(*this);
+    decode_row();
   if (!branch_.empty()) branches_.emplace_back(function_->code.size(), std::exchange(branch_, {}));
   function_->code.push_back(out);
   function_->code.insert(function_->code.end(), after_.begin(), after_.end());

@@ -10,35 +10,25 @@ namespace switchyard::simgpu {
 
 // Parts of an opcode that do not select the handler. A row names those that it honours; any other is refused.
 enum Modifier : uint32_t { kNearest = 1, kRounding = 2, kFtz = 4, kSat = 8, kApprox = 16 };
-constexpr uint32_t kFloatModes = kNearest | kRounding | kFtz | kSat;
 
 struct Row {
   Handler run = nullptr;
   uint32_t modifiers = 0;
   Type destination{};
   std::vector<Type> sources{};
-  bool selects = false;  // the result is one of the operands: .ftz has to flush it
 };
 
 template <class T>
 constexpr Type type_of() {
   using Kind = Type::Kind;
   if (std::is_same_v<T, Pred>) return {Kind::predicate, 1};
-  const bool real = std::is_floating_point_v<T>, whole = std::is_integral_v<T>;
-  return {real                  ? Kind::f
-          : is_half<T>          ? Kind::half
-          : !whole              ? Kind::pair
-          : std::is_signed_v<T> ? Kind::s
-                                : Kind::u,
-          8 * sizeof(T)};
+  if (is_half<T>) return {Kind::half, 16};
+  return {std::is_floating_point_v<T> ? Kind::f : std::is_signed_v<T> ? Kind::s : Kind::u, 8 * sizeof(T)};
 }
 template <class T>
 std::string name_of() {
   if (std::is_same_v<T, Pred>) return "pred";
-  if (std::is_same_v<T, BF16>) return "bf16";
-  if (std::is_same_v<T, F16>) return "f16";
-  if (std::is_same_v<T, Pair<BF16>>) return "bf16x2";
-  if (std::is_same_v<T, Pair<F16>>) return "f16x2";
+  if (is_half<T>) return std::is_same_v<T, BF16> ? "bf16" : "f16";
   return "bsuf"[static_cast<int>(type_of<T>().kind)] + std::to_string(8 * sizeof(T));
 }
 // `name` with its type; one that ends in .b is followed by the width alone.
@@ -49,42 +39,48 @@ std::string key_of(const std::string& name) {
 
 template <class... T>
 struct Types {};
+using Integers = Types<int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>;
+using Words = Types<uint16_t, uint32_t, uint64_t>;  // b16 and so on
+using Reals = Types<float, double>;
 
-class Table {
- public:
+class KernelReader;
+using Decoder = void (*)(KernelReader&);
+
+struct Table {
   static const Table& get();
-  const std::unordered_map<std::string, Row>& rows() const { return rows_; }
+  std::unordered_map<std::string, Row> rows;
+  std::map<std::string_view, Decoder> decoders;  // by the first word
+  std::map<std::string, Handler> atomics;        // add.s32
+
   // d = f(sources), of types D and S; or of one type, once for each in a list.
   template <class D, class... S, class F>
-  void row(const std::string& key, F, uint32_t modifiers = 0, bool selects = false) {
-    rows_[key] = {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}, selects};
+  void row(const std::string& key, F, uint32_t modifiers = 0) {
+    rows[key] = {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}};
   }
   template <int sources, class... T, class F>
-  void rows(Types<T...>, const std::string& name, F f, uint32_t modifiers = 0, bool selects = false) {
-    if constexpr (sources == 1) (row<T, T>(key_of<T>(name), f, modifiers, selects), ...);
-    if constexpr (sources == 2) (row<T, T, T>(key_of<T>(name), f, modifiers, selects), ...);
-    if constexpr (sources == 3) (row<T, T, T, T>(key_of<T>(name), f, modifiers, selects), ...);
+  void add(Types<T...>, const std::string& name, F f, uint32_t modifiers = 0) {
+    if constexpr (sources == 1) (row<T, T>(key_of<T>(name), f, modifiers), ...);
+    if constexpr (sources == 2) (row<T, T, T>(key_of<T>(name), f, modifiers), ...);
+    if constexpr (sources == 3) (row<T, T, T, T>(key_of<T>(name), f, modifiers), ...);
   }
-
- private:
-  std::unordered_map<std::string, Row> rows_;
 };
-void add_integer_rows(Table& table);
-void add_real_rows(Table& table);
-void add_conversion_rows(Table& table);
-void add_select_rows(Table& table);
+void add_arithmetic(Table& table);
+void add_moves_and_comparisons(Table& table);
+void add_memory(Table& table);
+void add_atomics(Table& table);
+void add_warp(Table& table);
 
 constexpr Type kBits{Type::Kind::bits, 32}, kPredicate{Type::Kind::predicate, 1}, kAddress{Type::Kind::u, 64};
 
 // Reads one kernel. Decoders get it with one instruction taken apart, and fill `out`.
 class KernelReader {
  public:
-  KernelReader(const Module& module, const std::string& name, std::string_view text, uint32_t line);
-  std::unique_ptr<Function> read();
+  KernelReader(const Module& module, const std::string& name, std::string readable_name, std::string_view body,
+               uint32_t line);
+  std::unique_ptr<Function> read(std::string_view head);
 
   Instruction out{};
-  std::string_view opcode{};  // all of it, and its words
-  std::vector<std::string_view> words{}, arguments{};
+  std::vector<std::string_view> words{}, arguments{};  // of the opcode; behind it
   std::vector<Type> types{};
 
   bool has(std::string_view word) const;
@@ -94,7 +90,7 @@ class KernelReader {
   void require(bool known) const {
     if (!known) refuse();
   }
-  Operand source(std::string_view text, Type type);  // a predicate may be negated
+  Operand source(std::string_view text, Type type);
   Operand source(size_t argument, Type type) {
     require(argument < arguments.size());
     return source(arguments[argument], type);
@@ -105,9 +101,8 @@ class KernelReader {
   void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
   uint64_t constant(size_t argument) const;
   Operand constant(uint64_t value, int bits);
-  Operand temporary(int bits) { return allocate(bits); }
-  void before(Handler run, Operand d, Operand a);  // a helper of the instruction: it runs first, or last
-  void after(Handler run, Operand d, Operand a, Operand b = {}, Operand c = {});
+  Space space() const;  // that the opcode names
+  MemoryOrder order() const;
   void branch_to(std::string_view label) { branch_ = label; }
   const Variable* find_variable(std::string_view name);
   void decode_row();
@@ -119,15 +114,15 @@ class KernelReader {
   };
   std::optional<Register> find_register(std::string_view name);
   Operand allocate(int bits);
-  Operand new_constant(uint64_t value, int bits);
   void place(Variable& variable, uint32_t& used) const;
-  void modes(uint32_t modifiers);
-  void read_head();
-  void read_body();
+  void before(Handler run, Operand d, Operand a);  // a helper of the instruction: it runs first, or last
+  void after(Handler run, Operand d, Operand a);
+  void read_head(std::string_view head);
+  void read_statement(const Statement& statement);
   void read_location(std::string_view text);
   void read_registers();
-  void read_instruction();
-  void finish_constants();
+  void read_instruction(uint32_t line);
+  void leave_scope();
 
   const Module& module_;
   std::unique_ptr<Function> function_ = std::make_unique<Function>();
@@ -135,26 +130,12 @@ class KernelReader {
   std::string_view statement_{};
   std::map<std::string, Register, std::less<>> registers_{};  // a name means what the innermost scope declared
   std::vector<std::vector<std::pair<std::string, Register>>> hidden_{};  // of each open scope: what it hides outside
-  void leave_scope() {
-    for (auto at = hidden_.back().rbegin(); at != hidden_.back().rend(); ++at) registers_[at->first] = at->second;
-    hidden_.pop_back();
-  }
   Variables variables_{};  // also the module's shared ones, as this kernel places them
   std::map<std::string_view, uint32_t> labels_{};
   std::vector<std::pair<size_t, std::string_view>> branches_{};
   std::map<std::pair<uint64_t, int>, Operand> constants_{};
-  std::vector<std::pair<Operand, int>> dynamic_addresses_{};  // filled once the size of the static part is known
   std::string_view branch_{};
   std::vector<Instruction> after_{};
   Instruction location_{};
 };
-using Decoder = void (*)(KernelReader&);
-using Decoders = std::map<std::string_view, Decoder>;
-void add_memory_decoders(Decoders& decoders);
-void add_atomic_decoders(Decoders& decoders);
-std::vector<std::string> atomic_keys();  // add.s32
-void add_warp_decoders(Decoders& decoders);
-void add_matrix_decoders(Decoders& decoders);
-void add_select_decoders(Decoders& decoders);
-
 }  // namespace switchyard::simgpu

@@ -13,20 +13,11 @@
 namespace switchyard::simgpu {
 namespace {
 
-std::map<std::string, std::string>& changed_settings() {
-  static auto* settings = new std::map<std::string, std::string>;
-  return *settings;
-}
-
-std::map<std::string, std::optional<int64_t>, std::less<>>& parsed_settings() {
-  static auto* settings = new std::map<std::string, std::optional<int64_t>, std::less<>>;
-  return *settings;
-}
-
-Random& draws() {
-  static auto* random = new Random(seed());
-  return *random;
-}
+struct Settings {
+  std::map<std::string, std::string> changed;
+  std::map<std::string, std::optional<int64_t>, std::less<>> numbers;  // as read: asked for each operation
+  std::optional<Random> draws;                                         // of the seed in force
+};
 
 constexpr std::pair<const char*, unsigned long long KernelCounters::*> kKernelCounters[] = {
     {"launches", &KernelCounters::launches},
@@ -54,19 +45,6 @@ nlohmann::json report_of(const Journal& j) {
 
 }  // namespace
 
-std::recursive_mutex& device_mutex() {
-  static auto* mutex = new std::recursive_mutex;
-  return *mutex;
-}
-Journal& Journal::get() {
-  static auto* journal = new Journal;
-  return *journal;
-}
-Order& Order::get() {
-  static auto* order = new Order;
-  return *order;
-}
-
 void add(KernelCounters& sum, const KernelCounters& more) {
   for (const auto& [name, member] : kKernelCounters) sum.*member += more.*member;
 }
@@ -90,14 +68,15 @@ uint32_t Order::add_host_operation(const char* name) {
 
 std::string setting_text(const char* name) {
   const std::lock_guard lock(device_mutex());
-  if (auto found = changed_settings().find(name); found != changed_settings().end()) return found->second;
+  const auto& changed = the<Settings>().changed;
+  if (auto found = changed.find(name); found != changed.end()) return found->second;
   const char* text = std::getenv(fmt::format("SIMGPU_{}", name).c_str());
   return text ? text : "";
 }
 
 int64_t setting(const char* name, int64_t otherwise) {
   const std::lock_guard lock(device_mutex());
-  auto& known = parsed_settings();  // asked for each operation
+  auto& known = the<Settings>().numbers;
   if (const auto found = known.find(name); found != known.end()) return found->second.value_or(otherwise);
   const std::string text = setting_text(name);
   char* end = nullptr;
@@ -111,29 +90,24 @@ int64_t setting(const char* name, int64_t otherwise) {
 
 void change_setting(const char* name, const char* value) {
   const std::lock_guard lock(device_mutex());
-  changed_settings()[name] = value;
-  parsed_settings().clear();
-  if (std::strcmp(name, "SEED") == 0) draws() = Random(seed());
+  the<Settings>().changed[name] = value;
+  the<Settings>().numbers.clear();
+  if (std::strcmp(name, "SEED") == 0) the<Settings>().draws.reset();
 }
 
 uint64_t seed() { return static_cast<uint64_t>(setting("SEED", 1)); }
 
 uint64_t draw(uint64_t bound) {
   const std::lock_guard lock(device_mutex());
-  return draws().below(bound);
+  auto& draws = the<Settings>().draws;
+  if (!draws) draws.emplace(seed());
+  return std::uniform_int_distribution<uint64_t>(0, bound - 1)(*draws);
 }
 
 void report(const std::string& kind, const std::string& key, const std::string& text) {
   const std::lock_guard lock(device_mutex());
-  auto& findings = Journal::get().findings;
-  const std::string both = kind + '|' + key;
-  const auto same = std::find_if(findings.begin(), findings.end(), [&](const auto& f) { return f.first == both; });
-  if (same != findings.end()) {
-    ++same->second.count;
-    return;
-  }
-  findings.push_back({both, {kind, text}});
-  fmt::print(stderr, "simgpu: {}: {}\n", kind, text);
+  Finding& finding = Journal::get().findings.try_emplace(kind + '|' + key, Finding{kind, text}).first->second;
+  if (++finding.count == 1) fmt::print(stderr, "simgpu: {}: {}\n", kind, text);
 }
 
 // SIMGPU_REPORT: the path; %r in it is the rank, as Open MPI tells it.

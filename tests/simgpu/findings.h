@@ -5,6 +5,7 @@
 
 #include <map>
 #include <mutex>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -13,27 +14,18 @@
 
 namespace switchyard::simgpu {
 
+// The one object of its type, never destroyed: threads and handlers may outlive main.
+template <class T>
+T& the() {
+  static auto* object = new T;
+  return *object;
+}
+
 // One lock for the whole simulated device: an operation executes under it, and so does each call of the runtime.
-std::recursive_mutex& device_mutex();
+inline std::recursive_mutex& device_mutex() { return the<std::recursive_mutex>(); }
 
-// SplitMix64: every order that a seed draws. A launch has its own, so that its order does not depend on when it runs.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t below(uint64_t bound) {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return static_cast<uint64_t>(__uint128_t{z ^ (z >> 31)} * bound >> 64);
-  }
-  template <class Container>
-  void shuffle(Container& items) {
-    for (size_t k = items.size(); k > 1; --k) std::swap(items[k - 1], items[below(k)]);
-  }
-
- private:
-  uint64_t state_;
-};
+// Every order that a seed draws. A launch has its own, so that its order does not depend on when it runs.
+using Random = std::mt19937_64;
 uint64_t seed();
 std::string setting_text(const char* name);  // empty: not set
 void change_setting(const char* name, const char* value);
@@ -50,11 +42,10 @@ struct OperationRecord {
   uint32_t sequence = 0;  // its place in its stream
   Clock clock;
 };
-constexpr uint32_t kModuleLoad = 1;  // the operation before all others: variables of a module get their values
 
 class Order {
  public:
-  static Order& get();
+  static Order& get() { return the<Order>(); }
   uint32_t add(OperationRecord record);
   uint32_t add_host_operation(const char* name);  // of the host now: a free
   const std::vector<OperationRecord>& operations() const { return operations_; }
@@ -66,7 +57,7 @@ class Order {
   Clock host;  // what the host has synchronised with, all of its threads alike
 
  private:
-  std::vector<OperationRecord> operations_{kModuleLoad + 1};
+  std::vector<OperationRecord> operations_{1};  // [0]: none
 };
 
 using KernelCounters = SimgpuKernelCounters;
@@ -74,16 +65,16 @@ void add(KernelCounters& sum, const KernelCounters& more);
 
 struct Finding {
   std::string kind, text;
-  uint64_t count = 1;
+  uint64_t count = 0;
 };
 
 // Everything that a test or the report at exit reads. Guarded by device_mutex(). Counters: launches; host_waits: calls
 // that wait for the device, and events polled, once for each record, of which the host does not know that they are over;
 // allocations, pinned_allocations; kernel_loads.
 struct Journal {
-  static Journal& get();
-  std::vector<std::pair<std::string, Finding>> findings;  // by kind and key
-  std::map<std::string, KernelCounters> kernels;          // by readable name
+  static Journal& get() { return the<Journal>(); }
+  std::map<std::string, Finding> findings;        // by kind and key
+  std::map<std::string, KernelCounters> kernels;  // by readable name
   std::map<std::string, uint64_t> counters;
 };
 void write_report_at_exit();

@@ -26,7 +26,7 @@ class Block {
     for (Warp& w : warps_) order.push_back(&w);
     while (running()) {
       bool moved = false;
-      launch_.random.shuffle(order);
+      std::shuffle(order.begin(), order.end(), launch_.random);
       for (Warp* w : order) {
         if (w->groups.empty() || w->barrier >= 0) continue;
         run_warp(*w);
@@ -93,17 +93,14 @@ class Block {
                    threads = i.source[1] ? slots<uint32_t>(w, i.source[1])[lane] : 0;
     if (number >= barriers_.size() || threads % 32) refuse(fmt::format("barrier {} of {} threads", number, threads));
     Barrier& b = barriers_[number];
-    const bool reduces = i.kind >= kCount;
+    const bool reduces = i.kind == kOr;
     if (b.arrived && (b.expected != threads || b.reduces != reduces))
       refuse("a barrier that others came to in another way");
     b.expected = threads;
     b.reduces = reduces;
     ++b.arrived;
     arrive(b, w);
-    if (reduces) {
-      b.count += static_cast<uint32_t>(std::popcount(bits(w, i.source[2]) & active));
-      b.lanes += static_cast<uint32_t>(std::popcount(active));
-    }
+    if (reduces) b.any |= (bits(w, i.source[2]) & active) != 0;
     add_group(w, at + (i.kind == kArrive), active);
     if (i.kind == kArrive) return begin_interval(w);
     w.barrier = static_cast<int>(number);
@@ -115,10 +112,7 @@ class Block {
       if (!b.arrived || b.arrived < (b.expected ? b.expected / 32 : running())) continue;
       for (Warp* w : b.waiting) {
         const Instruction& i = launch_.function.code[w->groups.back().at++];
-        if (i.kind == kCount)
-          store_lanes<uint32_t>(*w, i.d, w->alive, [&](int) { return b.count; });
-        else if (b.reduces)
-          set_bits(*w, i.d, w->alive, (i.kind == kAllOf ? b.count == b.lanes : b.count > 0) ? ~0u : 0);
+        if (b.reduces) set_bits(*w, i.d, w->alive, b.any ? ~0u : 0);
         leave(b, *w);
         if (!b.expected) leave(exited_, *w);  // a barrier of all: also what the exited ones did is over
         begin_interval(*w);
@@ -145,24 +139,29 @@ class Block {
   Barrier exited_;
 };
 
+uint32_t value_of(const SpecialRegister& r, const Warp& w, int lane) {
+  const bool is_block = r.kind == SpecialRegister::ctaid;
+  const Extent& extent = is_block || r.kind == SpecialRegister::nctaid ? w.launch->grid : w.launch->block;
+  if (r.kind == SpecialRegister::ntid || r.kind == SpecialRegister::nctaid) return extent.at(r.axis);
+  uint32_t index = is_block ? w.block : w.index * 32 + static_cast<uint32_t>(lane);
+  for (uint8_t axis = 0; axis < r.axis; ++axis) index /= extent[axis];
+  return r.axis == 2 ? index : index % extent.at(r.axis);
+}
+
 void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
   launch.first_interval = static_cast<uint32_t>(launch.intervals.size());
   std::fill(launch.shared.begin(), launch.shared.end(), uint8_t{0xff});
   for (Warp& w : warps) {
     Warp fresh;
-    fresh.registers = w.registers, fresh.constants_end = w.constants_end;
+    fresh.registers = w.registers;
     fresh.launch = &launch, fresh.index = w.index, fresh.block = number;
-    const auto lanes = std::min<uint64_t>(32, launch.block.count() - w.index * 32);
+    const auto lanes = std::min<uint64_t>(32, count_of(launch.block) - w.index * 32);
     fresh.alive = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
     w = std::move(fresh);
     add_group(w, 0, w.alive);
     begin_interval(w);
-    for (const auto& [value, to] : launch.function.specials) {
-      store_lanes<uint32_t>(w, to, ~0u, [&, of = value](int l) {
-        return of({launch.block, launch.grid, w.index * 32 + static_cast<uint32_t>(l), number, launch.dynamic_shared,
-                   launch.shared_bytes});
-      });
-    }
+    for (const SpecialRegister& r : launch.function.specials)
+      store_lanes<uint32_t>(w, r.place, ~0u, [&](int l) { return value_of(r, w, l); });
   }
   Block(launch, warps).run();
   for (const Warp& w : warps) {
@@ -174,67 +173,44 @@ void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
   }
 }
 
-uint8_t* align64(uint8_t* p) {
-  return reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(p) + 63) & ~uintptr_t{63});
+void set_constants(Warp& w, const Function& f) {
+  for (const Constant& c : f.constants) {
+    const uint64_t value = c.is_dynamic_shared ? f.dynamic_shared_begin() : c.value;
+    if (c.bits == 64)
+      std::fill_n(slots<uint64_t>(w, c.place), 32, value);
+    else
+      std::fill_n(slots<uint32_t>(w, c.place), c.bits == 1 ? 1 : 32, static_cast<uint32_t>(value));
+  }
 }
 
 }  // namespace
 
-const std::map<std::string_view, SpecialValue>& special_registers() {
-  using Of = const LaneInfo&;
-  static const std::map<std::string_view, SpecialValue> all = {
-      {"tid.x", [](Of i) { return i.thread % i.block.x; }},
-      {"tid.y", [](Of i) { return i.thread / i.block.x % i.block.y; }},
-      {"tid.z", [](Of i) { return i.thread / i.block.x / i.block.y; }},
-      {"ntid.x", [](Of i) { return i.block.x; }},
-      {"ntid.y", [](Of i) { return i.block.y; }},
-      {"ntid.z", [](Of i) { return i.block.z; }},
-      {"ctaid.x", [](Of i) { return i.index % i.grid.x; }},
-      {"ctaid.y", [](Of i) { return i.index / i.grid.x % i.grid.y; }},
-      {"ctaid.z", [](Of i) { return i.index / i.grid.x / i.grid.y; }},
-      {"nctaid.x", [](Of i) { return i.grid.x; }},
-      {"nctaid.y", [](Of i) { return i.grid.y; }},
-      {"nctaid.z", [](Of i) { return i.grid.z; }},
-      {"laneid", [](Of i) { return i.thread % 32; }},
-      {"warpid", [](Of i) { return i.thread / 32; }},
-      {"nwarpid", [](Of i) { return static_cast<uint32_t>((i.block.count() + 31) / 32); }},
-      {"lanemask_eq", [](Of i) { return 1u << i.thread % 32; }},
-      {"lanemask_lt", [](Of i) { return (1u << i.thread % 32) - 1; }},
-      {"lanemask_le", [](Of i) { return (2u << i.thread % 32) - 1; }},
-      {"lanemask_gt", [](Of i) { return ~((2u << i.thread % 32) - 1); }},
-      {"lanemask_ge", [](Of i) { return ~((1u << i.thread % 32) - 1); }},
-      {"dynamic_smem_size", [](Of i) { return i.dynamic_shared; }},
-      {"total_smem_size", [](Of i) { return i.shared; }}};
-  return all;
-}
-
 void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block, uint32_t dynamic_shared,
                 const std::vector<uint8_t>& parameters) {
-  const uint64_t warp_count = (block.count() + 31) / 32;
+  const uint64_t warp_count = (count_of(block) + 31) / 32;
   Launch launch(f, operation, grid, block);
-  launch.dynamic_shared = dynamic_shared;
   launch.parameters = parameters.data();
   launch.shared_bytes = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
   launch.shared_shadow = Shadow(launch.shared_bytes + 16);
   launch.shared.resize(launch.shared_bytes + 16);
-  launch.copying.resize(launch.shared_bytes / 4 + 4);
   launch.local.resize(warp_count * 32 * f.local_bytes);
+  launch.copying.resize(launch.shared_bytes / 4 + 4);
   for (const Instruction& i : f.code) i.window = Window{};
 
-  const size_t bytes = (f.register_bytes + 63) / 64 * 64, constants = (f.constants.size() + 63) / 64 * 64;
-  std::vector<uint8_t> registers(bytes * warp_count + constants + 64);
-  uint8_t* first = align64(registers.data());
-  uint8_t* constants_end = first + bytes * warp_count + constants;
-  std::copy(f.constants.begin(), f.constants.end(), constants_end - f.constants.size());
+  struct alignas(64) Line {  // as wide as the loops over lanes want to load
+    uint8_t bytes[64];
+  };
+  const size_t lines = f.register_bytes / sizeof(Line) + 1;
+  std::vector<Line> registers(lines * warp_count);
   std::vector<Warp> warps(warp_count);
   for (size_t k = 0; k < warp_count; ++k) {
     warps[k].index = static_cast<uint32_t>(k);
-    warps[k].registers = first + bytes * k;
-    warps[k].constants_end = constants_end;
+    warps[k].registers = registers[lines * k].bytes;
+    set_constants(warps[k], f);
   }
-  std::vector<uint32_t> order(grid.count());
+  std::vector<uint32_t> order(count_of(grid));
   std::iota(order.begin(), order.end(), 0u);
-  launch.random.shuffle(order);
+  std::shuffle(order.begin(), order.end(), launch.random);
   for (uint32_t number : order) run_block(launch, warps, number);
 
   ++launch.counters.launches;

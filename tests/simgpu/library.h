@@ -10,9 +10,9 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #define SIMGPU_EXPORT __attribute__((visibility("default")))
+#define SIMGPU_API extern "C" SIMGPU_EXPORT
 
 namespace switchyard::simgpu {
 
@@ -51,16 +51,9 @@ class SIMGPU_EXPORT Operation {
 enum class Progress { done, waiting };
 using Body = std::function<Progress(Operation&)>;
 
-// Puts an operation on a stream, after what is on it. `name` stands in reports and in the operation log. With several
-// streams it waits for what is on all of them, and what is enqueued on any of them afterwards waits for it (an NCCL
-// group that names several). Returns the sticky status, cudaErrorInvalidResourceHandle for a stream that is none, or
-// success.
+// Puts an operation on a stream, after what is on it. `name` stands in reports. Returns the sticky status,
+// cudaErrorInvalidResourceHandle for a stream that is none, or success.
 SIMGPU_EXPORT cudaError_t enqueue(cudaStream_t stream, std::string name, Body body);
-SIMGPU_EXPORT cudaError_t enqueue(const std::vector<cudaStream_t>& streams, std::string name, Body body);
-
-// True if the address lies in device memory (pinned: in memory of cudaMallocHost), live or freed.
-SIMGPU_EXPORT bool is_device_memory(const void* p);
-SIMGPU_EXPORT bool is_pinned_memory(const void* p);
 
 // A finding: printed once for each (kind, key), counted, and the reason for exit code 66 at the end of the process.
 SIMGPU_EXPORT void report(const std::string& kind, const std::string& key, const std::string& text);

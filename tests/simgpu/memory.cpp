@@ -31,15 +31,10 @@ void protect_pages(uint64_t begin, size_t bytes, int protection) {
 
 }  // namespace
 
-Memory& Memory::get() {
-  static auto* memory = new Memory;
-  return *memory;
-}
-
 Memory::Memory() {
   file_ = memfd_create("simgpu", MFD_CLOEXEC);
   if (file_ < 0 || ftruncate(file_, static_cast<off_t>(kArena)) != 0) std::perror("simgpu: the arena");
-  uint8_t* base = map(kArena + 4 * kWindow, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  uint8_t* base = map(kArena + kWindow, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   map(kArena, PROT_NONE, MAP_SHARED | MAP_FIXED, file_, base);
   base_ = reinterpret_cast<uint64_t>(base);
   alias_ = map(kArena, PROT_READ | PROT_WRITE, MAP_SHARED, file_);
@@ -84,7 +79,7 @@ Allocation* Memory::allocate(size_t bytes, Allocation::Kind kind) {
         std::make_unique<Shadow>(bytes)};
   if (pinned) protect_pages(a->begin, bytes, PROT_READ | PROT_WRITE);
   if (!pinned) used_ += bytes;
-  if (kind == Allocation::Kind::device) std::memset(a->data, 0xff, bytes);  // NaN in every float type
+  if (!pinned) std::memset(a->data, 0xff, bytes);  // NaN in every float type
   return (allocations_[a->begin] = std::move(a)).get();
 }
 

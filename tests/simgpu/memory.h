@@ -14,7 +14,7 @@ namespace switchyard::simgpu {
 enum class Space : uint8_t { shared, local, parameter, global, generic };
 
 struct Allocation {
-  enum class Kind : uint8_t { device, pinned, module };
+  enum class Kind : uint8_t { device, pinned };
   uint64_t begin = 0;  // the program's address
   size_t bytes = 0;
   uint8_t* data = nullptr;  // the engine's
@@ -28,16 +28,17 @@ struct Allocation {
 
 class Memory {
  public:
-  static constexpr uint64_t kWindow = 1u << 24;     // of shared, local and parameter space, for generic addresses
+  static constexpr uint64_t kWindow = 1u << 24;     // of shared memory, for generic addresses
   static constexpr uint64_t kArena = 256ull << 30;  // addresses, not memory
-  static Memory& get();
+  Memory();
+  static Memory& get() { return the<Memory>(); }
 
   Allocation* allocate(size_t bytes, Allocation::Kind kind);  // nullptr: beyond the limit
   void free(Allocation& allocation);
   Allocation* find(uint64_t address);  // the live allocation that contains the address, or nullptr
   std::string describe(uint64_t address) const;
   bool in_arena(uint64_t address) const { return address - base_ < kArena; }
-  uint64_t window(Space space) const { return base_ + kArena + static_cast<uint64_t>(space) * kWindow; }
+  uint64_t shared_window() const { return base_ + kArena; }
   size_t used() const { return used_; }
   static size_t limit() { return static_cast<size_t>(setting("MEMORY", int64_t{8} << 30)); }
 
@@ -51,7 +52,6 @@ class Memory {
     int protection;
     uint32_t operation;
   };
-  Memory();
   static void explain_fault(int signal, void* info, void* context);
   void protect(const Guard& guard);
 

@@ -14,7 +14,6 @@ const std::vector<Refusal> refusals = {
     {"any", "event", cudaErrorInvalidResourceHandle, "API 6.5 Event Management"},
     {"cudaSetDevice", "device", cudaErrorInvalidDevice, "API 6.1 cudaSetDevice"},
     {"cudaGetDeviceProperties", "device", cudaErrorInvalidDevice, "API 6.1 cudaGetDeviceProperties"},
-    {"cudaDeviceGetAttribute", "attribute", cudaErrorInvalidValue, "API 6.1 cudaDeviceGetAttribute"},
     {"cudaMalloc", "null pointer", cudaErrorInvalidValue, "API 6.9 cudaMalloc"},
     {"cudaMalloc", "more than is free", cudaErrorMemoryAllocation, "API 6.9 cudaMalloc"},
     {"cudaMallocHost", "null pointer", cudaErrorInvalidValue, "API 6.9 cudaMallocHost"},
@@ -41,8 +40,6 @@ const std::vector<Refusal> refusals = {
     {"cudaFuncSetAttribute", "attribute", cudaErrorInvalidValue, "API 6.7 cudaFuncSetAttribute"},
     {"cudaFuncSetAttribute", "more shared memory than a block can have", cudaErrorInvalidValue,
      "API 6.7 cudaFuncSetAttribute"},
-    {"cudaFuncGetAttributes", "function", cudaErrorInvalidDeviceFunction, "API 6.7 cudaFuncGetAttributes"},
-    {"cudaLibraryLoadData", "options", cudaErrorInvalidValue, "API 6.29 cudaLibraryLoadData"},
 };
 
 cudaError_t refuse(const char* call, const char* argument) {

@@ -7,14 +7,12 @@
 #include <cfenv>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
 namespace simgpu_test {
 
 __extension__ using Wide = __int128;
-__extension__ using UnsignedWide = unsigned __int128;
 
 struct Kind {  // of a value: letter of control.h, bits, and for halves whether it is bf16
   char letter = 'u';
@@ -115,21 +113,8 @@ uint64_t arithmetic(const std::string& op, const std::vector<uint64_t>& in, int 
   return bits_of(static_cast<T>(r));
 }
 
-inline long double approximate(const std::string& op, long double a) {
-  return op == "rsqrt" ? 1 / std::sqrt(a)
-         : op == "ex2" ? std::exp2(a)
-         : op == "lg2" ? std::log2(a)
-         : op == "sin" ? std::sin(a)
-         : op == "cos" ? std::cos(a)
-                       : std::tanh(a);
-}
-inline bool is_approximate(const std::string& op) {
-  return op == "rsqrt" || op == "ex2" || op == "lg2" || op == "sin" || op == "cos" || op == "tanh";
-}
-
-inline uint64_t extreme(const std::vector<uint64_t>& in, Kind k, bool largest, bool keep_nan) {
+inline uint64_t extreme(const std::vector<uint64_t>& in, Kind k, bool largest) {
   const bool a = is_nan(in[0], k), b = is_nan(in[1], k);
-  if (keep_nan && (a || b)) return a ? in[0] : in[1];
   if (a || b) return a ? in[1] : in[0];
   const long double x = real(in[0], k), y = real(in[1], k);
   const bool first = x == y ? std::signbit(x) != largest : (x > y) == largest;
@@ -151,7 +136,6 @@ struct Row {
   Kind destination;
   std::vector<Kind> sources;
   std::vector<std::string> words;
-  bool rounded = false;  // only for roundings other than the nearest
   bool has(const std::string& w) const { return std::find(words.begin(), words.end(), w) != words.end(); }
 };
 
@@ -170,7 +154,6 @@ inline uint64_t conversion(const Row& row, const std::vector<uint64_t>& in, Mode
   }
   if (!s.real()) return from_real(static_cast<long double>(integer(in[0], s)), d, m.rounding);  // 64 bits of precision
   long double v = real(in[0], s);
-  if (row.has("relu") && v <= 0) v = 0;  // -0 too
   if (whole) {
     std::fesetround(rounding);
     v = std::nearbyint(v);
@@ -185,117 +168,27 @@ inline uint64_t conversion(const Row& row, const std::vector<uint64_t>& in, Mode
 
 inline uint64_t real_arithmetic(const std::string& op, const Row& row, const std::vector<uint64_t>& in, Mode m) {
   const Kind k = row.destination;
-  if (op == "min" || op == "max") return extreme(in, k, op == "max", row.has("NaN"));
+  if (op == "min" || op == "max") return extreme(in, k, op == "max");
   const uint64_t sign = uint64_t{1} << (k.bits - 1);
   if (op == "neg") return in[0] ^ sign;
   if (op == "abs") return in[0] & ~sign;
   if (op == "copysign") return (in[0] & sign) | (in[1] & ~sign);
-  if (is_approximate(op)) {
-    const uint64_t r = from_real(approximate(op, real(in[0], k)), k, FE_TONEAREST);
-    return k.brain && op == "ex2" && !(r & 0x7f80) ? 0 : r;
-  }
-  if (k.letter == 'f')
-    return k.bits == 32 ? arithmetic<float>(op, in, m.rounding) : arithmetic<double>(op, in, m.rounding);
-  const long double a = real(in[0], k), b = real(in[1], k);
-  if (op == "fma") {  // a * b is exact in 64 bits; of the sum, what is lost decides ties
-    const long double p = a * b, c = real(in[2], k), sum = p + c, back = sum - p,
-                      lost = (p - (sum - back)) + (c - back);
-    const long double exact =
-        lost == 0 || std::isnan(lost) ? sum : std::nextafter(sum, lost > 0 ? INFINITY : -INFINITY);
-    const long double between = lost == 0 || std::isnan(lost) ? sum : (sum + exact) / 2 == sum ? exact : sum;
-    const uint64_t r = round_to_half(
-        half_value(round_to_half(sum, k.brain, FE_TONEAREST), k.brain) == sum ? sum : between, k.brain, FE_TONEAREST);
-    return row.has("relu") && (r >> 15) && !is_nan(r, k) ? 0 : r;
-  }
-  return round_to_half(op == "add" ? a + b : op == "sub" ? a - b : a * b, k.brain, FE_TONEAREST);
-}
-
-inline uint64_t field(uint64_t a, Kind k, uint32_t position, uint32_t length) {
-  uint64_t out = 0;
-  const int last = std::min<int>(static_cast<int>(position + length) - 1, k.bits - 1);
-  for (int bit = 0; bit < k.bits; ++bit) {
-    const int from = bit + static_cast<int>(position);
-    const bool inside = bit < static_cast<int>(length) && from < k.bits;
-    const bool value = inside ? a >> from & 1 : k.letter == 's' && length > 0 && (a >> last & 1);
-    out |= static_cast<uint64_t>(value) << bit;
-  }
-  return out;
-}
-
-inline uint64_t bit_arithmetic(const std::string& op, const Row& row, const std::vector<uint64_t>& in) {
-  const Kind k = row.sources[0];
-  const uint64_t a = in[0] & mask(k.bits);
-  if (op == "popc") return static_cast<uint64_t>(std::popcount(a));
-  if (op == "clz") return static_cast<uint64_t>(std::countl_zero(a) - (64 - k.bits));
-  if (op == "bfind") {
-    const uint64_t u = integer(a, k) < 0 ? ~a & mask(k.bits) : a;
-    if (u == 0) return 0xffffffff;
-    const auto top = static_cast<uint64_t>(63 - std::countl_zero(u));
-    return row.has("shiftamt") ? static_cast<uint64_t>(k.bits) - 1 - top : top;
-  }
-  if (op == "brev") {
-    uint64_t r = 0;
-    for (int b = 0; b < k.bits; ++b) r |= (a >> b & 1) << (k.bits - 1 - b);
-    return r;
-  }
-  const auto byte = [&](size_t n) { return static_cast<uint32_t>(in[n] & 0xff); };
-  if (op == "bfe") return field(a, k, byte(1), byte(2));
-  if (op == "bfi") {
-    uint64_t r = in[1];
-    for (uint32_t b = 0; b < byte(3) && byte(2) + b < static_cast<uint32_t>(k.bits); ++b)
-      r = (r & ~(uint64_t{1} << (byte(2) + b))) | (a >> b & 1) << (byte(2) + b);
-    return r;
-  }
-  if (op == "bmsk") {
-    const bool clamp = row.has("clamp");
-    uint64_t r = 0, position = clamp ? in[0] & 0xffffffff : in[0] & 31,
-             length = clamp ? in[1] & 0xffffffff : in[1] & 31;
-    for (uint64_t b = position; b < 32 && b - position < length; ++b) r |= uint64_t{1} << b;
-    return r;
-  }
-  const auto n = static_cast<uint32_t>(in.back());
-  if (op == "shf") {
-    const uint64_t both = (in[0] & 0xffffffff) | in[1] << 32;
-    const uint32_t by = row.has("wrap") ? n & 31 : std::min(n, 32u);
-    return row.has("r") ? by == 32 ? both >> 32 : both >> by : by == 32 ? both & 0xffffffff : both << by >> 32;
-  }
-  const auto bits = static_cast<uint32_t>(k.bits);
-  if (op == "shl") return n >= bits ? 0 : a << n;
-  if (op == "shr") return static_cast<uint64_t>(integer(a, k) >> std::min(n, bits));
-  if (op == "prmt") {
-    uint64_t r = 0;
-    for (int b = 0; b < 4; ++b) {
-      const auto s = static_cast<uint32_t>(in[2] >> (4 * b) & 15);
-      const auto from = static_cast<uint8_t>((s & 4 ? in[1] : in[0]) >> (8 * (s & 3)));
-      r |= uint64_t{s & 8 ? (from & 0x80 ? 0xffu : 0u) : from} << (8 * b);
-    }
-    return r;
-  }
-  uint64_t r = 0;  // lop3
-  for (int b = 0; b < 32; ++b)
-    r |= (in[3] >> ((in[0] >> b & 1) << 2 | (in[1] >> b & 1) << 1 | (in[2] >> b & 1)) & 1) << b;
-  return r;
+  if (op == "ex2") return from_real(std::exp2(real(in[0], k)), k, FE_TONEAREST);
+  return k.bits == 32 ? arithmetic<float>(op, in, m.rounding) : arithmetic<double>(op, in, m.rounding);
 }
 
 inline uint64_t integer_arithmetic(const std::string& op, const Row& row, const std::vector<uint64_t>& in) {
   const Kind k = row.sources[0];
   const Wide a = integer(in[0], k), b = in.size() > 1 ? integer(in[1], k) : 0;
   const Wide c = in.size() > 2 ? integer(in[2], row.sources[2]) : 0;
-  const Wide low = std::numeric_limits<int32_t>::min(), high = std::numeric_limits<int32_t>::max();
+  const auto n = static_cast<uint32_t>(in.back()), bits = static_cast<uint32_t>(k.bits);
   Wide r = 0;
-  if (row.has("u16x2") || row.has("s16x2"))
-    return ((in[0] + in[1]) & 0xffff) | (((in[0] >> 16) + (in[1] >> 16)) & 0xffff) << 16;
   if (op == "add")
     r = a + b;
   else if (op == "sub")
     r = a - b;
   else if (op == "mul" || op == "mad")
-    r = row.has("hi")
-            ? static_cast<Wide>(
-                  k.letter == 's'
-                      ? a * b >> k.bits
-                      : static_cast<Wide>(static_cast<UnsignedWide>(a) * static_cast<UnsignedWide>(b) >> k.bits))
-            : a * b;
+    r = a * b + (op == "mad" ? c : 0);
   else if (op == "div")
     r = b == 0 ? -1 : a / b;
   else if (op == "rem")
@@ -304,8 +197,6 @@ inline uint64_t integer_arithmetic(const std::string& op, const Row& row, const 
     r = std::min(a, b);
   else if (op == "max")
     r = std::max(a, b);
-  else if (op == "sad")
-    r = c + (a > b ? a - b : b - a);
   else if (op == "neg")
     r = -a;
   else if (op == "abs")
@@ -318,19 +209,12 @@ inline uint64_t integer_arithmetic(const std::string& op, const Row& row, const 
     r = a ^ b;
   else if (op == "not")
     r = ~a;
-  else if (op == "cnot")
-    r = a == 0;
-  else if (op == "dp4a") {
-    r = static_cast<Wide>(in[2]);
-    for (int n = 0; n < 4; ++n) {
-      auto part = [&](uint64_t v, const std::string& type) { return integer(v >> 8 * n, {type[0], 8}); };
-      r += part(in[0], row.words[1]) * part(in[1], row.words[2]);
-    }
-  } else {
-    return bit_arithmetic(op, row, in);
-  }
-  if (op == "mad") r += c;
-  if (row.has("sat")) r = std::clamp(r, low, high);
+  else if (op == "popc")
+    r = std::popcount(in[0] & mask(k.bits));
+  else if (op == "shl")
+    r = n >= bits ? 0 : a << n;
+  else
+    r = a >> std::min(n, bits);  // shr
   return static_cast<uint64_t>(r);
 }
 

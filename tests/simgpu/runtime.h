@@ -4,8 +4,6 @@
 #include "tests/simgpu/memory.h"
 #include "tests/simgpu/stream.h"
 
-#define SIMGPU_API extern "C" SIMGPU_EXPORT
-
 namespace switchyard::simgpu {
 
 // What the genuine runtime refuses: one row for each call and argument, which tests replay.
@@ -28,7 +26,7 @@ cudaError_t call(F body) {  // a call that needs a device: its status
 }
 
 struct Limits {
-  int major, minor, shared_per_block, shared_per_multiprocessor;
+  int major, minor, shared_per_block;
 };
 Limits limits();  // of a device of compute capability SIMGPU_CC
 

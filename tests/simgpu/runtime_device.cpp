@@ -1,5 +1,6 @@
 // Devices, versions and the status of calls.
 #include <cstring>
+#include <utility>
 
 #include "tests/simgpu/runtime.h"
 
@@ -13,31 +14,31 @@ struct ErrorText {
   cudaError_t status;
   const char *name, *text;
 };
+#define ERROR(status, text) \
+  { status, #status, text }
 constexpr ErrorText kErrors[] = {
-    {cudaSuccess, "cudaSuccess", "no error"},
-    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
-    {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
-    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
-    {cudaErrorInvalidMemcpyDirection, "cudaErrorInvalidMemcpyDirection", "invalid copy direction for memcpy"},
-    {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
-     "CUDA driver version is insufficient for CUDA runtime version"},
-    {cudaErrorInvalidDeviceFunction, "cudaErrorInvalidDeviceFunction", "invalid device function"},
-    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
-    {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
-    {cudaErrorInvalidKernelImage, "cudaErrorInvalidKernelImage", "device kernel image is invalid"},
-    {cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
-     "no kernel image is available for execution on the device"},
-    {cudaErrorInvalidPtx, "cudaErrorInvalidPtx", "a PTX JIT compilation failed"},
-    {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
-    {cudaErrorSymbolNotFound, "cudaErrorSymbolNotFound", "named symbol not found"},
-    {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
-    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
-    {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
-    {cudaErrorLaunchTimeout, "cudaErrorLaunchTimeout", "the launch timed out and was terminated"},
-    {cudaErrorMisalignedAddress, "cudaErrorMisalignedAddress", "misaligned address"},
-    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
-    {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
-    {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
+    ERROR(cudaSuccess, "no error"),
+    ERROR(cudaErrorInvalidValue, "invalid argument"),
+    ERROR(cudaErrorMemoryAllocation, "out of memory"),
+    ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument"),
+    ERROR(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy"),
+    ERROR(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version"),
+    ERROR(cudaErrorInvalidDeviceFunction, "invalid device function"),
+    ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected"),
+    ERROR(cudaErrorInvalidDevice, "invalid device ordinal"),
+    ERROR(cudaErrorInvalidKernelImage, "device kernel image is invalid"),
+    ERROR(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device"),
+    ERROR(cudaErrorInvalidPtx, "a PTX JIT compilation failed"),
+    ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle"),
+    ERROR(cudaErrorSymbolNotFound, "named symbol not found"),
+    ERROR(cudaErrorNotReady, "device not ready"),
+    ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
+    ERROR(cudaErrorLaunchOutOfResources, "too many resources requested for launch"),
+    ERROR(cudaErrorLaunchTimeout, "the launch timed out and was terminated"),
+    ERROR(cudaErrorMisalignedAddress, "misaligned address"),
+    ERROR(cudaErrorLaunchFailure, "unspecified launch failure"),
+    ERROR(cudaErrorNotSupported, "operation not supported"),
+    ERROR(cudaErrorUnknown, "unknown error"),
 };
 ErrorText find_error(cudaError_t status) {
   for (const ErrorText& e : kErrors) {
@@ -71,8 +72,7 @@ Limits limits() {
     fmt::print(stderr, "simgpu: SIMGPU_CC={} is no compute capability such as 9.0\n", text);
     std::_Exit(64);
   }
-  l.shared_per_multiprocessor = (l.major > 8 ? 228 : l.minor == 0 ? 164 : 100) * 1024;
-  l.shared_per_block = l.shared_per_multiprocessor - 1024;
+  l.shared_per_block = (l.major > 8 ? 227 : l.minor == 0 ? 163 : 99) * 1024;
   return l;
 }
 
@@ -80,15 +80,10 @@ Limits limits() {
 
 using namespace switchyard::simgpu;
 
-SIMGPU_API cudaError_t cudaPeekAtLastError() {
-  const std::lock_guard lock(device_mutex());
-  const cudaError_t sticky = Scheduler::get().sticky();
-  return sticky != cudaSuccess ? sticky : last_error;
-}
 SIMGPU_API cudaError_t cudaGetLastError() {
-  const cudaError_t error = cudaPeekAtLastError();
-  last_error = cudaSuccess;
-  return error;
+  const std::lock_guard lock(device_mutex());
+  const cudaError_t sticky = Scheduler::get().sticky(), error = std::exchange(last_error, cudaSuccess);
+  return sticky != cudaSuccess ? sticky : error;
 }
 SIMGPU_API const char* cudaGetErrorString(cudaError_t status) { return find_error(status).text; }
 SIMGPU_API const char* cudaGetErrorName(cudaError_t status) { return find_error(status).name; }
@@ -119,55 +114,19 @@ SIMGPU_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   return call([&] {
     if (device < 0 || device >= device_count()) return refuse("cudaGetDeviceProperties", "device");
     const Limits l = limits();
-    std::memset(p, 0, sizeof *p);
+    *p = {};
     std::strcpy(p->name, "Simulated GPU");
-    p->uuid.bytes[0] = static_cast<char>(device + 1);
     p->totalGlobalMem = Memory::limit();
     p->sharedMemPerBlock = 48 * 1024;
     p->sharedMemPerBlockOptin = static_cast<size_t>(l.shared_per_block);
-    p->sharedMemPerMultiprocessor = static_cast<size_t>(l.shared_per_multiprocessor);
     p->regsPerBlock = p->regsPerMultiprocessor = 65536;
     p->warpSize = 32;
-    p->maxThreadsPerBlock = p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
-    p->maxThreadsDim[2] = 64;
+    p->maxThreadsPerBlock = 1024;
     p->maxThreadsPerMultiProcessor = 2048;
-    p->maxGridSize[0] = 0x7fffffff;
-    p->maxGridSize[1] = p->maxGridSize[2] = 65535;
     p->multiProcessorCount = 132;
     p->major = l.major;
     p->minor = l.minor;
-    p->l2CacheSize = 50 << 20;
-    p->memoryBusWidth = 5120;
     p->pciBusID = device + 1;
-    p->unifiedAddressing = p->concurrentKernels = p->ECCEnabled = 1;
-    p->asyncEngineCount = 3;
     return cudaSuccess;
   });
-}
-
-SIMGPU_API cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  cudaDeviceProp p;
-  if (const cudaError_t status = cudaGetDeviceProperties(&p, device); status != cudaSuccess) return status;
-  const std::map<cudaDeviceAttr, size_t> values = {
-      {cudaDevAttrMaxThreadsPerBlock, p.maxThreadsPerBlock},
-      {cudaDevAttrMaxSharedMemoryPerBlock, p.sharedMemPerBlock},
-      {cudaDevAttrMaxSharedMemoryPerBlockOptin, p.sharedMemPerBlockOptin},
-      {cudaDevAttrMaxSharedMemoryPerMultiprocessor, p.sharedMemPerMultiprocessor},
-      {cudaDevAttrWarpSize, p.warpSize},
-      {cudaDevAttrMultiProcessorCount, p.multiProcessorCount},
-      {cudaDevAttrMaxGridDimY, p.maxGridSize[1]},
-      {cudaDevAttrComputeCapabilityMajor, p.major},
-      {cudaDevAttrComputeCapabilityMinor, p.minor},
-      {cudaDevAttrL2CacheSize, p.l2CacheSize},
-      {cudaDevAttrMaxThreadsPerMultiProcessor, p.maxThreadsPerMultiProcessor},
-      {cudaDevAttrUnifiedAddressing, 1},
-      {cudaDevAttrConcurrentKernels, 1}};
-  return call([&] {
-    if (!values.count(attribute)) return refuse("cudaDeviceGetAttribute", "attribute");
-    return *value = static_cast<int>(values.at(attribute)), cudaSuccess;
-  });
-}
-
-SIMGPU_API cudaError_t cudaDeviceGetPCIBusId(char* id, int bytes, int device) {
-  return call([&] { return std::snprintf(id, static_cast<size_t>(bytes), "0000:%02x:00.0", device + 1), cudaSuccess; });
 }

@@ -21,15 +21,7 @@ struct Kernel {
   int dynamic_shared_limit = 48 * 1024;
 };
 
-std::map<const void*, Kernel>& kernels() {  // by the address that stands for each in the program
-  static auto* all = new std::map<const void*, Kernel>;
-  return *all;
-}
-
-Kernel* find_kernel(const void* f) {
-  const auto found = kernels().find(f);
-  return found == kernels().end() ? nullptr : &found->second;
-}
+using Kernels = std::map<const void*, Kernel>;  // by the address that stands for each in the program
 
 Function& load(Kernel& k) {
   Image& image = *k.image;
@@ -46,10 +38,10 @@ Function& load(Kernel& k) {
 template <class F>
 cudaError_t with(const char* name, const void* f, F body) {
   return call([&] {
-    Kernel* k = find_kernel(f);
-    if (!k) return refuse(name, "function");
+    const auto found = the<Kernels>().find(f);
+    if (found == the<Kernels>().end()) return refuse(name, "function");
     try {
-      return body(*k, load(*k));
+      return body(found->second, load(found->second));
     } catch (const Fault& fault) {
       if (fault.status == cudaErrorNoKernelImageForDevice) return refuse("any", "no image for the device");
       report("cannot load a kernel", fault.what(), fault.what());
@@ -80,13 +72,13 @@ cudaError_t launch(const void* f, dim3 grid, dim3 block, void** arguments, size_
       std::memcpy(parameters.data() + function.parameters[n].offset, arguments[n], function.parameters[n].bytes);
     }
     const bool faults = static_cast<int64_t>(++Journal::get().counters["launches"]) == setting("FAIL_LAUNCH", 0);
-    Scheduler::get().enqueue(
-        {stream}, function.readable_name, [=, &function, parameters = std::move(parameters)](Operation& o) {
-          if (faults) throw Fault(cudaErrorIllegalAddress, "SIMGPU_FAIL_LAUNCH: " + function.readable_name);
-          const Extent g{grid.x, grid.y, grid.z}, b{block.x, block.y, block.z};
-          run_launch(function, static_cast<RunningOperation&>(o).id, g, b, static_cast<uint32_t>(shared), parameters);
-          return Progress::done;
-        });
+    auto body = [=, &function, parameters = std::move(parameters)](Operation& o) {
+      if (faults) throw Fault(cudaErrorIllegalAddress, "SIMGPU_FAIL_LAUNCH: " + function.readable_name);
+      run_launch(function, static_cast<RunningOperation&>(o).id, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
+                 static_cast<uint32_t>(shared), parameters);
+      return Progress::done;
+    };
+    Scheduler::get().enqueue(*stream, function.readable_name, std::move(body));
     return cudaSuccess;
   });
 }
@@ -112,10 +104,8 @@ SIMGPU_API void __cudaUnregisterFatBinary(void**) {}
 SIMGPU_API char __cudaInitModule(void**) { return 1; }
 SIMGPU_API void __cudaRegisterFunction(void** image, const char* host, char*, const char* name, int, uint3*, uint3*,
                                        dim3*, dim3*, int*) {
-  kernels()[host] = {reinterpret_cast<Image*>(image), name};
+  the<Kernels>()[host] = {reinterpret_cast<Image*>(image), name};
 }
-SIMGPU_API void __cudaRegisterVar(void**, char*, char*, const char*, int, size_t, int, int) {
-}  // kernels alone use them
 SIMGPU_API unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, struct CUstream_st* stream) {
   configuration = {grid, block, shared, stream};
   return 0;
@@ -142,7 +132,6 @@ SIMGPU_API cudaError_t cudaLaunchKernel(const void* f, dim3 grid, dim3 block, vo
 }
 SIMGPU_API cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute attribute, int value) {
   return with("cudaFuncSetAttribute", f, [&](Kernel& k, const Function& function) {
-    if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;  // a hint
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return refuse("cudaFuncSetAttribute", "attribute");
     if (value < 0 || value + static_cast<int>(function.shared_bytes) > limits().shared_per_block) {
       return refuse("cudaFuncSetAttribute", "more shared memory than a block can have");
@@ -151,38 +140,27 @@ SIMGPU_API cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute att
     return cudaSuccess;
   });
 }
-SIMGPU_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* f) {
-  return with("cudaFuncGetAttributes", f, [&](Kernel& k, const Function& function) {
-    *attributes = {};
-    attributes->sharedSizeBytes = function.shared_bytes;
-    attributes->localSizeBytes = function.local_bytes;
-    attributes->maxThreadsPerBlock = static_cast<int>(function.max_threads);
-    attributes->maxDynamicSharedSizeBytes = k.dynamic_shared_limit;
-    return cudaSuccess;
-  });
-}
 
 // Modules given as text or fat binary at run time: what the conformance tests launch.
-SIMGPU_API cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJitOption*, void**,
-                                           unsigned jit_options, cudaLibraryOption*, void**, unsigned library_options) {
+SIMGPU_API cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJitOption*, void**, unsigned,
+                                           cudaLibraryOption*, void**, unsigned) {
   return call([&] {
-    if (jit_options || library_options) return refuse("cudaLibraryLoadData", "options");
     const bool binary = std::memcmp(code, "\x50\xed\x55\xba", 4) == 0;
-    *library =
-        reinterpret_cast<cudaLibrary_t>(binary ? new Image{code} : new Image{nullptr, static_cast<const char*>(code)});
-    return cudaSuccess;
+    auto* image = binary ? new Image{code} : new Image{nullptr, static_cast<const char*>(code)};
+    return *library = reinterpret_cast<cudaLibrary_t>(image), cudaSuccess;
   });
 }
 SIMGPU_API cudaError_t cudaLibraryGetKernel(cudaKernel_t* kernel, cudaLibrary_t library, const char* name) {
   auto* handle = new char;  // an address to stand for it
-  kernels()[handle] = {reinterpret_cast<Image*>(library), name};
+  the<Kernels>()[handle] = {reinterpret_cast<Image*>(library), name};
   *kernel = reinterpret_cast<cudaKernel_t>(handle);
   return with("cudaLibraryGetKernel", handle, [](Kernel&, Function&) { return cudaSuccess; });
 }
 SIMGPU_API cudaError_t cudaLibraryUnload(cudaLibrary_t library) {
   const cudaError_t status = cudaDeviceSynchronize();
   const std::lock_guard lock(device_mutex());
-  std::erase_if(kernels(), [&](const auto& entry) { return entry.second.image == reinterpret_cast<Image*>(library); });
+  std::erase_if(the<Kernels>(),
+                [&](const auto& entry) { return entry.second.image == reinterpret_cast<Image*>(library); });
   delete reinterpret_cast<Image*>(library);
   return status;
 }

@@ -54,13 +54,9 @@ bool is_device(const Allocation* a) { return a && a->kind != Allocation::Kind::p
 bool is_pinned(const Allocation* a) { return a && !is_device(a); }
 
 bool is_direction(cudaMemcpyKind kind, bool from_device, bool to_device) {
-  switch (kind) {
-    case cudaMemcpyHostToHost: return !from_device && !to_device;
-    case cudaMemcpyHostToDevice: return !from_device && to_device;
-    case cudaMemcpyDeviceToHost: return from_device && !to_device;
-    case cudaMemcpyDeviceToDevice: return from_device && to_device;
-    default: return true;
-  }
+  if (kind == cudaMemcpyDefault) return true;
+  return from_device == (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) &&
+         to_device == (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice);
 }
 
 cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle,
@@ -80,7 +76,7 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, 
     if (!in) staged.assign(static_cast<const uint8_t*>(from), static_cast<const uint8_t*>(from) + bytes);
     const std::string name = std::string("memcpy ") + (is_device(in) ? 'D' : 'H') + '2' + (is_device(out) ? 'D' : 'H');
     const uint32_t operation =
-        Scheduler::get().enqueue({stream}, name, [=, paged = out == nullptr, staged = std::move(staged)](Operation& o) {
+        Scheduler::get().enqueue(*stream, name, [=, paged = out == nullptr, staged = std::move(staged)](Operation& o) {
           const uint8_t* source = staged.empty() ? o.read({from, bytes}, "source") : staged.data();
           std::memmove(paged ? static_cast<uint8_t*>(to) : o.write({to, bytes}, "target"), source, bytes);
           return Progress::done;
@@ -101,7 +97,7 @@ cudaError_t fill(void* p, int value, size_t bytes, cudaStream_t handle) {
     const Allocation* a = Memory::get().find(number_of(p));
     if (bytes == 0) return cudaSuccess;
     if (!a || !a->contains(number_of(p), bytes)) return refuse("cudaMemset", "range");
-    Scheduler::get().enqueue({stream}, "memset", [=](Operation& o) {
+    Scheduler::get().enqueue(*stream, "memset", [=](Operation& o) {
       std::memset(o.write({p, bytes}, "target"), value, bytes);
       return Progress::done;
     });
@@ -120,9 +116,6 @@ SIMGPU_API cudaError_t cudaFree(void* p) { return release("cudaFree", p, Kind::d
 SIMGPU_API cudaError_t cudaMallocHost(void** p, size_t bytes) {
   return allocate("cudaMallocHost", p, bytes, Kind::pinned);
 }
-SIMGPU_API cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
-  return allocate("cudaMallocHost", p, bytes, Kind::pinned);
-}
 SIMGPU_API cudaError_t cudaFreeHost(void* p) { return release("cudaFreeHost", p, Kind::pinned); }
 SIMGPU_API cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   return copy(to, from, bytes, kind, nullptr, false);
@@ -134,24 +127,4 @@ SIMGPU_API cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes,
 SIMGPU_API cudaError_t cudaMemset(void* p, int value, size_t bytes) { return fill(p, value, bytes, nullptr); }
 SIMGPU_API cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
   return fill(p, value, bytes, stream);
-}
-SIMGPU_API cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  return call([&] {
-    *total = Memory::limit();
-    *free = *total - std::min(*total, Memory::get().used());
-    return cudaSuccess;
-  });
-}
-SIMGPU_API cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
-  return call([&] {
-    const Allocation* a = Memory::get().find(number_of(p));
-    const auto type = is_device(a)   ? cudaMemoryTypeDevice
-                      : is_pinned(a) ? cudaMemoryTypeHost
-                                     : cudaMemoryTypeUnregistered;
-    *attributes = {};
-    attributes->type = type;
-    attributes->devicePointer = a ? const_cast<void*>(p) : nullptr;
-    attributes->hostPointer = is_device(a) ? nullptr : const_cast<void*>(p);
-    return cudaSuccess;
-  });
 }

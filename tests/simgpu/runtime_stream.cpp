@@ -16,10 +16,7 @@ struct Event {
   std::shared_ptr<TimePoint> reached{};
 };
 
-std::set<Event*>& events() {
-  static auto* all = new std::set<Event*>;
-  return *all;
-}
+using Events = std::set<Event*>;
 
 // Calls body(stream) or body(event), or refuses a handle that is none.
 template <class F>
@@ -33,7 +30,7 @@ template <class F>
 cudaError_t with(cudaEvent_t handle, F body) {
   return call([&] {
     auto* e = reinterpret_cast<Event*>(handle);
-    return events().count(e) ? body(*e) : refuse("any", "event");
+    return the<Events>().count(e) ? body(*e) : refuse("any", "event");
   });
 }
 
@@ -42,10 +39,6 @@ cudaError_t query(const Moment& moment) {
   if (moment.is_over()) return Scheduler::get().host_has_seen(moment.clock), cudaSuccess;
   Scheduler::get().step();
   return cudaErrorNotReady;
-}
-
-cudaError_t create(cudaStream_t* handle, bool blocking) {
-  return call([&] { return *handle = reinterpret_cast<cudaStream_t>(Scheduler::get().create(blocking)), cudaSuccess; });
 }
 
 cudaError_t wait(cudaError_t status, const std::vector<Moment>& moments) {
@@ -57,16 +50,12 @@ cudaError_t wait(cudaError_t status, const std::vector<Moment>& moments) {
 
 using namespace switchyard::simgpu;
 
-SIMGPU_API cudaError_t cudaStreamCreate(cudaStream_t* stream) { return create(stream, true); }
 SIMGPU_API cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-  if (flags > cudaStreamNonBlocking) return finish(refuse("cudaStreamCreateWithFlags", "flags"));
-  return create(stream, flags != cudaStreamNonBlocking);
-}
-SIMGPU_API cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
-  return cudaStreamCreateWithFlags(stream, flags);
-}
-SIMGPU_API cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
-  return *least = 0, *greatest = -5, cudaSuccess;
+  return call([&] {
+    if (flags > cudaStreamNonBlocking) return refuse("cudaStreamCreateWithFlags", "flags");
+    Stream* made = Scheduler::get().create(flags != cudaStreamNonBlocking);
+    return *stream = reinterpret_cast<cudaStream_t>(made), cudaSuccess;
+  });
 }
 SIMGPU_API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return call([&] { return Scheduler::get().destroy(stream) ? cudaSuccess : refuse("any", "stream"); });
@@ -92,23 +81,18 @@ SIMGPU_API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t even
     });
   });
 }
-SIMGPU_API cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
-  return finish(
-      switchyard::simgpu::enqueue(stream, "host function", [=](Operation&) { return function(data), Progress::done; }));
-}
-
 SIMGPU_API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   return call([&] {
     if (flags > (cudaEventBlockingSync | cudaEventDisableTiming)) return refuse("cudaEventCreateWithFlags", "flags");
     auto* e = new Event{!(flags & cudaEventDisableTiming)};
-    events().insert(e);
+    the<Events>().insert(e);
     return *event = reinterpret_cast<cudaEvent_t>(e), cudaSuccess;
   });
 }
 SIMGPU_API cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
 SIMGPU_API cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return with(event, [](Event& e) {
-    events().erase(&e);
+    the<Events>().erase(&e);
     delete &e;
     return cudaSuccess;
   });
@@ -117,7 +101,7 @@ SIMGPU_API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return with(stream, [&](Stream& s) {
     return with(event, [&](Event& e) {
       e.reached = std::make_shared<TimePoint>();
-      Scheduler::get().enqueue({&s}, "event record", [at = e.reached](Operation&) {
+      Scheduler::get().enqueue(s, "event record", [at = e.reached](Operation&) {
         return *at = std::chrono::steady_clock::now(), Progress::done;
       });
       e.moment = s.now();
@@ -125,14 +109,6 @@ SIMGPU_API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
       return cudaSuccess;
     });
   });
-}
-SIMGPU_API cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  Moment moment;
-  const cudaError_t status = with(event, [&](Event& e) {
-    e.counted = true;
-    return moment = e.moment, cudaSuccess;
-  });
-  return wait(status, {moment});
 }
 SIMGPU_API cudaError_t cudaEventQuery(cudaEvent_t event) {
   return with(event, [](Event& e) {

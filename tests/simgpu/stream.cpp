@@ -9,11 +9,6 @@
 
 namespace switchyard::simgpu {
 
-Scheduler& Scheduler::get() {
-  static auto* scheduler = new Scheduler;
-  return *scheduler;
-}
-
 Scheduler::Scheduler() {
   create(true);
   std::thread([this] { go_on_alone(); }).detach();
@@ -43,19 +38,17 @@ void Scheduler::wait_for(Stream& stream, const Moment& moment) {
   if (&stream != moment.stream && !moment.is_over()) stream.queue.push_back({++stream.issued, 0, {}, {moment}});
 }
 
-uint32_t Scheduler::enqueue(const std::vector<Stream*>& streams, std::string name, Body body) {
+uint32_t Scheduler::enqueue(Stream& s, std::string name, Body body) {
   ++calls_;
-  Stream &s = *streams[0], &standard = *streams_[0];
+  Stream& standard = *streams_[0];
   for (Stream* other : live_) {
     if (&s == &standard ? other->blocking : other == &standard && s.blocking) wait_for(s, other->now());
   }
-  for (Stream* other : streams) wait_for(s, other->now());
   join(s.clock, Order::get().host);
   s.clock.resize(std::max<size_t>(s.clock.size(), s.number + 1));
   s.clock[s.number] = ++s.issued;
   const uint32_t operation = Order::get().add({std::move(name), s.number, s.issued, s.clock});
   s.queue.push_back({s.issued, operation, std::move(body)});
-  for (Stream* other : streams) wait_for(*other, s.now());
   if (draw(4) == 0) step();
   return operation;
 }
@@ -152,32 +145,14 @@ uint8_t* RunningOperation::access(const Span& span, const char* what, bool write
   return data;
 }
 
-cudaError_t enqueue(const std::vector<cudaStream_t>& handles, std::string name, Body body) {
+cudaError_t enqueue(cudaStream_t handle, std::string name, Body body) {
   const std::lock_guard lock(device_mutex());
   Scheduler& scheduler = Scheduler::get();
   if (scheduler.sticky() != cudaSuccess) return scheduler.sticky();
-  std::vector<Stream*> streams;
-  for (cudaStream_t handle : handles) {
-    Stream* s = scheduler.find(handle);
-    if (!s) return cudaErrorInvalidResourceHandle;
-    if (std::find(streams.begin(), streams.end(), s) == streams.end()) streams.push_back(s);
-  }
-  if (streams.empty()) return cudaErrorInvalidResourceHandle;
-  scheduler.enqueue(streams, std::move(name), std::move(body));
+  Stream* stream = scheduler.find(handle);
+  if (!stream) return cudaErrorInvalidResourceHandle;
+  scheduler.enqueue(*stream, std::move(name), std::move(body));
   return scheduler.sticky();
-}
-cudaError_t enqueue(cudaStream_t stream, std::string name, Body body) {
-  return enqueue(std::vector<cudaStream_t>{stream}, std::move(name), std::move(body));
-}
-
-bool is_device_memory(const void* p) {
-  const std::lock_guard lock(device_mutex());
-  return Memory::get().in_arena(reinterpret_cast<uint64_t>(p)) && !is_pinned_memory(p);
-}
-bool is_pinned_memory(const void* p) {
-  const std::lock_guard lock(device_mutex());
-  const Allocation* a = Memory::get().find(reinterpret_cast<uint64_t>(p));
-  return a && a->kind == Allocation::Kind::pinned;
 }
 
 }  // namespace switchyard::simgpu

@@ -45,15 +45,16 @@ struct RunningOperation final : Operation {  // for bodies of this library
 
 class Scheduler {
  public:
-  static Scheduler& get();
+  Scheduler();
+  static Scheduler& get() { return the<Scheduler>(); }
 
   // All under device_mutex().
   Stream* create(bool blocking);
   bool destroy(cudaStream_t handle);
-  Stream* find(cudaStream_t handle);                                                   // nullptr: no such stream
-  uint32_t enqueue(const std::vector<Stream*>& streams, std::string name, Body body);  // the operation's number
-  void wait_for(Stream& stream, const Moment& moment);  // what follows on the stream does
-  bool step();                                          // runs or tries one operation; false if none could go on
+  Stream* find(cudaStream_t handle);                              // nullptr: no such stream
+  uint32_t enqueue(Stream& stream, std::string name, Body body);  // the operation's number
+  void wait_for(Stream& stream, const Moment& moment);            // what follows on the stream does
+  bool step();  // runs or tries one operation; false if none could go on
   void host_has_seen(const Clock& clock);
   std::vector<Moment> now() const;  // of all streams
   cudaError_t sticky() const { return sticky_; }
@@ -64,7 +65,6 @@ class Scheduler {
       const std::vector<Moment>& moments);  // not under it: the host waits; returns the sticky status
 
  private:
-  Scheduler();
   bool try_front(Stream& stream);
   void go_on_alone();
 

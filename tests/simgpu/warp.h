@@ -18,20 +18,26 @@ namespace switchyard::simgpu {
 using Epochs = std::array<uint32_t, 32>;
 using Seen = std::map<uint32_t, Epochs>;  // by block
 
+struct Knowledge {  // of a warp, or of those that have come to a barrier
+  Epochs seen{};    // of the own block
+  Seen acquired{};  // of other blocks
+  Seen fenced{};    // what the last fence lets a following atomic publish
+  Seen observed{};  // what atomics have read of others
+};
+
 struct Group {  // lanes that run together
   uint32_t at, lanes;
 };
 struct PendingCopy {  // of cp.async
-  uint32_t shared;
-  const uint8_t* from;
-  uint32_t bytes, source_bytes, lane, group;
   const Instruction* instruction;
+  uint32_t shared, bytes, lane, group;
+  uint32_t source_bytes = 0;  // that are copied; the rest is zeros
+  const uint8_t* from = nullptr;
 };
 
 struct Launch;
 struct Warp {
   uint8_t* registers = nullptr;
-  uint8_t* constants_end = nullptr;
   Launch* launch = nullptr;
   uint32_t index = 0, block = 0;
   uint32_t alive = 0;           // lanes that have not exited
@@ -40,10 +46,7 @@ struct Warp {
   // Order of accesses (access.h).
   Access access = 0;  // operation and interval: one warp between two points of synchronisation
   uint32_t epoch = 1, syncs = 0;
-  Epochs seen{};    // of its own block
-  Seen acquired{};  // of other blocks
-  Seen fenced{},
-      observed{};  // what its last fence lets a following atomic publish; what its atomics have read of others
+  Knowledge known{};
   std::vector<PendingCopy> pending{};
   std::array<uint32_t, 32> copy_group{};
 };
@@ -52,13 +55,11 @@ struct Interval {  // who an access was by
   uint32_t block, epoch, syncs, warp;
 };
 struct Barrier {
-  Epochs seen{};  // of the warps that have come
-  Seen acquired{}, fenced{}, observed{};
+  Knowledge known{};
   uint32_t expected = 0;  // threads; 0: all of the block that have not exited
   uint32_t arrived = 0;   // warps
   std::vector<Warp*> waiting{};
-  bool reduces = false;
-  uint32_t count = 0, lanes = 0;  // for which the predicate holds, and all
+  bool reduces = false, any = false;  // any: a lane for which the predicate holds
 };
 struct Launch {
   Launch(const Function& f, uint32_t operation_, Extent grid_, Extent block_)
@@ -68,7 +69,7 @@ struct Launch {
   const Extent grid, block;
   const bool checks = setting("CHECKS", 1) != 0;
   Random random{seed() << 32 | operation};
-  uint32_t dynamic_shared = 0, shared_bytes = 0;
+  uint32_t shared_bytes = 0;
   const uint8_t* parameters = nullptr;
   KernelCounters counters{};
   uint32_t first_interval = 0;  // of the current block
@@ -96,19 +97,12 @@ struct BF16 {
 struct F16 {
   uint16_t bits;
 };
-template <class H>
-struct Pair {  // two in 32 bits, the first in the lower half
-  H low, high;
-};
 struct Pred {};  // bool; a bit for each lane
 template <class T>
 constexpr bool is_half = std::is_same_v<T, BF16> || std::is_same_v<T, F16>;
 
 inline float widen(BF16 v) { return std::bit_cast<float>(uint32_t{v.bits} << 16); }
 inline float widen(F16 v) { return static_cast<float>(std::bit_cast<_Float16>(v.bits)); }
-template <class H>
-H narrow(double v);  // in the rounding mode of the moment; real.cpp
-
 template <class T>
 using Slot = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 template <class T>
@@ -127,7 +121,7 @@ Slot<T> put(T value) {
 
 template <class T>
 Slot<T>* slots(Warp& w, Operand o) {
-  return reinterpret_cast<Slot<T>*>((o.at >= 0 ? w.registers : w.constants_end) + o.at);
+  return reinterpret_cast<Slot<T>*>(w.registers + o.at);
 }
 inline uint32_t& bits(Warp& w, Operand o) { return *slots<uint32_t>(w, o); }  // of a predicate
 inline void set_bits(Warp& w, Operand o, uint32_t active, uint32_t value) {
@@ -181,16 +175,5 @@ void apply(Warp& w, const Instruction& i, uint32_t active) {
   }
   (std::index_sequence_for<S...>());
 }
-
-template <class F>
-struct OnPairs {  // elementwise
-  template <class H, class... More>
-  Pair<H> operator()(Pair<H> a, More... more) const {
-    return {F()(a.low, more.low...), F()(a.high, more.high...)};
-  }
-};
-using HalfAdd = decltype([](auto a, auto b) {
-  return narrow<decltype(a)>(double{widen(a)} + widen(b));
-});  // exact in f64
 
 }  // namespace switchyard::simgpu
