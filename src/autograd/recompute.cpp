@@ -20,9 +20,9 @@ struct Capture final : Node {
   Tensor caught;
 };
 
-// While it lives, places of kept() are these, from the first on.
+// While it lives, places of kept() are these, from the first on; there are none if it is null.
 struct Keeping {
-  explicit Keeping(std::deque<std::shared_ptr<const void>>& in) : kept(state().kept, &in), next(state().next_kept, 0) {}
+  explicit Keeping(std::deque<std::shared_ptr<const void>>* in) : kept(state().kept, in), next(state().next_kept, 0) {}
   Scoped<std::deque<std::shared_ptr<const void>>*> kept;
   Scoped<size_t> next;
 };
@@ -45,7 +45,7 @@ struct Region final : Node {
     }
     check(fn != nullptr, "recompute: backward has passed here already");
     const Scoped<bool> recomputing(state().recomputing, true);
-    const Keeping keeping(kept);
+    const Keeping keeping(&kept);
     Tensors outputs;
     {
       const Scoped<bool> enabled(state().grad_enabled, true);
@@ -74,12 +74,15 @@ struct Region final : Node {
 }  // namespace
 
 Tensors recompute(std::function<Tensors(const Tensors&)> fn, const Tensors& inputs) {
-  if (!grad_enabled()) return fn(inputs);
+  if (!grad_enabled()) {
+    const Keeping nothing(nullptr);  // a region around this one would find other places when it runs again
+    return fn(inputs);
+  }
   std::vector<std::shared_ptr<Leaf>> touched;
   Tensors outputs;
   auto region = std::make_shared<Region>();
   {
-    const Keeping keeping(region->kept);
+    const Keeping keeping(&region->kept);
     const NoGrad no_grad;
     const Scoped<std::vector<std::shared_ptr<Leaf>>*> touching(state().touched, &touched);
     outputs = fn(detach_all(inputs));

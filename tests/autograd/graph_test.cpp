@@ -161,6 +161,29 @@ TEST(Recompute, FindsWhatItsFirstRunKept) {
   autograd::recompute(plain, {x});
 }
 
+TEST(Recompute, RegionsInsideOthersTakeNoneOfTheirPlaces) {
+  Tensor x = scalar(3);
+  autograd::make_leaf(x);
+  std::vector<std::string> found;
+  const auto find = [&](const char* name) {
+    std::shared_ptr<const void>* kept = autograd::kept();
+    if (kept == nullptr) return;
+    if (*kept) found.push_back(*std::static_pointer_cast<const std::string>(*kept));
+    *kept = std::make_shared<const std::string>(name);
+  };
+  auto inner = [&](const Tensors& in) {
+    find("inner");
+    return Tensors{mul(in[0], in[0])};
+  };
+  auto outer = [&](const Tensors& in) {
+    const Tensors out = autograd::recompute(inner, in);
+    find("outer");
+    return out;
+  };
+  autograd::backward(autograd::recompute(outer, {mul(x, x)}).at(0));
+  EXPECT_EQ(found, (std::vector<std::string>{"outer", "inner"}));
+}
+
 TEST(Recompute, Nests) {
   Tensor w = scalar(2);
   const auto leaf = autograd::make_leaf(w);
