@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace switchyard::parallel {
 namespace {
@@ -104,11 +105,12 @@ double ShardedAdamW::gradient_norm() const { return std::sqrt(squares_1_.get().i
 
 void ShardedAdamW::step(double lr, int64_t t) {
   check(grad_scale_1_.defined(), "AdamW: a step without clip");
-  on_device(grad_scale_1_, [&](auto exec) {
+  const Tensor grad_scale_1 = std::exchange(grad_scale_1_, {});  // of these gradients alone
+  on_device(grad_scale_1, [&](auto exec) {
     kernels::adamw(exec, {.ranges = reinterpret_cast<const kernels::AdamWRange*>(updated_.ranges.raw()),
                           .num_ranges = updated_.num_ranges,
                           .num_chunks = updated_.num_chunks,
-                          .grad_scale = grad_scale_1_.data<double>(),
+                          .grad_scale = grad_scale_1.data<double>(),
                           .dtype = dtype_,
                           .lr = lr,
                           .beta1 = config_.betas[0],

@@ -90,6 +90,10 @@ inline std::vector<std::vector<double>> check_adamw(comm::World& world, const To
     for (const nn::Parameter* p : model.parameters())
       plain.step(*p, ToyModel::gradient(*p, t, mesh), 0.01 * static_cast<double>(t), 0.7, t);
   }
+  EXPECT_THROW(optimizer.step(0.01, 4), Error) << "by the factor of the step before";
+  // A loss that is not finite on one rank changes nothing on any.
+  optimizer.clip(Tensor::full({1}, DType::f32, mesh.all().rank() == 0 ? HUGE_VAL : 1.0), 1);
+  optimizer.step(0.01, 4);
   std::vector<std::vector<double>> weights;
   for (const nn::Parameter* p : model.parameters()) {
     expect_part(p->value, *p, mesh, plain.weights(p->name), layout.dtype == DType::bf16 ? 8e-3 : bound, "weights");

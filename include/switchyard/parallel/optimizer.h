@@ -28,7 +28,7 @@ class ShardedAdamW {
   void clip(const Tensor& loss_1, double max_norm);
   double gradient_norm() const;  // before clip, the same bits on every rank; waits for the device
 
-  void step(double lr, int64_t t);               // t counts from 1
+  void step(double lr, int64_t t);               // t counts from 1; once for each clip
   std::vector<OwnedSlice> owned_slices() const;  // in parameter order
   void masters_changed();                        // after loading: weights from masters, on every replica
 
