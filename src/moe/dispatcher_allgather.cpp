@@ -2,6 +2,7 @@
 // every partial sum is rounded before they are added; alltoall adds a token's rows at once and rounds once.
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
+#include "switchyard/tensor/host_copy.h"
 
 #include <numeric>
 

@@ -3,6 +3,7 @@
 #include "moe/received_rows.h"
 #include "switchyard/ops/permute.h"
 #include "switchyard/ops/shape.h"
+#include "switchyard/tensor/host_copy.h"
 
 #include <numeric>
 

@@ -5,6 +5,7 @@
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
 #include "switchyard/ops/router.h"
+#include "switchyard/tensor/host_copy.h"
 
 #include <numeric>
 

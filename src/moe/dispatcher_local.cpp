@@ -1,6 +1,7 @@
 // All experts are here: rows are sorted by expert and nothing leaves the rank. The reference for all other dispatchers.
 #include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/permute.h"
+#include "switchyard/tensor/host_copy.h"
 
 namespace switchyard::moe {
 namespace {

@@ -83,8 +83,8 @@ void MoeLayer::end_step() {
 
 void MoeLayer::count(const Routing& routing) {
   if (!is_training_ || autograd::is_recomputing()) return;
-  uncounted_.push_back(
-      {HostCopy(routing.counts_E), HostCopy(routing.ids_TK), routing.min_margin_1, routing.bad_rows_1});
+  uncounted_.push_back({HostCopy(routing.counts_E), HostCopy(routing.ids_TK), HostCopy(routing.min_margin_1),
+                        HostCopy(routing.bad_rows_1)});
 }
 
 // Copies have come from the device by the time that somebody asks.

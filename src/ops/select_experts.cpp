@@ -16,16 +16,15 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
   check(!bias.defined() || (bias.numel() == E && bias.dtype() == DType::f32),
         "select_experts: bias {} {} for {} experts", to_string(bias.shape()), name_of(bias.dtype()), E);
   const Tensor logits_TE = logits.detach().contiguous(), bias_E = bias.defined() ? bias.contiguous() : Tensor{};
-  Selection selected{
-      Tensor::empty({T, k}, DType::i32), Tensor::empty({E}, DType::i64), Tensor::empty({T}, DType::f64), {}, {}};
-  const Tensor min_margin_1 = Tensor::empty({1}, DType::f64), bad_rows_1 = Tensor::empty({1}, DType::i64);
+  Selection selected{Tensor::empty({T, k}, DType::i32), Tensor::empty({E}, DType::i64), Tensor::empty({T}, DType::f64),
+                     Tensor::empty({1}, DType::f64), Tensor::empty({1}, DType::i64)};
   kernels::SelectExpertsArgs args{.logits = logits_TE.raw(),
                                   .bias = bias_E.defined() ? bias_E.data<float>() : nullptr,
                                   .ids = selected.ids_TK.data<int32_t>(),
                                   .counts = selected.counts_E.data<int64_t>(),
                                   .margins = selected.margins_T.data<double>(),
-                                  .min_margin = min_margin_1.data<double>(),
-                                  .bad_rows = bad_rows_1.data<int64_t>(),
+                                  .min_margin = selected.min_margin_1.data<double>(),
+                                  .bad_rows = selected.bad_rows_1.data<int64_t>(),
                                   .scratch = nullptr,
                                   .T = T,
                                   .E = E,
@@ -38,8 +37,6 @@ Selection select_experts(const Tensor& logits, int64_t k, const Tensor& bias, Sc
     args.scratch = scratch.raw();
     kernels::select_experts(exec, args);
   });
-  selected.min_margin_1 = HostCopy(min_margin_1);
-  selected.bad_rows_1 = HostCopy(bad_rows_1);
   return selected;
 }
 

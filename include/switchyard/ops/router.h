@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/router.h"
-#include "switchyard/tensor/host_copy.h"
+#include "switchyard/tensor/tensor.h"
 
 namespace switchyard::ops {
 
@@ -12,12 +12,12 @@ using kernels::ExpertGroups;
 using kernels::Score;
 
 struct Selection {
-  Tensor ids_TK;     // i32, ascending in each row
-  Tensor counts_E;   // i64, tokens per expert
-  Tensor margins_T;  // f64, gap between the last chosen and the first rejected expert or group; +inf: none rejected
-  HostCopy min_margin_1;  // f64, the smallest of them; +inf without tokens
-  HostCopy bad_rows_1;    // i64, tokens with a NaN or an infinity: experts 0..K-1, weights NaN, not counted
-  double min_margin() const { return min_margin_1.get().item(); }
+  Tensor ids_TK;        // i32, ascending in each row
+  Tensor counts_E;      // i64, tokens per expert
+  Tensor margins_T;     // f64, gap between the last chosen and the first rejected expert or group; +inf: none rejected
+  Tensor min_margin_1;  // f64, the smallest of them; +inf without tokens
+  Tensor bad_rows_1;    // i64, tokens with a NaN or an infinity: experts 0..K-1, weights NaN, not counted
+  double min_margin() const { return min_margin_1.item(); }  // waits for the device, as bad_rows() does
   int64_t bad_rows() const { return bad_rows_1.to_vector<int64_t>()[0]; }
 };
 
