@@ -1,3 +1,4 @@
+// Two numbers in, one out.
 #include "kernels/clip.h"
 
 #include <algorithm>

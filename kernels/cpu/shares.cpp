@@ -1,3 +1,4 @@
+// Rows are handed out to threads; each is read twice, the second time from the cache.
 #include "kernels/cpu/router_math.h"
 #include "kernels/router.h"
 #include "switchyard/base/threads.h"

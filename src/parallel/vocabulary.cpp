@@ -6,6 +6,7 @@
 #include "switchyard/parallel/sequence.h"
 
 namespace switchyard::parallel {
+
 ops::VocabularyPart vocabulary_part(const comm::Group& tensor, int64_t vocabulary) {
   if (tensor.size() == 1) return {};
   return {.first = span_of(vocabulary, tensor.rank(), tensor.size()).begin,
