@@ -1,7 +1,6 @@
 // Matrix products against plain f64 loops, over dtypes, odd sizes and skewed groups.
 #include "kernels/products.h"
 
-#include "kernels/cpu/products_library.h"
 #include "kernels/cpu/vecmath.h"
 #include "switchyard/base/threads.h"
 
@@ -265,7 +264,7 @@ void expect_same_row_anywhere(int64_t N, int64_t K, RowProduct which, const Form
 }
 
 TEST(Products, ARowHasTheSameBitsWhereverItLies) {
-  if (!library::has_same_bits_anywhere())
+  if (!products_have_same_bits_anywhere())
     GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
   for (const Format& format : kFormats)
     for (const RowProduct which : {RowProduct::forward, RowProduct::input_gradient}) {
@@ -276,7 +275,7 @@ TEST(Products, ARowHasTheSameBitsWhereverItLies) {
 }
 
 TEST(Products, ResultsDoNotDependOnTheNumberOfThreads) {
-  if (!library::has_same_bits_anywhere())
+  if (!products_have_same_bits_anywhere())
     GTEST_SKIP() << "the library's kernels for older processors add up in other orders";
   const int before = num_threads();
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
