@@ -70,16 +70,19 @@ kept="$(mktemp -d)"
 restore() { if [ -f "$kept/source" ]; then cp "$kept/source" "$(cat "$kept/name")"; fi; }
 trap 'restore; rm -rf "$kept"' EXIT
 trap 'exit 130' INT TERM
-export GTEST_COLOR=no GTEST_FAIL_FAST=1 OMP_WAIT_POLICY=passive GTEST_BREAK_ON_FAILURE=0
+export GTEST_COLOR=no GTEST_FAIL_FAST=1 OMP_WAIT_POLICY=passive
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 
-# Prints the test that failed, or hung; nothing if all passed.
+# Prints the test that failed, hung or ended the program; nothing if all passed.
 first_failure() {   # PROGRAM DEVICES FILTER
   local log="$kept/log" status=0
   SIMGPU_DEVICES="$2" LD_LIBRARY_PATH="$root/build/release/simgpu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" \
     timeout 300 "$root/build/release/$1" --gtest_filter="$3" >"$log" 2>&1 </dev/null || status=$?
   [ "$status" -ne 0 ] || return 0
-  sed -n 's/^\[ RUN      \] //p' "$log" | tail -n 1 | sed "s/\$/$([ "$status" -eq 124 ] && echo " (hangs)")/"
+  local failed
+  failed="$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).*/\1/p' "$log" | head -n 1)"
+  if [ -n "$failed" ]; then echo "$failed"; return; fi
+  echo "$(sed -n 's/^\[ RUN      \] //p' "$log" | tail -n 1) ($([ "$status" -eq 124 ] && echo hangs || echo "at exit, code $status"))"
 }
 
 found=0 tried=0 table=()
