@@ -309,7 +309,8 @@ void other_order() {  // of two communicators on two streams: works by luck on a
       DO(ncclAllReduce(a.data, a.data, 4, ncclInt32, ncclSum, world, stream));
     else
       DO(ncclAllReduce(b.data, b.data, 4, ncclInt32, ncclSum, other, second));
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    for (int i = 0; i < 100; ++i) cudaStreamQuery(first ? stream : second);  // it begins
+    meet();
   }
   ncclResult_t of_world = ncclSuccess, of_other = ncclSuccess;
   while (of_world == ncclSuccess && of_other == ncclSuccess) {
