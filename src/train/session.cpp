@@ -72,7 +72,8 @@ Session::Session(const ExperimentConfig& c, comm::World& world)
     : config(c),
       mesh(c.parallel, world),
       model(c.model, mesh, c.parallel.dispatcher, c.train.dtype),
-      buckets(parallel::make_buckets(model.parameters(), mesh, c.train.dtype, static_cast<uint64_t>(c.run.seed))),
+      buckets(parallel::make_buckets(model.parameters(), mesh, c.train.dtype, static_cast<uint64_t>(c.run.seed),
+                                     c.parallel.bucket_bytes)),
       sync(buckets, c.parallel.zero >= 1),
       optimizer(buckets, c.optimizer, c.parallel.zero >= 1, mesh, static_cast<uint64_t>(c.run.seed)) {}
 

@@ -26,7 +26,7 @@ struct Bucket {
   int64_t owned_end() const { return owned_begin() + share(); }
 };
 
-constexpr int64_t kBucketBytes = 25 << 20;  // of gradients; a larger parameter has a bucket of its own
+constexpr int64_t kBucketBytes = ParallelConfig{}.bucket_bytes;
 
 // Gives every parameter its value (initialised by `seed`) and its gradient buffer, as views of buckets. The parameters
 // become leaves of the autograd graph.

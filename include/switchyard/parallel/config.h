@@ -22,6 +22,7 @@ struct ParallelConfig {
   int64_t expert_tensor = 1;
   int64_t data = 0;
   int64_t zero = 1;
+  int64_t bucket_bytes = 25 << 20;
   DispatcherKind dispatcher = DispatcherKind::automatic;
   PipelineSchedule pipeline_schedule = PipelineSchedule::one_forward_one_backward;
   int64_t virtual_stages = 1;
@@ -39,6 +40,9 @@ struct ParallelConfig {
     f("data", data, "ranks with different samples; 0: what is left", {.min = 0, .max = 1000000});
     f("zero", zero, "sharded over data-parallel ranks: 0 nothing, 1 the optimizer, 2 (not built yet) and gradients",
       {.min = 0, .max = 2});
+    f("bucket_bytes", bucket_bytes,
+      "of gradients that are summed over ranks at once, while backward goes on; a larger parameter goes alone",
+      {.min = 1});
     f("dispatcher", dispatcher, "how tokens reach their experts");
     f("pipeline_schedule", pipeline_schedule, "order of forward and backward passes");
     f("virtual_stages", virtual_stages, "model chunks per pipeline rank",
