@@ -85,11 +85,18 @@ void count_uses(const std::vector<std::shared_ptr<Node>>& nodes, int change) {
       if (edge.leaf) edge.leaf->pending_uses += change;
 }
 
+std::string text_of(const Tensors& tensors) {
+  std::string text;
+  for (const Tensor& t : tensors)
+    if (t.defined()) text += fmt::format("{}{} {}", text.empty() ? "" : " ", name_of(t.dtype()), to_string(t.shape()));
+  return text;
+}
+
 void run_node(Node& node) {
   const bool has_gradient =
       std::any_of(node.douts.begin(), node.douts.end(), [](const Tensor& t) { return t.defined(); });
   if (has_gradient) {
-    const ProfileScope scope(node.name, Pass::backward);
+    const Range range(node.name, RangeKind::backward, [&] { return shapes_of("gradients", node.douts); });
     const Scoped<Node*> running(state().running, &node);
     Grads grads = node.backward(node.douts);
     check(grads.size() <= node.inputs.size(), "{}: {} gradients for {} inputs", node.name, grads.size(),
@@ -147,25 +154,23 @@ void note_leaf_uses(const Tensors& inputs) {
     if (auto leaf = leaf_of(t)) state().touched->push_back(std::move(leaf));
 }
 
+std::vector<Detail> shapes_of(std::string_view what, const Tensors& tensors) { return {{what, text_of(tensors)}}; }
+
 #ifdef SWITCHYARD_HAVE_CUDA
-void check_finished(std::string_view op, Pass pass, const Tensors& inputs, const std::source_location& where) {
+void check_finished(std::string_view op, RangeKind pass, const Tensors& inputs, const std::source_location& where) {
   if (current_device() != Device::cuda || !device::is_checked()) return;
   try {
     device::Event done;
     done.record(device::compute());
     done.wait();
   } catch (const Error& error) {
-    std::string shapes;
-    for (const Tensor& t : inputs)
-      if (t.defined()) shapes += fmt::format(" {} {}", name_of(t.dtype()), to_string(t.shape()));
     const std::string file = std::filesystem::path(where.file_name()).filename();
-    throw Error(error.code(),
-                fmt::format("{} ({}) of{}, applied in {}:{}: {}", op, pass == Pass::forward ? "forward" : "backward",
-                            shapes, file, where.line(), error.what()));
+    throw Error(error.code(), fmt::format("{} ({}) of {}, applied in {}:{}: {}", op, name_of(pass), text_of(inputs),
+                                          file, where.line(), error.what()));
   }
 }
 #else
-void check_finished(std::string_view, Pass, const Tensors&, const std::source_location&) {}
+void check_finished(std::string_view, RangeKind, const Tensors&, const std::source_location&) {}
 #endif
 
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs) {

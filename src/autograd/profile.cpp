@@ -3,37 +3,29 @@
 
 #include "switchyard/base/clock.h"
 
-#include <utility>
-
 namespace switchyard::autograd {
 namespace {
 
-thread_local Profile* active_profile = nullptr;
-thread_local ProfileScope* active_scope = nullptr;
+bool is_counted(RangeKind kind) { return kind != RangeKind::phase && kind != RangeKind::wait; }
 
 }  // namespace
 
-Profile::Profile() : active_(active_profile, this) {}
-
-void Profile::add(std::string_view name, Pass pass, double seconds) {
+void Profile::begin(std::string_view name, RangeKind kind, const Describe&) {
+  if (!is_counted(kind)) return;
   auto entry = entries_.find(name);
   if (entry == entries_.end()) entry = entries_.emplace(std::string(name), ProfileEntry{}).first;
-  (pass == Pass::forward ? entry->second.forward_seconds : entry->second.backward_seconds) += seconds;
-  ++entry->second.calls;
+  open_.push_back({&entry->second, now(), 0});
 }
 
-ProfileScope::ProfileScope(std::string_view name, Pass pass) : profile_(active_profile), name_(name), pass_(pass) {
-  if (!profile_) return;
-  outer_ = std::exchange(active_scope, this);
-  start_ = now();
-}
-
-ProfileScope::~ProfileScope() {
-  if (!profile_) return;
-  const double seconds = now() - start_;
-  profile_->add(name_, pass_, seconds - nested_);
-  active_scope = outer_;
-  if (outer_) outer_->nested_ += seconds;
+void Profile::end(RangeKind kind) {
+  if (!is_counted(kind)) return;
+  const Open& range = open_.back();
+  const double seconds = now() - range.start;
+  const bool is_forward = kind == RangeKind::forward || kind == RangeKind::update;
+  (is_forward ? range.entry->forward_seconds : range.entry->backward_seconds) += seconds - range.nested;
+  ++range.entry->calls;
+  open_.pop_back();
+  if (!open_.empty()) open_.back().nested += seconds;
 }
 
 }  // namespace switchyard::autograd

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "switchyard/comm/group.h"
+#include "switchyard/device/range.h"
 
 #include <atomic>
 #include <cstddef>
@@ -24,6 +25,7 @@ class Operation {
   virtual void wait();                             // until its results may be used
   bool is_done = false;
   std::shared_ptr<Engine> engine;  // set by Engine::start
+  TransferRange range;             // ends when its results may be used
 };
 
 class Engine : public std::enable_shared_from_this<Engine> {

@@ -3,8 +3,10 @@
 
 #include "comm/channel.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <cstdlib>
+#include <functional>
 #include <numeric>
 
 namespace switchyard::comm {
@@ -18,6 +20,19 @@ std::vector<int64_t> in_bytes(std::span<const int64_t> counts, DType dtype, int 
     b *= size_of(dtype);
   }
   return bytes;
+}
+
+int64_t sum(std::span<const int64_t> bytes) { return std::accumulate(bytes.begin(), bytes.end(), int64_t{0}); }
+
+// "0 to 6 by 2", or all of them.
+std::string text_of(const std::vector<int>& ranks) {
+  if (ranks.size() > 2) {
+    const int step = ranks[1] - ranks[0];
+    const auto is_next = [&](int a, int b) { return b - a == step; };
+    if (std::adjacent_find(ranks.begin(), ranks.end(), std::not_fn(is_next)) == ranks.end())
+      return fmt::format("{} to {} by {}", ranks.front(), ranks.back(), step);
+  }
+  return fmt::format("{}", fmt::join(ranks, " "));
 }
 
 }  // namespace
@@ -43,11 +58,16 @@ void Work::wait() {
   if (!operation_) return;
   const auto operation = std::move(operation_);
   operation_ = nullptr;
-  operation->wait();
+  {
+    const Range waiting(operation->range.name(), RangeKind::wait);
+    operation->wait();
+  }
+  operation->range.end();
 }
 
 bool Work::done() {
   if (operation_ && !operation_->is_done) operation_->engine ? operation_->engine->poll() : operation_->advance();
+  if (operation_ && operation_->is_done) operation_->range.end();
   return !operation_ || operation_->is_done;
 }
 
@@ -56,9 +76,21 @@ int Group::rank() const { return channel_->rank(); }
 int Group::size() const { return channel_->size(); }
 const std::vector<int>& Group::ranks() const { return channel_->ranks(); }
 
+// Starts it, and tells those who listen.
+template <class Start>
+Work Group::tell(const char* name, int64_t bytes, Start&& start) const {
+  if (!innermost_listener || size() == 1) return start();
+  TransferRange transfer(name, [&] {
+    return std::vector<Detail>{{"bytes", bytes}, {"ranks", text_of(ranks())}, {"size", int64_t{size()}}};
+  });
+  Work work = start();
+  if (work.operation_) work.operation_->range = std::move(transfer);
+  return work;
+}
+
 Work Group::all_reduce(void* data, int64_t count, DType dtype, Reduce how) const {
   check(count >= 0, "all_reduce: {} elements", count);
-  return channel_->all_reduce(data, count, dtype, how);
+  return tell("all_reduce", count * size_of(dtype), [&] { return channel_->all_reduce(data, count, dtype, how); });
 }
 
 Work Group::all_gather(const void* send, void* recv, int64_t count_per_rank, DType dtype) const {
@@ -72,7 +104,7 @@ Work Group::all_gather_v(const void* send, int64_t send_count, void* recv, std::
   check(send_count == counts[static_cast<size_t>(rank())], "all_gather: rank {} sends {} elements, counts say {}",
         rank(), send_count, counts[static_cast<size_t>(rank())]);
   meter(std::vector<int64_t>(bytes.size(), bytes[static_cast<size_t>(rank())]), dtype);
-  return channel_->all_gather(send, recv, bytes);
+  return tell("all_gather", send_count * size_of(dtype), [&] { return channel_->all_gather(send, recv, bytes); });
 }
 
 Work Group::reduce_scatter(const void* send, void* recv, int64_t count_per_rank, DType dtype, Reduce how) const {
@@ -82,8 +114,9 @@ Work Group::reduce_scatter(const void* send, void* recv, int64_t count_per_rank,
 
 Work Group::reduce_scatter_v(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
                              Reduce how) const {
-  meter(in_bytes(counts, dtype, size()), dtype);
-  return channel_->reduce_scatter(send, recv, counts, dtype, how);
+  const auto bytes = in_bytes(counts, dtype, size());
+  meter(bytes, dtype);
+  return tell("reduce_scatter", sum(bytes), [&] { return channel_->reduce_scatter(send, recv, counts, dtype, how); });
 }
 
 Work Group::all_to_all_v(const void* send, std::span<const int64_t> send_counts, void* recv,
@@ -93,12 +126,12 @@ Work Group::all_to_all_v(const void* send, std::span<const int64_t> send_counts,
   check(send_bytes[me] == recv_bytes[me], "all_to_all: rank {} sends itself {} elements and receives {}", rank(),
         send_counts[me], recv_counts[me]);
   meter(send_bytes, dtype);
-  return channel_->all_to_all(send, send_bytes, recv, recv_bytes);
+  return tell("all_to_all", sum(send_bytes), [&] { return channel_->all_to_all(send, send_bytes, recv, recv_bytes); });
 }
 
 Work Group::broadcast(void* data, int64_t bytes, int root) const {
   check(bytes >= 0 && root >= 0 && root < size(), "broadcast: {} bytes from rank {} of {}", bytes, root, size());
-  return channel_->broadcast(data, bytes, root);
+  return tell("broadcast", bytes, [&] { return channel_->broadcast(data, bytes, root); });
 }
 
 void Group::barrier() const {

@@ -3,9 +3,9 @@
 // for the record a sum of losses and counts and a minimum of margins. The trainer adds what is of the run.
 #include "switchyard/train/step.h"
 
-#include "switchyard/autograd/profile.h"
 #include "switchyard/base/clock.h"
 #include "switchyard/config/fields.h"
+#include "switchyard/device/range.h"
 #include "switchyard/ops/elementwise.h"
 #include "switchyard/tensor/host_copy.h"
 
@@ -63,6 +63,7 @@ bool needs_counting_pass(const Session& session, size_t num_batches) {
 // Fixes the expert frequencies of the step before the passes that train on them. Returns the seconds that it took.
 double count_step(Session& session, const std::vector<data::Batch>& batches) {
   const double begin = now();
+  const Range range("counting pass", RangeKind::phase);
   const autograd::NoGrad no_grad;
   const auto layers = session.model.moe_layers();
   for (moe::MoeLayer* layer : layers) layer->begin_count();
@@ -124,10 +125,22 @@ void reduce_result(Session& session, const Sums& sums, StepResult& result) {
   for (moe::MoeLayer* layer : layers) read_layer(*layer, next, minimum, result);
 }
 
+model::LossTerms loss_of(Session& session, const data::Batch& batch, double token_share) {
+  const Range range("forward", RangeKind::phase);
+  return session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share,
+                            session.config.train.recompute);
+}
+
 // A fault enters with backward: buckets are sent before backward ends, so later it could miss the reduction.
 void backward_from(const Tensor& total, bool is_faulty) {
+  const Range range("backward", RangeKind::phase);
   if (!is_faulty) return autograd::backward(total);
   autograd::backward({total}, {Tensor::full(total.shape(), total.dtype(), std::nan(""))});
+}
+
+void clip(Session& session, const Tensor& total_1) {
+  const Range range("clip", RangeKind::phase);
+  session.optimizer.clip(total_1, session.config.train.clip_grad);
 }
 
 }  // namespace
@@ -150,9 +163,7 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   Sums sums(session.mesh.tensor().rank() == 0);
   session.sync.begin_step();
   for (size_t i = 0; i < batches.size(); ++i) {
-    const data::Batch& batch = batches[i];
-    const model::LossTerms terms =
-        session.model.loss(batch.tokens_BS, batch.targets_BS, batch.document_BS, token_share, train.recompute);
+    const model::LossTerms terms = loss_of(session, batches[i], token_share);
     const bool is_last = i + 1 == batches.size();
     if (is_last) fault_before_backward(session, t);
     if (is_last) session.sync.expect_last_pass();
@@ -161,17 +172,17 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   }
   for (moe::MoeLayer* layer : layers) layer->end_step();
   {
-    const autograd::ProfileScope scope("gradient sync", autograd::Pass::backward);
+    const Range range("gradient sync", RangeKind::sync);
     session.sync.finish();
     fault_after_sums(session, t);
-    session.optimizer.clip(sums.total_1, train.clip_grad);
+    clip(session, sums.total_1);
   }
   {
-    const autograd::ProfileScope scope("AdamW", autograd::Pass::forward);
+    const Range range("AdamW", RangeKind::update);
     session.optimizer.step(lr, t);  // changes nothing if a loss or the norm is not finite
   }
   {
-    const autograd::ProfileScope scope("sums of the step", autograd::Pass::forward);  // the host waits for the device
+    const Range range("sums of the step", RangeKind::sync);  // the host waits for the device
     result.grad_norm = session.optimizer.gradient_norm();
     sums.finish();
     reduce_result(session, sums, result);

@@ -1,5 +1,6 @@
 // The graph with a toy op (y = a * b elementwise, f64), so that only the engine is tested.
 #include "switchyard/autograd/apply.h"
+#include "switchyard/autograd/profile.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "switchyard/autograd/graph.h"
-#include "switchyard/autograd/profile.h"
+#include "switchyard/device/range.h"
 
 #include <source_location>
 #include <type_traits>
@@ -22,7 +22,8 @@ void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& o
 bool any_needs_grad(const Tensors& inputs);
 Tensors detach_all(const Tensors& inputs);
 // On a device, with run.cuda_checked. `where` the op was applied.
-void check_finished(std::string_view op, Pass pass, const Tensors& inputs, const std::source_location& where);
+void check_finished(std::string_view op, RangeKind pass, const Tensors& inputs, const std::source_location& where);
+std::vector<Detail> shapes_of(std::string_view what, const Tensors& tensors);
 void note_leaf_uses(const Tensors& inputs);  // tells an enclosing recompute region which leaves it uses
 
 template <class Op>
@@ -47,7 +48,7 @@ struct OpNode final : Node {
       grads = op->backward(dys);
     else
       grads = op->backward(dys.at(0));
-    check_finished(name, Pass::backward, dys, where);
+    check_finished(name, RangeKind::backward, dys, where);
     return grads;
   }
   void release() override { op.reset(); }
@@ -77,10 +78,10 @@ Tensors run_forward(Op& op, const Tensors& inputs, auto index) {
 
 template <class Op>
 Tensors apply_all(Op op, const Tensors& inputs, auto index, const std::source_location& where) {
-  const ProfileScope scope(op_name<Op>(), Pass::forward);
+  const Range range(op_name<Op>(), RangeKind::forward, [&] { return shapes_of("inputs", inputs); });
   note_leaf_uses(inputs);
   Tensors outputs = run_forward(op, detach_all(inputs), index);
-  check_finished(op_name<Op>(), Pass::forward, inputs, where);
+  check_finished(op_name<Op>(), RangeKind::forward, inputs, where);
   if (grad_enabled() && any_needs_grad(inputs))
     attach(std::make_shared<OpNode<Op>>(std::move(op), where), inputs, outputs);
   return outputs;

@@ -1,50 +1,33 @@
-// Time per op class, forward and backward. Off unless a Profile is active on this thread; then each op costs two clock
-// reads.
+// Time per op class, forward and backward, and of what surrounds the passes. Costs two clock reads for each op.
 #pragma once
 
-#include "switchyard/base/scoped.h"
+#include "switchyard/device/range.h"
 
-#include <cstdint>
 #include <map>
-#include <string>
-#include <string_view>
 
 namespace switchyard::autograd {
-
-enum class Pass { forward, backward };
 
 struct ProfileEntry {
   double forward_seconds = 0, backward_seconds = 0;
   int64_t calls = 0;
 };
 
-// Collects while it lives. Time is exclusive: what an op spends in nested ops counts for those.
-class Profile {
+// Collects while it lives. Time is exclusive: what an op spends in nested ops counts for those. Phases and waits are
+// the ops' that they belong to.
+class Profile final : public Listener {
  public:
-  Profile();
   const std::map<std::string, ProfileEntry, std::less<>>& entries() const { return entries_; }
-  void clear() { entries_.clear(); }
-  void add(std::string_view name, Pass pass, double seconds);
+
+  void begin(std::string_view name, RangeKind kind, const Describe&) override;
+  void end(RangeKind kind) override;
 
  private:
+  struct Open {
+    ProfileEntry* entry;
+    double start, nested;
+  };
   std::map<std::string, ProfileEntry, std::less<>> entries_;
-  Scoped<Profile*> active_;
-};
-
-// Times its own lifetime under `name`; also usable outside ops ("optimizer", "gradient sync").
-class ProfileScope {
- public:
-  ProfileScope(std::string_view name, Pass pass);
-  ~ProfileScope();
-  ProfileScope(const ProfileScope&) = delete;
-  ProfileScope& operator=(const ProfileScope&) = delete;
-
- private:
-  Profile* profile_;
-  std::string_view name_;
-  Pass pass_;
-  double start_ = 0, nested_ = 0;
-  ProfileScope* outer_ = nullptr;
+  std::vector<Open> open_;
 };
 
 }  // namespace switchyard::autograd

@@ -33,6 +33,7 @@ class [[nodiscard]] Work {
   bool done();  // also moves everything of this rank that is under way forward
 
  private:
+  friend class Group;
   std::shared_ptr<Operation> operation_;
 };
 
@@ -80,6 +81,8 @@ class Group {
 
  private:
   void meter(std::span<const int64_t> bytes, DType dtype) const;  // bytes to each member
+  template <class Start>
+  Work tell(const char* name, int64_t bytes, Start&& start) const;
 
   std::shared_ptr<Channel> channel_, device_channel_;  // null: host memory alone
   std::shared_ptr<Traffic> traffic_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "switchyard/device/allocator.h"
+#include "switchyard/device/range.h"
 
 #include <functional>
 #include <string>
@@ -56,6 +57,7 @@ void open(int64_t local_rank, int64_t ranks_here, const Options& options);
 bool is_there();  // a GPU, with a driver
 bool is_open();
 bool is_checked();
+std::unique_ptr<Timeline> make_timeline();
 std::string describe();  // one line: card, memory, compute capability, driver and toolkit
 
 Stream& compute();        // kernels

@@ -218,7 +218,10 @@ class NcclChannel final : public Channel {
     device::Event ready, done;
     ready.record(compute);
     communication.wait(ready);
-    body(communication.get());
+    {
+      const StreamRange range(communication);
+      body(communication.get());
+    }
     done.record(communication);
     return Work(std::make_shared<NcclOperation>(std::move(done)));
   }

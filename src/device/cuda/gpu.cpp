@@ -188,6 +188,7 @@ int64_t host_waits() { return num_host_waits; }
 void wait_until(const Event& event) {
   if (event.is_done()) return;
   ++num_host_waits;
+  const Range range("the GPU", RangeKind::wait);
   for (int64_t rounds = 1; !event.is_done(); ++rounds) {
     if (watch && rounds % 1024 == 0) watch();
     std::this_thread::yield();
