@@ -1,4 +1,5 @@
 // The GPU of a rank: chosen once, with its streams and its memory.
+#include "device/cuda/nvtx.h"
 #include "switchyard/base/cuda_status.h"
 #include "switchyard/base/error.h"
 #include "switchyard/base/units.h"
@@ -110,6 +111,7 @@ struct Gpu {
   std::shared_ptr<Allocator> pinned = std::make_shared<Allocator>(std::make_unique<PinnedMemory>());
   Stream compute, communication;
   Staging staging{*pinned};
+  std::unique_ptr<Listener> profilers = listen_for_profilers();
 };
 
 thread_local std::optional<Gpu> gpu;
