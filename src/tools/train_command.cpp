@@ -4,18 +4,32 @@
 #include "switchyard/train/trainer.h"
 #include "tools/commands.h"
 
+#include <charconv>
+
 namespace switchyard::tools {
 namespace {
 
 struct Options {
   std::string config;
   std::vector<std::string> overrides, allowed;
+  train::TraceOptions trace;
 };
+
+// "FIRST:LAST"
+std::optional<std::pair<int64_t, int64_t>> parse_steps(std::string_view text) {
+  int64_t first = 0, last = 0;
+  const char* const end = text.data() + text.size();
+  const auto [colon, error] = std::from_chars(text.data(), end, first);
+  if (error != std::errc() || colon == end || *colon != ':') return std::nullopt;
+  const auto [rest, other_error] = std::from_chars(colon + 1, end, last);
+  if (other_error != std::errc() || rest != end || first < 1 || last < first) return std::nullopt;
+  return std::pair(first, last);
+}
 
 ExitCode train_with(Program& program, const Options& options) {
   train::install_stop_handlers();  // before MPI starts: a request that comes now stops the run after its first step
   const train::Experiment experiment = read_experiment(program, options.config, options.overrides);
-  return train::run_training(experiment, program.world(), options.allowed);
+  return train::run_training(experiment, program.world(), options.allowed, options.trace);
 }
 
 }  // namespace
@@ -30,6 +44,17 @@ void add_train(Program& program) {
       ->add_option("--allow-change", options->allowed,
                    fmt::format("Accept, when resuming, a change of: {}", fmt::join(train::kAllowedChanges, ", ")))
       ->check(CLI::IsMember(std::vector<std::string>(train::kAllowedChanges.begin(), train::kAllowedChanges.end())));
+  CLI::Option* trace = command->add_option("--trace", options->trace.file,
+                                           "File for a trace of some steps, all ranks in one: for ui.perfetto.dev or "
+                                           "chrome://tracing");
+  command
+      ->add_option_function<std::string>(
+          "--trace-steps", [options](const std::string& text) { options->trace.steps = parse_steps(text); },
+          "FIRST:LAST, both included; the third to the fifth step of this start if absent")
+      ->check([](const std::string& text) {
+        return parse_steps(text) ? "" : text + "; accepted: FIRST:LAST, for example 10:12";
+      })
+      ->needs(trace);
   command->callback(
       [&program, options] { program.action = [&program, options] { return train_with(program, *options); }; });
 }

@@ -8,6 +8,7 @@
 #include "switchyard/base/version.h"
 #include "switchyard/checkpoint/run_lock.h"
 #include "switchyard/comm/agree.h"
+#include "switchyard/device/range.h"
 #include "switchyard/metrics/verdict.h"
 #include "switchyard/optim/schedule.h"
 #include "switchyard/train/logbook.h"
@@ -47,7 +48,7 @@ struct RunState {
 class Trainer {
  public:
   Trainer(const Experiment& experiment, comm::World& world, RunState& state, Watchdog& watchdog);
-  void start(const std::vector<std::string>& allowed, const Compute& compute);
+  void start(const std::vector<std::string>& allowed, const Compute& compute, const TraceOptions& trace);
   ExitCode run();
 
  private:
@@ -59,6 +60,7 @@ class Trainer {
   std::string take_folder();
   void announce(const Compute& compute);
   StepFacts step(int64_t t);
+  StepFacts traced_step(int64_t t);
   void note_bad_step(const StepFacts& facts);
   void evaluate_if_due(StepFacts& facts, bool is_last);
   void log_step(const StepFacts& facts, bool is_last);
@@ -66,6 +68,7 @@ class Trainer {
   bool is_saved() const { return good_.step == std::max<int64_t>(state_.committed.load(), 0); }
   bool save();
   void save_and_plan_next();
+  std::vector<data::Batch> read_batches();
   uint64_t data_hash(const std::vector<data::Batch>& batches) const;
   ExitCode end_on_request();
   ExitCode end(ExitCode code, metrics::Verdict verdict, const std::string& reason);
@@ -81,6 +84,7 @@ class Trainer {
   Position good_;                                  // of the last step that was finite: what the weights in memory are
   std::unique_ptr<metrics::MetricsFile> metrics_;  // on rank 0
   std::unique_ptr<Progress> progress_;
+  std::optional<Trace> trace_;
   int64_t bad_steps_ = 0, failed_saves_ = 0;  // in a row
   bool is_counting_told_ = false;
   int64_t next_save_ = 0;  // the first step that it is due at
@@ -97,8 +101,9 @@ Trainer::Trainer(const Experiment& experiment, comm::World& world, RunState& sta
 }
 
 // Everything that can be refused comes before the folder is touched.
-void Trainer::start(const std::vector<std::string>& allowed, const Compute& compute) {
+void Trainer::start(const std::vector<std::string>& allowed, const Compute& compute, const TraceOptions& trace) {
   position_ = good_ = start_from(config_, data_.fingerprint, allowed, session_);
+  if (!trace.file.empty()) trace_.emplace(trace, position_.step, config_.train.steps, session_.mesh.all());
   next_save_ = (position_.step / config_.checkpoint.every + 1) * config_.checkpoint.every;
   const std::string remark = comm::on_rank_zero(session_.mesh.all(), [&] { return take_folder(); });
   state_.has_begun = true;
@@ -119,6 +124,13 @@ std::string Trainer::take_folder() {
                      abandoned, position_.step, dir);
 }
 
+std::vector<data::Batch> Trainer::read_batches() {
+  const Range range("data", RangeKind::phase);
+  const comm::Group& data = session_.mesh.data();
+  return data_.loader.step(position_.consumed_samples, config_.train.global_batch_size, config_.train.micro_batch_size,
+                           data.rank(), data.size());
+}
+
 uint64_t Trainer::data_hash(const std::vector<data::Batch>& batches) const {
   const comm::Group& data = session_.mesh.data();
   std::vector<uint64_t> mine;
@@ -134,11 +146,11 @@ uint64_t Trainer::data_hash(const std::vector<data::Batch>& batches) const {
 }
 
 StepFacts Trainer::step(int64_t t) {
-  const Watchdog::Section section(watchdog_, fmt::format("step {}", t));
+  const std::string name = fmt::format("step {}", t);
+  const Watchdog::Section section(watchdog_, name);
+  const Range range(name, RangeKind::phase);
   const double begin = now();
-  const comm::Group& data = session_.mesh.data();
-  const auto batches = data_.loader.step(position_.consumed_samples, config_.train.global_batch_size,
-                                         config_.train.micro_batch_size, data.rank(), data.size());
+  const auto batches = read_batches();
   StepFacts facts;
   facts.step = t;
   facts.lr = optim::learning_rate(config_.schedule, t, config_.train.steps);
@@ -152,6 +164,16 @@ StepFacts Trainer::step(int64_t t) {
   position_.step = t;
   position_.consumed_samples += config_.train.global_batch_size;
   facts.tokens = position_.consumed_samples * config_.data.sequence_length;
+  return facts;
+}
+
+StepFacts Trainer::traced_step(int64_t t) {
+  if (!trace_ || !trace_->covers(t)) return step(t);
+  trace_->begin_step();
+  StepFacts facts = step(t);
+  const Watchdog::Section section(watchdog_, "writing the trace");
+  trace_->end_step(t);
+  if (t == trace_->last()) say(fmt::format("traced {}", trace_->describe()));
   return facts;
 }
 
@@ -173,6 +195,7 @@ void Trainer::evaluate_if_due(StepFacts& facts, bool is_last) {
   const bool is_due = is_last || (config_.eval.every > 0 && facts.step % config_.eval.every == 0);
   if (!valid_ || !is_due) return;
   const Watchdog::Section section(watchdog_, "evaluation");
+  const Range range("evaluation", RangeKind::phase);
   facts.evaluation = evaluate(session_.model, session_.mesh, *valid_,
                               config_.eval.batches * config_.train.global_batch_size, config_.train.micro_batch_size);
   say(fmt::format("eval at step {}: loss {:.{}g}, {:.4f} bits per byte ({} held-out samples)", facts.step,
@@ -203,6 +226,7 @@ void Trainer::log_step(const StepFacts& facts, bool is_last) {
 // The state as of the last step that changed it: a bad step has changed nothing, and a resume meets its samples again.
 bool Trainer::save() {
   const Watchdog::Section section(watchdog_, "saving");
+  const Range range("saving", RangeKind::phase);
   checkpoint::require_equal_replicas(session_.mesh.all(), session_.replicas(), good_.step);
   checkpoint::Meta meta;
   meta.step = good_.step;
@@ -240,7 +264,8 @@ void Trainer::announce(const Compute& compute) {
   if (!is_first_rank()) return;
   Console::standard().line(
       describe_run(config_, session_, compute) +
-      fmt::format("data       {} samples an epoch\ndisk       {}\n\n", data_.loader.num_samples(), disk.describe()) +
+      fmt::format("data       {} samples an epoch\ndisk       {}\n", data_.loader.num_samples(), disk.describe()) +
+      (trace_ ? fmt::format("trace      {}\n\n", trace_->describe()) : "\n") +
       metrics::memory_table(*Allocator::current(), "memory"));
   if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
 }
@@ -262,7 +287,7 @@ ExitCode Trainer::run() {
   }
   const int64_t first = position_.step + 1;
   for (int64_t t = first; t <= steps; ++t) {
-    StepFacts facts = step(t);
+    StepFacts facts = traced_step(t);
     note_bad_step(facts);
     const bool is_too_bad = bad_steps_ >= config_.train.max_bad_steps;
     const bool is_last = t == steps || facts.stop_requested || is_too_bad;
@@ -310,7 +335,8 @@ std::unique_ptr<checkpoint::RunLock> take_run(Experiment& experiment, comm::Worl
 
 }  // namespace
 
-ExitCode run_training(const Experiment& given, comm::World& world, const std::vector<std::string>& allowed) {
+ExitCode run_training(const Experiment& given, comm::World& world, const std::vector<std::string>& allowed,
+                      const TraceOptions& trace) {
   Experiment experiment = given;
   const ExperimentConfig& config = experiment.config;
   const std::string& dir = config.run.dir;
@@ -328,7 +354,7 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
     std::optional<Watchdog::Section> section(std::in_place, watchdog, "the start");
     const Compute compute(config.run, config.train.dtype, world);
     Trainer trainer(experiment, world, state, watchdog);
-    trainer.start(allowed, compute);
+    trainer.start(allowed, compute, trace);
     section.reset();
     return trainer.run();
   } catch (const std::exception& error) {

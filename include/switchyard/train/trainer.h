@@ -3,11 +3,13 @@
 
 #include "switchyard/comm/world.h"
 #include "switchyard/train/experiment.h"
+#include "switchyard/train/trace.h"
 
 namespace switchyard::train {
 
 // Returns finished, stopped (a stop was requested: resume), not_finite (train.max_bad_steps in a row) or io (the last
 // checkpoint could not be saved). The verdict file says the same. `allowed`: see resume.h.
-ExitCode run_training(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed);
+ExitCode run_training(const Experiment& experiment, comm::World& world, const std::vector<std::string>& allowed,
+                      const TraceOptions& trace = {});
 
 }  // namespace switchyard::train
