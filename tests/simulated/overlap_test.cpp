@@ -1,0 +1,154 @@
+// What may run at the same time, from the simulator's record of operations: two are ordered only if a stream, an event
+// or the host made them wait for each other, whatever the time at which they ran.
+#include "tests/simulated/gpus.h"
+
+#include <gmock/gmock.h>
+
+namespace switchyard::test {
+namespace {
+
+constexpr int kSteps = 2;
+
+// One of a rank's operations, in the order in which they were enqueued.
+struct GpuOperation {
+  std::string name;
+  size_t stream = 0, sequence = 0;
+  std::vector<size_t> after;  // for each stream the last sequence number that is over when this one begins
+
+  bool is(std::string_view part) const { return name.find(part) != std::string::npos; }
+  bool is_exchange() const { return is("NCCL group") || is("ncclSend") || is("ncclRecv"); }
+  bool is_collective() const { return is_exchange() || is("nccl"); }
+  bool is_product() const { return is("cublasLtMatmul"); }
+  bool is_kernel() const { return !is_collective() && !is("event record") && !is("memcpy") && !is("memset"); }
+  bool comes_after(const GpuOperation& other) const {
+    return other.stream < after.size() && after[other.stream] >= other.sequence;
+  }
+};
+using Log = std::vector<GpuOperation>;
+using Place = Log::const_iterator;
+
+bool are_ordered(const GpuOperation& a, const GpuOperation& b) { return a.comes_after(b) || b.comes_after(a); }
+
+Log read_log(const std::string& file) {
+  const Json report = Json::parse(read_text(file));
+  Log log;
+  for (const Json& o : report.at("operations"))
+    log.push_back({o.at("name").get<std::string>(), o.at("stream").get<size_t>(), o.at("sequence").get<size_t>(),
+                   o.at("after").get<std::vector<size_t>>()});
+  return log;
+}
+
+// What the log would be if the kernels waited for whatever has been started between ranks.
+Log with_a_wait_at_once(Log log) {
+  std::vector<size_t> started;  // by stream
+  for (GpuOperation& o : log) {
+    if (o.is_collective()) {
+      started.resize(std::max(started.size(), o.stream + 1));
+      started[o.stream] = o.sequence;
+    } else if (o.is_kernel()) {
+      o.after.resize(std::max(o.after.size(), started.size()));
+      for (size_t s = 0; s < started.size(); ++s) o.after[s] = std::max(o.after[s], started[s]);
+    }
+  }
+  return log;
+}
+
+struct Overlap {
+  int regions = 0, pairs = 0, ordered = 0;
+};
+
+// Pairs of an exchange and a dense product within the regions that lie between `from` and the next `to`, where an MoE
+// layer has no dense products but its shared experts'.
+Overlap overlap_between(const Log& log, std::string_view from, std::string_view to, int exchanges, int products) {
+  Overlap found;
+  for (Place begin = log.begin(); begin != log.end(); ++begin) {
+    if (!begin->is(from)) continue;
+    const Place end = std::find_if(begin + 1, log.end(), [&](const auto& o) { return o.is(from) || o.is(to); });
+    if (end == log.end() || !end->is(to)) continue;
+    Log sent, multiplied;
+    std::copy_if(begin, end, std::back_inserter(sent), [](const auto& o) { return o.is_exchange(); });
+    std::copy_if(begin, end, std::back_inserter(multiplied), [](const auto& o) { return o.is_product(); });
+    EXPECT_EQ(std::ssize(sent), exchanges);
+    EXPECT_EQ(std::ssize(multiplied), products);
+    ++found.regions;
+    for (const GpuOperation& a : sent)
+      for (const GpuOperation& b : multiplied) ++found.pairs, found.ordered += are_ordered(a, b) ? 1 : 0;
+  }
+  return found;
+}
+
+// Rows and weights travel while the two products of the shared experts run; backward, their gradients and four.
+Overlap forward_overlap(const Log& log) { return overlap_between(log, "::select", "::row_product_kernel", 2, 2); }
+Overlap backward_overlap(const Log& log) {
+  return overlap_between(log, "::weight_gradient_kernel", "::weights_backward", 2, 4);
+}
+
+// The buckets of one step, in the order in which they were sent: how many kernels of backward come later and are not
+// ordered with each.
+std::vector<int64_t> kernels_beside_buckets(Place begin, Place end) {
+  std::vector<int64_t> counts;
+  for (Place sum = begin; sum != end; ++sum)
+    if (sum->is("ncclReduceScatter"))
+      counts.push_back(std::count_if(sum, end, [&](const auto& o) { return o.is_kernel() && !are_ordered(o, *sum); }));
+  return counts;
+}
+
+// By step: a pass back begins with the loss, and ends where the norm of the gradients is taken.
+std::vector<std::vector<int64_t>> kernels_beside_buckets(const Log& log) {
+  std::vector<std::vector<int64_t>> steps;
+  const auto is_loss = [](const auto& o) { return o.is("cross_entropy_kernel"); };
+  const auto is_norm = [](const auto& o) { return o.is("square_chunks"); };
+  for (Place at = log.begin();;) {
+    const Place loss = std::find_if(at, log.end(), is_loss), norm = std::find_if(loss, log.end(), is_norm);
+    if (norm == log.end()) return steps;
+    steps.push_back(kernels_beside_buckets(loss, norm));
+    at = norm + 1;
+  }
+}
+
+class OverlapOnGpus : public testing::Test {
+ protected:
+  // What each of two ranks has enqueued.
+  void train_on_two(const Command& overrides) {
+    const Command more{fmt::format("train.steps={}", kSteps), "data.sequence_length=16", "eval.batches=1"};
+    ASSERT_NO_FATAL_FAILURE(
+        must_train_on_gpus(2, overrides + more, scratch_.path("run"),
+                           {{"SIMGPU_OPERATIONS", "1"}, {"SIMGPU_REPORT", scratch_.path("report-%r.json")}}));
+    for (const char* rank : {"0", "1"}) logs_.push_back(read_log(scratch_.path(fmt::format("report-{}.json", rank))));
+  }
+
+  Scratch scratch_;
+  std::vector<Log> logs_;
+};
+
+TEST_F(OverlapOnGpus, RowsTravelWhileTheSharedExpertsCompute) {
+  SKIP_UNLESS_SIMULATED();
+  ASSERT_NO_FATAL_FAILURE(train_on_two({"parallel.expert=2"}));
+  for (const Log& log : logs_) {
+    for (const auto& overlap_of : {forward_overlap, backward_overlap}) {
+      const Overlap overlap = overlap_of(log), none = overlap_of(with_a_wait_at_once(log));
+      EXPECT_GE(overlap.regions, kSteps);
+      EXPECT_EQ(overlap.ordered, 0) << "of " << overlap.pairs;
+      EXPECT_EQ(none.ordered, none.pairs) << "where kernels wait at once";
+    }
+  }
+}
+
+TEST_F(OverlapOnGpus, GradientsAreSummedWhileBackwardGoesOn) {
+  SKIP_UNLESS_SIMULATED();
+  ASSERT_NO_FATAL_FAILURE(train_on_two({"parallel.bucket_bytes=40000"}));
+  for (const Log& log : logs_) {
+    const auto steps = kernels_beside_buckets(log);
+    ASSERT_EQ(steps.size(), kSteps);
+    for (std::vector<int64_t> buckets : steps) {
+      EXPECT_GE(buckets.size(), 5);
+      buckets.pop_back();
+      EXPECT_THAT(buckets, testing::Each(testing::Gt(0)));
+    }
+    for (const auto& buckets : kernels_beside_buckets(with_a_wait_at_once(log)))
+      EXPECT_THAT(buckets, testing::Each(0)) << "where kernels wait at once";
+  }
+}
+
+}  // namespace
+}  // namespace switchyard::test
