@@ -169,7 +169,8 @@ void MoeLayer::add_losses(const Routing& routing, const parallel::Sequence& sequ
       case BalanceKind::hf_pooled:
         losses.add({.name = name,
                     .logits_TE = routing.logits_TE,
-                    .counts_1E = HostCopy(group_counts(unlimited_ids(routing), here)),
+                    .shares_1E = ops::shares(group_counts(unlimited_ids(routing), here), routing.logits_TE.dtype()),
+                    .num_choices = config_.top_k,
                     .tokens = of_block,
                     .num_blocks = sizes_.num_micro_batches,
                     .coefficient = balance.coefficient});

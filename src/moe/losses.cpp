@@ -2,6 +2,7 @@
 // frequencies are those of all layers.
 #include "switchyard/moe/losses.h"
 
+#include "switchyard/ops/elementwise.h"
 #include "switchyard/ops/router.h"
 
 #include <map>
@@ -13,18 +14,16 @@ void Losses::pool() {
   for (Part& part : parts_) by_name[part.name].push_back(std::move(part));
   parts_.clear();
   for (const auto& [name, parts] : by_name) {
-    const auto rows = static_cast<double>(parts.size()) * static_cast<double>(parts[0].tokens);  // L T
-    std::vector<double> frequencies(static_cast<size_t>(parts[0].logits_TE.dim(1)), 0.0);
-    for (const Part& part : parts) {
-      const auto counts = part.counts_1E.get().to_vector<double>();
-      for (size_t e = 0; e < counts.size(); ++e) frequencies[e] += counts[e] / rows;
-    }
-    const Tensor f_1E = Tensor::of(frequencies, {1, std::ssize(frequencies)}).to(parts[0].logits_TE.dtype());
-    for (const Part& part : parts)
+    const auto layers = static_cast<double>(parts.size());
+    Tensor sum_1E = parts[0].shares_1E;
+    for (size_t l = 1; l < parts.size(); ++l) sum_1E = ops::add(sum_1E, parts[l].shares_1E);
+    for (const Part& part : parts) {  // f = sum_1E K / L
+      const double rows = layers * static_cast<double>(part.tokens * part.num_blocks);
       add(name,
-          ops::balance_loss(part.logits_TE, f_1E, std::max<int64_t>(part.logits_TE.dim(0), 1),
-                            rows * static_cast<double>(part.num_blocks), ops::Score::softmax),
+          ops::balance_loss(part.logits_TE, sum_1E, std::max<int64_t>(part.logits_TE.dim(0), 1),
+                            rows * layers / static_cast<double>(part.num_choices), ops::Score::softmax),
           part.coefficient);
+    }
   }
 }
 

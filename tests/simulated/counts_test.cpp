@@ -40,19 +40,22 @@ struct Waiting {
   int ranks, layers;  // of experts; one pass a step
   Command overrides;
 };
+const Waiting kWaiting[] = {{"two layers, recomputed",
+                             1,
+                             2,
+                             {"train.micro_batch_size=4", "model.num_layers=3", "train.recompute=full",
+                              "model.moe.balance=[{kind: hf_pooled, coefficient: 0.1}]"}},
+                            {"expert 2", 2, 1, {"parallel.expert=2"}},
+                            {"all-gather", 2, 1, {"parallel.expert=2", "parallel.dispatcher=allgather"}},
+                            {"tensor 2", 2, 1, {"parallel.tensor=2", "train.micro_batch_size=4"}},
+                            {"hierarchical",
+                             4,
+                             1,
+                             {"parallel.expert=4", "parallel.dispatcher=hierarchical", "parallel.ranks_per_node=2",
+                              "train.micro_batch_size=1"}}};
 
 TEST(Counts, TheHostWaitsOnceForEachLayerOfExpertsAndOnceForTheStep) {
-  for (const Waiting& row :
-       {Waiting{
-            "two layers, recomputed", 1, 2, {"train.micro_batch_size=4", "model.num_layers=3", "train.recompute=full"}},
-        Waiting{"expert 2", 2, 1, {"parallel.expert=2"}},
-        Waiting{"all-gather", 2, 1, {"parallel.expert=2", "parallel.dispatcher=allgather"}},
-        Waiting{"tensor 2", 2, 1, {"parallel.tensor=2", "train.micro_batch_size=4"}},
-        Waiting{"hierarchical",
-                4,
-                1,
-                {"parallel.expert=4", "parallel.dispatcher=hierarchical", "parallel.ranks_per_node=2",
-                 "train.micro_batch_size=1"}}}) {
+  for (const Waiting& row : kWaiting) {
     SCOPED_TRACE(row.name);
     const Counts counts(row.ranks, row.overrides);
     EXPECT_LE(counts.per_step("host_waits"), row.layers + 1);

@@ -10,6 +10,7 @@
 #include "switchyard/nn/mlp.h"
 #include "switchyard/parallel/mesh.h"
 #include "switchyard/parallel/sequence.h"
+#include "switchyard/tensor/host_copy.h"
 
 #include <optional>
 

@@ -1,7 +1,7 @@
 // Balance losses that the layers of a pass hand to the training step.
 #pragma once
 
-#include "switchyard/tensor/host_copy.h"
+#include "switchyard/tensor/tensor.h"
 
 #include <string>
 #include <vector>
@@ -19,7 +19,8 @@ class Losses {
   struct Part {
     std::string name;
     Tensor logits_TE;
-    HostCopy counts_1E;      // i64, tokens per expert of the whole micro-batch; constants
+    Tensor shares_1E;        // of all choices of the micro-batch; constants
+    int64_t num_choices;     // of a token
     int64_t tokens = 0;      // of the whole micro-batch
     int64_t num_blocks = 0;  // micro-batches of the step, over which the loss is averaged
     double coefficient;
