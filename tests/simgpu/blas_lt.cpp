@@ -138,6 +138,11 @@ API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cu
                   {CUBLASLT_MATRIX_LAYOUT_COLS, {8, columns}},
                   {CUBLASLT_MATRIX_LAYOUT_LD, {8, static_cast<uint64_t>(ld)}}}});
 }
+API cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                    cublasLtMatrixLayoutAttribute_t attribute, const void* buffer,
+                                                    size_t bytes) {
+  return set("cublasLtMatrixLayoutSetAttribute", layout, attribute, buffer, bytes);
+}
 API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy(layout); }
 
 API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
@@ -176,7 +181,8 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cubla
   *returned = 0;
   for (const size_t workspace : {needed, size_t{0}}) {
     if (workspace > allowed || *returned == requested) continue;
-    Algorithm algorithm{kMadeHere, hash_of(product_of(call)), workspace, {}, {}};
+    const Product p = product_of(call);
+    Algorithm algorithm{kMadeHere, hash_of(p), workspace, {}, p.m, p.n, p.k};
     for (int i = 0; i < 4; ++i)
       algorithm.alignment[i] =
           static_cast<uint32_t>(call.preference->get(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES + i));
@@ -187,6 +193,20 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cubla
     result.state = CUBLAS_STATUS_SUCCESS;
     result.wavesCount = 1;
   }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
+                                           cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                           const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
+  Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
+  call.algorithm = reinterpret_cast<const Algorithm*>(algo), call.results = result;
+  if (const cublasStatus_t status = check(kAlgoCheck, "cublasLtMatmulAlgoCheck", call)) return status;
+  if (!takes(*call.algorithm, product_of(call))) return CUBLAS_STATUS_NOT_SUPPORTED;  // an answer, no misuse
+  *result = {};
+  result->algo = *algo;
+  result->workspaceSize = call.algorithm->workspace_bytes > 0 ? sum_bytes(product_of(call)) : 0;
+  result->wavesCount = 1;
   return CUBLAS_STATUS_SUCCESS;
 }
 

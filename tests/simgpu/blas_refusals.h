@@ -30,12 +30,20 @@ struct Algorithm {
   uint64_t problem;    // hash_of the product
   uint64_t workspace_bytes;
   uint32_t alignment[4];  // of A, B, C, D, promised by the preference
-  uint64_t unused[3];
+  int64_t m, n, k;        // of the product
 };
 static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 constexpr uint64_t kMadeHere = 0x73696d67'70754c74;
 
-enum CallName : unsigned { kCreate = 1, kDestroy = 2, kDescriptorCreate = 4, kSet = 8, kHeuristic = 16, kMatmul = 32 };
+enum CallName : unsigned {
+  kCreate = 1,
+  kDestroy = 2,
+  kDescriptorCreate = 4,
+  kSet = 8,
+  kHeuristic = 16,
+  kAlgoCheck = 32,
+  kMatmul = 64
+};
 
 // The arguments of any of the calls; each fills in what it has.
 struct Call {
@@ -58,6 +66,8 @@ std::span<const LtRefusal> refusals();
 cublasStatus_t check(CallName bit, const char* name, const Call& call);
 
 Product product_of(const Call& call);      // shapes as A and B say
-uint64_t hash_of(const Product& product);  // of all but the scalars
+uint64_t hash_of(const Product& product);  // of all but the scalars and the sizes m, n, k
+// An algorithm takes products of the sizes that it was made for, and some smaller ones.
+bool takes(const Algorithm& algorithm, const Product& product);
 
 }  // namespace switchyard::simgpu::blas
