@@ -4,10 +4,16 @@
 //   input gradient   w^T (K, N)   dy^T (N, R) dx^T (K, R) = A B
 //   weight gradient  x^T (K, R)   dy^T (N, R) dw^T (K, N) = A B^T
 // Sums are f32: no TF32, no emulation, and parts of a sum that is split are added up in f32 as well.
+//
+// An algorithm is chosen for rows in steps of an eighth of their power of two, since the rows of an expert change with
+// every pass and a choice costs the host a hundred times what a call does. Where the library says that the algorithm
+// does not take the rows that there are, one is chosen for these. Both depend on the product alone, so bits do too.
 #include "kernels/cuda/cublas.h"
 #include "kernels/cuda/products.h"
 #include "switchyard/base/error.h"
 
+#include <array>
+#include <bit>
 #include <map>
 #include <memory>
 
@@ -28,6 +34,13 @@ struct Problem {
   auto operator<=>(const Problem&) const = default;
 };
 
+constexpr size_t kMostPlans = 4096;  // some kilobytes each
+
+int64_t in_steps(int64_t rows) {
+  const int64_t step = std::max<int64_t>(1, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rows))) / 8);
+  return (rows + step - 1) / step * step;
+}
+
 uint32_t alignment_of(const void* pointer) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   constexpr uintptr_t kWidest = 16;  // more makes no difference to a kernel
@@ -35,8 +48,15 @@ uint32_t alignment_of(const void* pointer) {
 }
 
 Problem problem_of(const Product& p) {
-  return {
-      p.kind, p.dtype, p.out_dtype, p.R, p.N, p.K, alignment_of(p.left), alignment_of(p.right), alignment_of(p.out)};
+  return {p.kind,
+          p.dtype,
+          p.out_dtype,
+          in_steps(p.R),
+          p.N,
+          p.K,
+          alignment_of(p.left),
+          alignment_of(p.right),
+          alignment_of(p.out)};
 }
 
 cudaDataType type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
@@ -94,12 +114,15 @@ Preference preference(const Problem& p) {
 class Plan {
  public:
   explicit Plan(const Problem& p)
-      : operation_(operation(p.kind)),
+      : rows_(p.R),
+        chosen_rows_(p.R),
+        operation_(operation(p.kind)),
         left_(p.kind == Kind::weight_gradient ? layout(p.dtype, p.R, p.K) : layout(p.dtype, p.N, p.K)),
         right_(p.kind == Kind::forward ? layout(p.dtype, p.R, p.K) : layout(p.dtype, p.R, p.N)),
         out_(p.kind == Kind::forward          ? layout(p.out_dtype, p.R, p.N)
              : p.kind == Kind::input_gradient ? layout(p.out_dtype, p.R, p.K)
-                                              : layout(p.out_dtype, p.N, p.K)) {
+                                              : layout(p.out_dtype, p.N, p.K)),
+        with_rows_{p.kind == Kind::weight_gradient ? left_.get() : out_.get(), right_.get()} {
     int found = 0;
     check_cublas(cublasLtMatmulAlgoGetHeuristic(cublas_handle(), operation_.get(), left_.get(), right_.get(),
                                                 out_.get(), out_.get(), preference(p).get(), 1, &chosen_, &found),
@@ -107,6 +130,16 @@ class Plan {
     check(found == 1 && chosen_.state == CUBLAS_STATUS_SUCCESS,
           "cuBLASLt has no algorithm for R={} N={} K={}, {} to {}", p.R, p.N, p.K, name_of(p.dtype),
           name_of(p.out_dtype));
+  }
+
+  // From here on the product has so many rows, no more than those that the algorithm was chosen for.
+  bool takes(int64_t rows) {
+    if (rows != rows_) set_rows(rows);
+    if (rows == chosen_rows_) return true;
+    cublasLtMatmulHeuristicResult_t result{};
+    const cublasStatus_t status = cublasLtMatmulAlgoCheck(cublas_handle(), operation_.get(), left_.get(), right_.get(),
+                                                          out_.get(), out_.get(), &chosen_.algo, &result);
+    return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= static_cast<size_t>(kWorkspaceBytes);
   }
 
   void run(exec::Cuda exec, const Product& p) const {
@@ -120,8 +153,17 @@ class Plan {
   const cublasLtMatmulHeuristicResult_t& chosen() const { return chosen_; }
 
  private:
+  void set_rows(int64_t rows) {
+    for (cublasLtMatrixLayout_t layout : with_rows_)
+      check_cublas(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_COLS, &rows, sizeof(rows)),
+                   "cublasLtMatrixLayoutSetAttribute");
+    rows_ = rows;
+  }
+
+  int64_t rows_, chosen_rows_;
   Operation operation_;
   Layout left_, right_, out_;
+  std::array<cublasLtMatrixLayout_t, 2> with_rows_;  // whose columns, to cuBLASLt, are the rows
   cublasLtMatmulHeuristicResult_t chosen_{};
 };
 
@@ -131,6 +173,12 @@ Plans& plans() {
   return made;
 }
 
+Plan& plan_of(const Problem& problem) {
+  if (const auto found = plans().find(problem); found != plans().end()) return found->second;
+  if (plans().size() == kMostPlans) plans().clear();  // of shapes that come no more: those that do are made again
+  return plans().emplace(problem, problem).first->second;
+}
+
 std::string_view name_of(Kind kind) {
   return kind == Kind::forward ? "forward" : kind == Kind::input_gradient ? "input gradient" : "weight gradient";
 }
@@ -138,10 +186,14 @@ std::string_view name_of(Kind kind) {
 }  // namespace
 
 void multiply(exec::Cuda exec, const Product& product) {
-  const Problem problem = problem_of(product);
-  auto found = plans().find(problem);
-  if (found == plans().end()) found = plans().emplace(problem, problem).first;
-  found->second.run(exec, product);
+  Problem problem = problem_of(product);
+  Plan* plan = &plan_of(problem);
+  if (!plan->takes(product.R)) {
+    problem.R = product.R;
+    plan = &plan_of(problem);
+    plan->takes(product.R);
+  }
+  plan->run(exec, product);
 }
 
 }  // namespace library

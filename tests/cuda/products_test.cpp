@@ -204,15 +204,35 @@ TEST(CudaProductWay, DependsOnWorkForEachCall) {
 
 TEST(CudaProductLibrary, ChoosesOneAlgorithmForEachShapeAndAlignment) {
   prepare_products(exec::Cuda{});
-  const Tensor x = random_tensor({17, 13}, DType::bf16, "x"), w = random_tensor({11, 13}, DType::bf16, "w");
-  product(ProductWay::library, x, w, {17});
+  const Tensor x = random_tensor({18, 13}, DType::bf16, "x"), w = random_tensor({11, 13}, DType::bf16, "w");
+  product(ProductWay::library, x, w, {18});
   const std::string chosen = chosen_algorithms();
-  EXPECT_NE(chosen.find("forward R=17 N=11 K=13 bf16 to f32, pointers on 16, 16 and 16 bytes: "), std::string::npos)
+  EXPECT_NE(chosen.find("forward R=18 N=11 K=13 bf16 to f32, pointers on 16, 16 and 16 bytes: "), std::string::npos)
       << chosen;
-  product(ProductWay::library, x, w, {17});
+  product(ProductWay::library, x, w, {18});
   EXPECT_EQ(chosen_algorithms(), chosen);
-  product(ProductWay::library, x, w, {17}, 1);
+  product(ProductWay::library, x, w, {18}, 1);
   EXPECT_NE(chosen_algorithms().find("N=11 K=13 bf16 to f32, pointers on 2, 2 and 16 bytes: "), std::string::npos);
+}
+
+// Rows of an expert change with every pass. The simulator's algorithms refuse 45 rows where they were made for 48.
+TEST(CudaProductLibrary, ChoosesForRowsInSteps) {
+  const Tensor x = random_tensor({100, 24}, DType::bf16, "x"), w = random_tensor({40, 24}, DType::bf16, "w");
+  const auto expected = product(ProductWay::grouped_kernel, x, w, {100});
+  const auto chosen_for = [](int64_t rows) {
+    return chosen_algorithms().find(fmt::format("R={} N=40 K=24 ", rows)) != std::string::npos;
+  };
+  for (const int64_t rows : {47, 41, 45, 44, 48, 33, 100}) {
+    const auto got = product(ProductWay::library, x.slice(0, 0, rows), w, {rows});
+    ASSERT_EQ(std::ssize(got), rows * 40);
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-4) << rows << " rows, element " << i;
+  }
+  for (const int64_t rows : {48, 44, 36, 104}) EXPECT_TRUE(chosen_for(rows)) << rows;
+  for (const int64_t rows : {47, 41, 33}) EXPECT_FALSE(chosen_for(rows)) << rows;
+  if (is_simulated()) {
+    EXPECT_TRUE(chosen_for(45));
+    EXPECT_TRUE(chosen_for(100));
+  }
 }
 
 RowProductArgs arguments(DType dtype, bool is_packed) {
