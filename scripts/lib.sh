@@ -34,14 +34,15 @@ build() {
   ninja -C "$root/build/$preset" "$@"
 }
 
-# amx | avx512_bf16 | other: what decides the speed of bf16 products.
+# amx | avx512_bf16 | avx512 | avx2: what decides the speed of bf16 products.
 processor_class() {
   local flags
   flags=" $(grep -m 1 '^flags' /proc/cpuinfo) "
   case "$flags" in
     *" amx_bf16 "*) echo amx ;;
     *" avx512_bf16 "*) echo avx512_bf16 ;;
-    *) echo other ;;
+    *" avx512f "*) echo avx512 ;;
+    *) echo avx2 ;;
   esac
 }
 
