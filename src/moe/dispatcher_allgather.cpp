@@ -18,15 +18,15 @@ class AllGatherDispatcher final : public InsideDispatcher {
     std::vector<int64_t> tokens_P(static_cast<size_t>(group_.size()));
     const int64_t tokens = x_TD.dim(0);
     group_.all_gather(&tokens, tokens_P.data(), 1, DType::i64).wait();
-    const auto plan = begin_plan(routing, std::move(tokens_P));
+    const auto plan = begin_plan(routing.ids_TK, std::move(tokens_P));
     const HostCopy offsets(plan->offsets_there);
     InFlight flight = start_again(x_TD, routing.probs_TK, plan);
     plan->offsets = offsets.to_vector<int64_t>();  // after all that needs none
     return flight;
   }
 
-  InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const override {
-    const auto plan = begin_plan(routing, known.tokens_P);
+  std::shared_ptr<const Plan> plan_for(const Tensor& ids_TK, const Counts& known) const override {
+    auto plan = begin_plan(ids_TK, known.tokens_P);
     const int64_t experts = num_experts_ / group_.size(), first = group_.rank() * experts;
     plan->offsets.assign(1, 0);
     for (int64_t e = first; e < first + experts; ++e) {
@@ -34,7 +34,7 @@ class AllGatherDispatcher final : public InsideDispatcher {
       for (int64_t p = 0; p < group_.size(); ++p) rows += known.choices_PE[static_cast<size_t>(p * num_experts_ + e)];
       plan->offsets.push_back(plan->offsets.back() + rows);
     }
-    return start_again(x_TD, routing.probs_TK, plan);
+    return plan;
   }
 
   InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
@@ -58,10 +58,10 @@ class AllGatherDispatcher final : public InsideDispatcher {
 
  private:
   // The order of all tokens, for the experts of this rank; offsets are not on the host yet.
-  std::shared_ptr<Plan> begin_plan(const Routing& routing, std::vector<int64_t> tokens_P) const {
+  std::shared_ptr<Plan> begin_plan(const Tensor& ids_TK, std::vector<int64_t> tokens_P) const {
     const int64_t experts = num_experts_ / group_.size();
     const ops::ExpertOrder order =
-        ops::expert_order(gather_ids(routing.ids_TK, tokens_P), first_expert_ + group_.rank() * experts, experts);
+        ops::expert_order(gather_ids(ids_TK, tokens_P), first_expert_ + group_.rank() * experts, experts);
     auto plan = std::make_shared<Plan>();
     plan->send = std::move(tokens_P);
     plan->positions_TK = order.positions_TK;

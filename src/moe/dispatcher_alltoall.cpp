@@ -26,9 +26,8 @@ class AllToAllDispatcher final : public InsideDispatcher {
     return start(rows, make_plan(order, counts_between(offsets, group_.size())));
   }
 
-  InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const override {
-    const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, first_expert_, num_experts_);
-    return start_again(x_TD, routing.probs_TK, make_plan(order, known.choices_PE));
+  std::shared_ptr<const Plan> plan_for(const Tensor& ids_TK, const Counts& known) const override {
+    return make_plan(ops::expert_order(ids_TK, first_expert_, num_experts_), known.choices_PE);
   }
 
   InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {

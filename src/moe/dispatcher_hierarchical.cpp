@@ -24,30 +24,30 @@ class HierarchicalDispatcher final : public Dispatcher {
   InFlight start_dispatch(const Tensor& x_TD, const Routing& routing) const override {
     const ops::ExpertOrder order = ops::expert_order(routing.ids_TK, 0, across_.size(), num_experts_ / across_.size());
     const Everyone everyone = exchange_counts(order, routing.ids_TK);
-    InFlight flight = start_again(x_TD, routing.probs_TK, make_plan(order, everyone));
-    flight.ids = travel(routing.ids_TK, *flight.plan);
+    const auto plan = make_plan(order, everyone);
+    parallel::Pending ids = travel(routing.ids_TK, *plan);  // before the rows, which are planned for meanwhile
+    InFlight flight = start_again(x_TD, routing.probs_TK, plan);
+    flight.ids = std::move(ids);
     flight.inside = counts_inside(everyone);
     return flight;
   }
 
   InFlight start_again(const Tensor& x_TD, const Tensor& probs_TK, std::shared_ptr<const Plan> plan) const override {
-    return {travel(x_TD, *plan), travel(probs_TK, *plan), plan};
+    parallel::Pending weights = travel(probs_TK, *plan);
+    return {travel(x_TD, *plan), std::move(weights), plan};
   }
 
   Dispatch finish_dispatch(InFlight flight) const override {
-    const Tensor rows_RD = parallel::finish(flight.rows);
-    Routing choices{};
-    choices.probs_TK = parallel::finish(flight.weights);
-    if (flight.plan->inner) {
-      const Dispatch d = inside_->finish_dispatch(inside_->start_again(rows_RD, choices.probs_TK, flight.plan->inner));
-      return {d.rows_RD, d.weights_R, flight.plan};
+    std::shared_ptr<const Plan> plan = flight.plan;
+    if (!plan->inner) {
+      auto whole = std::make_shared<Plan>(*plan);
+      whole->inner = inside_->plan_for(parallel::finish(flight.ids), flight.inside);
+      whole->offsets = whole->inner->offsets;
+      whole->offsets_there = whole->inner->offsets_there;
+      plan = std::move(whole);
     }
-    choices.ids_TK = parallel::finish(flight.ids);
-    const Dispatch d = inside_->finish_dispatch(inside_->start_dispatch(rows_RD, choices, flight.inside));
-    auto plan = std::make_shared<Plan>(*flight.plan);
-    plan->offsets = d.plan->offsets;
-    plan->offsets_there = d.plan->offsets_there;
-    plan->inner = d.plan;
+    const Tensor probs_RK = parallel::finish(flight.weights), rows_RD = parallel::finish(flight.rows);
+    const Dispatch d = inside_->finish_dispatch(inside_->start_again(rows_RD, probs_RK, plan->inner));
     return {d.rows_RD, d.weights_R, plan};
   }
 

@@ -57,11 +57,11 @@ class Dispatcher {
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
 };
 
-// One that also fans out what another has brought to a node, where counts are known already.
+// One that also fans out what another brings to a node. Counts are known, so it can plan for start_again while the rows
+// are still on their way.
 class InsideDispatcher : public Dispatcher {
  public:
-  using Dispatcher::start_dispatch;
-  virtual InFlight start_dispatch(const Tensor& x_TD, const Routing& routing, const Counts& known) const = 0;
+  virtual std::shared_ptr<const Plan> plan_for(const Tensor& ids_TK, const Counts& known) const = 0;
 };
 
 // What `automatic` stands for, by the rows that a token sends where its choices are spread evenly: the fewest that
