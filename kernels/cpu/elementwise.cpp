@@ -1,8 +1,8 @@
 // One pass each: traffic is the operands read and the result written.
 #include "kernels/elementwise.h"
 
+#include "kernels/cpu/map.h"
 #include "kernels/cpu/vecmath.h"
-#include "switchyard/base/threads.h"
 
 #include <algorithm>
 
@@ -10,16 +10,6 @@ namespace switchyard::kernels {
 namespace {
 
 constexpr int64_t kGrain = 1 << 14;  // elements a thread should have at least
-
-// y[i] = f(x[i]...) in the type sums are kept in.
-template <class T, class F, class... X>
-void map(int64_t count, void* y, F f, X*... x) {
-  T* out = static_cast<T*>(y);
-  parallel_ranges(count, kGrain, [&](int64_t begin, int64_t end, int) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) out[i] = narrow<T>(f(widen(static_cast<const T*>(x)[i])...));
-  });
-}
 
 template <class T>
 void sigmoid_gate_typed(const SigmoidGateArgs& a) {

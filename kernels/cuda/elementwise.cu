@@ -1,7 +1,8 @@
-// Element by element: thread i takes pack i of 16 bytes, and the first threads the elements behind the last pack.
-// Element by row: a team takes a row. Traffic: the operands are read and the result is written once.
+// Element by element (map.cuh), and element by row, where a team takes a row. Traffic: the operands are read and the
+// result is written once.
 #include "kernels/elementwise.h"
 
+#include "kernels/cuda/map.cuh"
 #include "kernels/cuda/math.cuh"
 #include "kernels/cuda/reduce.cuh"
 
@@ -28,33 +29,6 @@ struct ClampBackward {
   float limit;
   __device__ float operator()(float dy, float x) const { return x > limit || x < -limit ? 0.0f : dy; }
 };
-
-template <int N, class F, class... V>
-__device__ Values<N> apply(F f, const V&... values) {
-  Values<N> result;
-#pragma unroll
-  for (int j = 0; j < N; ++j) result[j] = f(values[j]...);
-  return result;
-}
-
-// y[i] = f(x[i]...)
-template <int N, class F, class T, class... X>
-__global__ void __launch_bounds__(kBlock) map(F f, int64_t count, T* y, const X*... x) {
-  const int64_t thread = int64_t{blockIdx.x} * kBlock + threadIdx.x, threads = int64_t{gridDim.x} * kBlock;
-  for (int64_t i = thread * N; i + N <= count; i += threads * N) store(y + i, apply<N>(f, load<N>(x + i)...));
-  const int64_t i = count / N * N + thread;
-  if (i < count) store(y + i, apply<1>(f, load<1>(x + i)...));
-}
-
-template <class T, class F, class... X>
-void launch_map(exec::Cuda exec, const char* name, F f, int64_t count, void* y, const X*... x) {
-  if (count == 0) return;
-  on_width<T>(is_wide<T>(0, y, x...), [&](auto n) {
-    map<n><<<grid_of(ceil_div(count, kBlock * n)), kBlock, 0, exec.stream>>>(f, count, static_cast<T*>(y),
-                                                                             static_cast<const T*>(x)...);
-    check_launch(name);
-  });
-}
 
 template <class T, int N, class TeamOf>
 __global__ void __launch_bounds__(kBlock) gate_rows(SigmoidGateArgs a) {
