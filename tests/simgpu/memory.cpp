@@ -8,7 +8,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 namespace switchyard::simgpu {
 namespace {
@@ -79,7 +78,6 @@ Allocation* Memory::allocate(size_t bytes, Allocation::Kind kind) {
         std::make_unique<Shadow>(bytes)};
   if (pinned) protect_pages(a->begin, bytes, PROT_READ | PROT_WRITE);
   if (!pinned) used_ += bytes;
-  if (!pinned) std::memset(a->data, 0xff, bytes);  // NaN in every float type
   return (allocations_[a->begin] = std::move(a)).get();
 }
 
