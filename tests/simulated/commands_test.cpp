@@ -76,7 +76,7 @@ TEST(SimgpuScript, RunsTheQuickstartAndSaysThatItIsSimulated) {
       run({source_file("scripts/simgpu.sh"), "mpirun", "-n", "2", "switchyard", "train",
            source_file("configs/quickstart.yaml"), "run.dir=" + scratch.path("run"), "run.device=cuda",
            fmt::format("train.steps={}", steps), "train.global_batch_size=2", "train.micro_batch_size=1",
-           "data.sequence_length=64", "eval.every=0", fmt::format("data.train=[{{path: '{}'}}]", corpus().train),
+           "data.sequence_length=64", "eval.batches=1", fmt::format("data.train=[{{path: '{}'}}]", corpus().train),
            fmt::format("data.valid=[{{path: '{}'}}]", corpus().valid)},
           {{"SIMGPU_DEVICES", "2"}}, 10 * kPatience);
   expect_outcome(outcome, 0, {"device     Simulated GPU"});
