@@ -10,13 +10,14 @@ namespace {
 
 // The list where the kernel runs.
 template <class Exec, class At, class Range>
-const Range* placed(Exec, const At& at, const std::vector<Range>& ranges) {
+const Range* placed([[maybe_unused]] Exec exec, const At& at, const std::vector<Range>& ranges) {
   const int64_t bytes = std::ssize(ranges) * int64_t{sizeof(Range)};
   Range* list = at.scratch(bytes);
   if constexpr (std::is_same_v<Exec, exec::Cpu>)
     std::copy(ranges.begin(), ranges.end(), list);
   else
-    check_cuda(cudaMemcpy(list, ranges.data(), static_cast<size_t>(bytes), cudaMemcpyHostToDevice), "list");
+    check_cuda(cudaMemcpyAsync(list, ranges.data(), static_cast<size_t>(bytes), cudaMemcpyHostToDevice, exec.stream),
+               "list");
   return list;
 }
 

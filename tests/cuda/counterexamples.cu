@@ -27,8 +27,8 @@ void copy_strided(const float* x, float* y, int64_t rows, int64_t columns) {
   check_cuda(cudaGetLastError(), "copy_strided");
 }
 
-void take_places(int32_t* counter, int32_t* places, int64_t count) {
-  take_next_place<<<blocks_of(count), kThreads>>>(counter, places, count);
+void take_places(cudaStream_t stream, int32_t* counter, int32_t* places, int64_t count) {
+  take_next_place<<<blocks_of(count), kThreads, 0, stream>>>(counter, places, count);
   check_cuda(cudaGetLastError(), "take_places");
 }
 

@@ -11,6 +11,6 @@ namespace switchyard::test {
 void copy_strided(const float* x, float* y, int64_t rows, int64_t columns);
 
 // places[i]: how many threads had taken a place before thread i did. `counter` is 0 before.
-void take_places(int32_t* counter, int32_t* places, int64_t count);
+void take_places(cudaStream_t stream, int32_t* counter, int32_t* places, int64_t count);
 
 }  // namespace switchyard::test

@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/max_blocks.h"
 #include "switchyard/base/cuda_status.h"
+#include "switchyard/device/cuda.h"
 #include "tests/cuda/simulator.h"
 #include "tests/support/compare.h"
 
@@ -32,11 +33,12 @@ class DeviceBytes {
   DeviceBytes& operator=(const DeviceBytes&) = delete;
 
   void* get() const { return static_cast<std::byte*>(base_) + shift_; }
-  void upload(const void* from, int64_t bytes) {
-    check_cuda(cudaMemcpy(get(), from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice), "upload");
+  void upload(const void* from, int64_t bytes, cudaStream_t stream = nullptr) {
+    check_cuda(cudaMemcpyAsync(get(), from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream), "upload");
   }
-  void download(void* to, int64_t bytes) const {
-    check_cuda(cudaMemcpy(to, get(), static_cast<size_t>(bytes), cudaMemcpyDeviceToHost), "download");
+  void download(void* to, int64_t bytes, cudaStream_t stream = nullptr) const {
+    check_cuda(cudaMemcpyAsync(to, get(), static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream), "download");
+    check_cuda(cudaStreamSynchronize(stream), "download");
   }
 
  private:
@@ -182,18 +184,21 @@ class DeviceCase {
 
   template <class Body>
   Tensors on_device(DType dtype, Body&& body) const {
+    const device::Stream stream;  // of its own: what a kernel does in another is not in order with its arrays
     std::deque<DeviceBytes> buffers, scratch;
     for (const Array& a : arrays_) {
       DeviceBytes& buffer = buffers.emplace_back(numel_of(a.shape) * size_of(a.dtype), shift_ * size_of(a.dtype));
-      if (a.start.defined() && a.start.numel() > 0) buffer.upload(a.start.contiguous().raw(), a.start.bytes());
+      if (a.start.defined() && a.start.numel() > 0)
+        buffer.upload(a.start.contiguous().raw(), a.start.bytes(), stream.get());
     }
     const auto find = [&](const Array& a) -> void* { return buffers[index_of(a)].get(); };
-    body(exec::Cuda{}, At<decltype(find)>{find, nullptr, &scratch}, dtype);
-    check_cuda(cudaDeviceSynchronize(), "kernel");
+    body(exec::Cuda{stream.get()}, At<decltype(find)>{find, nullptr, &scratch}, dtype);
+    check_cuda(cudaStreamSynchronize(stream.get()), "kernel");
     std::vector<Tensor> values;
     for (size_t i = 0; i < arrays_.size(); ++i) {
       values.push_back(Tensor::empty(arrays_[i].shape, arrays_[i].dtype));
-      if (arrays_[i].is_result && values[i].numel() > 0) buffers[i].download(values[i].raw(), values[i].bytes());
+      if (arrays_[i].is_result && values[i].numel() > 0)
+        buffers[i].download(values[i].raw(), values[i].bytes(), stream.get());
     }
     return results(values);
   }

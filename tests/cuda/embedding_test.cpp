@@ -27,6 +27,7 @@ constexpr Row kRows[] = {
     {.T = 90, .V = 1, .D = 8, .why = "more tokens of one row than a warp has threads"},
     {.T = 600, .V = 1, .D = 520, .why = "more tokens of one row than a block has threads"},
     {.T = 1600, .V = 200, .D = 2, .why = "four tiles of tokens"},
+    {.T = 60, .V = 3, .D = 8, .first = 1, .vocabulary = 5, .why = "the last id before the part, the first behind it"},
     {.T = 6, .V = 5, .D = 8, .first = 90, .vocabulary = 80, .why = "no id of this part"},
     {.T = 0, .V = 5, .D = 8, .why = "no tokens"},
 };

@@ -48,7 +48,7 @@ TEST_F(CudaHarness, APlaceTakenByAtomicsIsRefused) {
                                     for (int32_t i = 0; i < count; ++i) to[i] = i;
                                     *next = count;
                                   } else {
-                                    take_places(next, to, count);
+                                    take_places(exec.stream, next, to, count);
                                   }
                                 }),
                           "depends on the grid or on the order");
