@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Plants one small mistake at a time into the CUDA backend (kernels/cuda, src/device/cuda, src/comm/cuda), builds, and runs
-# its tests on simulated GPUs until one finds it: a barrier or a wait that is dropped, memory that is not cleared, `<=` for
-# `<`, a neighbour's element, swapped sizes, streams or operations. Which mistakes: the first N by a hash of place and
-# commit, so that every commit tries others. The table at the end says what found each; exit 1 if more than one in twenty
-# was found by nothing. It changes source files in place and puts them back, so they must have no changes of their own.
-# Usage: mutants.sh [--count N] [--key TEXT] [--list]      N: 8 unless given; TEXT: the commit; --list: all, and no test
+# Plants one small mistake at a time into the CUDA backend (kernels/cuda, src/device, src/comm/cuda) and runs its tests on
+# simulated GPUs until one finds it: a barrier or a wait that is dropped, memory that is not cleared, `<=` for `<`, a
+# neighbour's element, swapped sizes, streams or operations. Which mistakes: the first N by a hash of place and key, so
+# that every commit tries others. The lines at the end say what found each kind; exit 1 if more than one in twenty (of 8:
+# more than one) was found by nothing.
+# Neither sources nor build/release change: build/mutants has a copy of the file with the mistake, what is compiled from
+# it, and programs linked with that in front of the libraries of build/release.
+# Usage: mutants.sh [--count N] [--key TEXT] [--list]      N: 8 unless given; TEXT: the commit, or a hash of the sources
+# where there is none; --list: all of them, and no test
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-count=8 key="$(git -C "$root" rev-parse HEAD)" only_list=false
+count=8 key= only_list=false
 while [ $# -gt 0 ]; do
   case "$1" in
     --count) count="${2:-}"; shift 2 ;;
@@ -17,24 +20,30 @@ while [ $# -gt 0 ]; do
 done
 [[ "$count" =~ ^[1-9][0-9]*$ ]] || die 64 "--count wants a number"
 cd "$root"
-files=(kernels/cuda/*.cu kernels/cuda/*.cuh kernels/cuda/*.cpp src/device/cuda/*.cpp src/comm/cuda/*.cpp)
+files=(kernels/cuda/*.{cu,cuh,cpp} src/device/*.cpp src/device/cuda/*.cpp src/comm/cuda/*.cpp)
+[ -n "$key" ] || key="$(git rev-parse HEAD 2>/dev/null || cat "${files[@]}" | sha256sum | cut -c1-16)"
 
 # A name and a sed command each, applied to one line: it is a mutant where the command changes the line.
 operators=(
   'no-block-barrier|s/__syncthreads\(\);/;/'
   'no-warp-barrier|s/__syncwarp\(\);/;/'
-  'no-stream-wait|s/[a-z_]+(\(\))?\.wait\([a-z_]+\);/;/'
+  'no-stream-wait|s/[a-z_:]+(\(\))?\.wait\([a-z_]+\);/;/'
   'no-record|s/[a-z_.]+\.record\([a-z_]+(\(\))?\);/;/'
   'no-host-wait|s/wait_until\([a-z_.]+\);/;/'
-  'not-cleared|s/(Memset(Async)?\([^,]*, )0,/\11,/'
-  'not-zero|s/^( *(float|double|int64_t|int32_t) [a-z_]*sum[a-z_]* = )0;/\11;/'
-  'one-more|s/; ([a-z_]+) < /; \1 <= /'
-  'one-less|s/ <= / < /'
-  'neighbour|s/\[([a-z_]+)\]( [=+])/[\1 + 1]\2/'
-  'other-size|s/a\.K\b/a.N/'
-  'other-size-back|s/a\.N\b/a.K/'
+  'no-wait|s/\.wait\(\);/;/'
+  'not-cleared|s/check_cuda\(cudaMemsetAsync/if (false) &/'
+  'no-zeros|s/(set_zero|write_zeros)\(.*\);/;/'
+  'not-zero|s/^( *[a-z0-9_ ]+ ([a-z_]*sum[a-z_]*|bad_rows|before|bits|carried|closed|dot|mean|out) = )0;/\11;/'
+  'not-zero-values|s/^( *Values<[A-Za-z]+> [a-z]+)\{\};/\1{1};/'
+  'not-zero-array|s/(\[[a-z]+\]) = 0;/\1 = 1;/'
+  'one-more|/< (a\.columns|count|in); [a-z] \+= kDepth/!s/; ([a-z_]+) < /; \1 <= /'   # not: panels of zeros add nothing
+  'one-more-if|s/(if \(|&& )([a-z_]+) < /\1\2 <= /'
+  'one-less|/ <= k[A-Z]/!s/ <= / < /'   # not: up to what size one way is taken, and above it another
+  'neighbour|s/\[([a-z_]+)\]( [-+*]?= )/[\1 + 1]\2/'
+  'neighbour-read|s/(= .*[a-z_])\[([a-z_]+)\]/\1[\2 + 1]/'
   'other-stream|s/device::communication\(\)/device::compute()/'
   'other-stream-back|s/device::compute\(\)\.wait/device::communication().wait/'
+  'default-stream|s/exec\.stream/nullptr/'
   'other-operation|s/nccl_operation\(how\)/ncclMax/'
   'other-peer|s/static_cast<int>\(r\)/(static_cast<int>(r) + 1) % size()/'
   'other-direction|s/cudaMemcpyDeviceToHost/cudaMemcpyHostToDevice/'
@@ -42,13 +51,17 @@ operators=(
   'other-offset|s/offsets\[([a-z]+) \+ 1\]/offsets[\1]/'
   'other-scale|s/ \* (scale|factor|rstd)\b/ * \1 * \1/'
 )
-changes() { sed -n -E "$3{h;$2;p}" "$1"; }   # FILE COMMAND LINE: the line as the command leaves it
+# One size for another, in files that have both.
+for sizes in K:N N:K R:N N:R T:K K:T D:V V:D queries:keys keys:queries rows:columns columns:rows; do
+  operators+=("${sizes%:*}-is-${sizes#*:}|s/\b([a-z]+)\.${sizes%:*}\b/\1.${sizes#*:}/")
+done
 
-list() {   # key|file|line|name of every mutant
+list() {   # file|line|name of every mutant
   local entry name command file
   for entry in "${operators[@]}"; do
     name="${entry%%|*}" command="${entry#*|}"
     for file in "${files[@]}"; do
+      if [[ "$name" == *-is-* ]] && ! grep -q "\.${name##*-}\b" "$file"; then continue; fi
       # A line that is a comment or an instruction of the preprocessor is none of the program.
       diff --unchanged-line-format= --old-line-format='%dn
 ' --new-line-format= "$file" <(sed -E "\,^ *(//|#),!{$command}" "$file") | sed "s,^,$file|,; s,\$,|$name,"
@@ -61,54 +74,167 @@ if $only_list; then
   sort -t'|' -k1,1 -k2,2n <<<"$all"
   exit 0
 fi
-git diff --quiet -- "${files[@]}" || die 65 "there are changes in the files that get mistakes: commit them first"
 build release switchyard test_cuda test_simulated simgpu >/dev/null
-[ -d "$root/build/release/simgpu" ] || die 69 "no CUDA backend in build/release: it needs nvcc and NCCL"
-chosen="$(while read -r mutant; do echo "$(sha256sum <<<"$key $mutant" | cut -c1-16)|$mutant"; done <<<"$all" | sort)"
+tree="$root/build/release" at="$root/build/mutants"
+[ -d "$tree/simgpu" ] || die 69 "no CUDA backend in build/release: it needs nvcc and NCCL"
+rm -rf "$at"
+mkdir -p "$at"
+ln -s "$tree/simgpu" "$tree/libnvtx_listener.so" "$at"
+ln "$tree/test_simulated" "$at"   # it starts the program that lies beside it
+ninja -C "$tree" -t deps >"$at/deps"
 
-kept="$(mktemp -d)"
-restore() { if [ -f "$kept/source" ]; then cp "$kept/source" "$(cat "$kept/name")"; fi; }
-trap 'restore; rm -rf "$kept"' EXIT
+sessions=()   # of tests that run: a training that hangs ends with them
+end_sessions() {
+  local session
+  {
+    for session in "${sessions[@]}"; do pkill -KILL -s "$session" || true; done
+    wait || true
+  } 2>/dev/null   # the shell tells of each job that was killed
+  sessions=()
+}
+trap end_sessions EXIT
 trap 'exit 130' INT TERM
-export GTEST_COLOR=no GTEST_FAIL_FAST=1 OMP_WAIT_POLICY=passive
+export GTEST_COLOR=no GTEST_FAIL_FAST=1 OMP_WAIT_POLICY=passive LD_LIBRARY_PATH="$tree/simgpu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+unset SWITCHYARD_TEST_FULL
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 
-# Prints the test that failed, hung or ended the program; nothing if all passed.
-first_failure() {   # PROGRAM DEVICES FILTER
-  local log="$kept/log" status=0
-  SIMGPU_DEVICES="$2" LD_LIBRARY_PATH="$root/build/release/simgpu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" \
-    timeout 300 "$root/build/release/$1" --gtest_filter="$3" >"$log" 2>&1 </dev/null || status=$?
-  [ "$status" -ne 0 ] || return 0
-  local failed
-  failed="$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).*/\1/p' "$log" | head -n 1)"
-  if [ -n "$failed" ]; then echo "$failed"; return; fi
-  echo "$(sed -n 's/^\[ RUN      \] //p' "$log" | tail -n 1) ($([ "$status" -eq 124 ] && echo hangs || echo "at exit, code $status"))"
+objects_of() {   # FILE: those of the program that are compiled from it, the smallest first
+  awk -v file="/$1" '
+    /^[^ ]/ { object = $1; sub(/:$/, "", object); next }
+    object ~ /^CMakeFiles\/switchyard/ && substr($0, length($0) - length(file) + 1) == file { print object }
+  ' "$at/deps" | (cd "$tree" && xargs -r ls -Sr)
 }
 
+compile() {   # FILE OBJECT: with the copy of the file
+  local command
+  command="$(ninja -C "$tree" -t commands -s "$2")"
+  command="${command//"$root/$1"/"$at/$1"}"
+  if [[ "$1" == *.cuh ]]; then command="${command/ -I/ -I$at -I}"; fi
+  mkdir -p "$(dirname "$at/$2")"
+  # Only PTX is executed, so no time goes into machine code; and to be without warnings is no test of ours.
+  command="$(sed -E 's/code=\[(compute_[0-9]+),sm_[0-9]+\]/code=\1/g; s/,?-Werror(=all-warnings)?//g' <<<"${command//"$2"/"$at/$2"}")"
+  (cd "$tree" && eval "$command")
+}
+
+compile_all() {   # FILE OBJECT...: those that have not been
+  local file="$1" object status=0
+  shift
+  for object in "$@"; do
+    [ ! -f "$at/$object" ] || continue
+    while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || status=1; done
+    compile "$file" "$object" >"$at/$(basename "$object").log" 2>&1 &
+  done
+  while [ -n "$(jobs -p)" ]; do wait -n || status=1; done
+  return "$status"
+}
+
+link() {   # PROGRAM OBJECT...
+  local command
+  command="$(ninja -C "$tree" -t commands -s "$1")"
+  (cd "$tree" && eval "${command/ -o $1 / $(printf "$at/%s " "${@:2}") -o $at/$1 }") >"$at/link.log" 2>&1
+}
+
+# Sets `by` to the test that failed, hung or ended the program; to nothing if all passed.
+run_tests() {   # PROGRAM DEVICES SHARDS SECONDS FILTER
+  local shard code ended
+  local -A shard_of=()
+  by=
+  for ((shard = 0; shard < $3; ++shard)); do
+    SIMGPU_DEVICES="$2" GTEST_TOTAL_SHARDS="$3" GTEST_SHARD_INDEX="$shard" \
+      setsid timeout "$4" "$at/$1" --gtest_filter="$5" >"$at/tests.$shard.log" 2>&1 </dev/null &
+    sessions+=($!)
+    shard_of[$!]=$shard
+  done
+  for ((shard = 0; shard < $3; ++shard)); do
+    code=0
+    wait -n -p ended || code=$?
+    [ "$code" -ne 0 ] || continue
+    local log="$at/tests.${shard_of[$ended]}.log"
+    by="$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).*/\1/p' "$log" | head -n 1)"
+    [ -n "$by" ] || by="$(sed -n 's/^\[ RUN      \] //p' "$log" | tail -n 1) ($([ "$code" -eq 124 ] && echo hangs || echo "at exit, code $code"))"
+    break
+  done
+  end_sessions
+}
+
+tests_of() {   # WORD: the tests that begin with it, as a filter
+  sed -n 's/^TEST[_A-Z]*(\([A-Za-z]*\),.*/*\1.*/p' tests/cuda/"$1"*_test.cpp | sort -u | paste -sd:
+}
+word_of() { basename "$1" | sed 's/[._].*//'; }
+
+# Whether the objects are what they are without the mistake: what a loop does beyond registers is dropped by a compiler.
+# (Stripped of symbols for a linker's eyes alone, since nvcc leaves the name of a temporary file in them.)
+is_same_code() {   # FILE OBJECT...
+  local object
+  for object in "${@:2}"; do mv "$at/$object" "$at/$object.mutant"; done
+  cp "$1" "$at/$1"
+  compile_all "$@" || return 1
+  for object in "${@:2}"; do
+    objcopy --strip-unneeded "$at/$object" "$at/without"
+    objcopy --strip-unneeded "$at/$object.mutant" "$at/with"
+    mv "$at/$object.mutant" "$at/$object"
+    cmp -s "$at/without" "$at/with" || return 1
+  done
+}
+
+# Sets `by`, and `stage` to the tests that ran last. Cheap ones come first: those that have the name of the file, or of
+# the smallest user of a header; then all of tests/cuda; then trainings. Fails, with the reason in `stage`, where the
+# mistake is none.
+look_for() {   # FILE
+  local word object objects own=()
+  local trainings='*OnGpu*:Gpu.Eval*:Simulated.*-*Fault*:Trace*:*/One'
+  mapfile -t objects < <(objects_of "$1")
+  word="$(word_of "$1")"
+  case "$1" in
+    src/*) word=device own=("${objects[@]}") trainings='*-*Fault*:SimgpuScript*:Counts.TheHost*:*/One' ;;
+    *)
+      for object in "${objects[@]}"; do [ "$(word_of "$object")" != "$word" ] || own+=("$object"); done
+      if [ ${#own[@]} -eq 0 ]; then own=("${objects[0]}") word="$(word_of "${objects[0]}")"; fi
+      ;;
+  esac
+  stage="does not compile"
+  compile_all "$1" "${own[@]}" || return 1
+  if [[ "$1" == src/comm/* ]]; then
+    link switchyard "${objects[@]}" || return 1
+    stage=first
+    run_tests test_simulated 0 1 120 "*/Data2Expert2"
+  else
+    link test_cuda "${own[@]}" || return 1
+    stage=first
+    run_tests test_cuda 8 "$cores" 100 "$(tests_of "$word")"
+    [ -z "$by" ] || return 0
+    stage="does not compile"
+    compile_all "$1" "${objects[@]}" && link test_cuda "${objects[@]}" || return 1
+    stage=test_cuda
+    run_tests test_cuda 8 "$cores" 300 '*'
+  fi
+  [ -z "$by" ] || return 0
+  link switchyard "${objects[@]}"
+  stage="is the same code"
+  ! is_same_code "$1" "${objects[@]}" || return 1
+  stage=test_simulated
+  run_tests test_simulated 0 "$cores" 600 "$trainings"
+}
+
+chosen="$(while read -r mutant; do echo "$(sha256sum <<<"$key $mutant" | cut -c1-16)|$mutant"; done <<<"$all" | sort)"
 found=0 tried=0 table=()
 while IFS='|' read -r _ file line name; do
   [ "$tried" -lt "$count" ] || break
   for entry in "${operators[@]}"; do [ "${entry%%|*}" != "$name" ] || command="${entry#*|}"; done
-  cp "$file" "$kept/source"
-  echo "$root/$file" >"$kept/name"
-  sed -i -E "$line{$command}" "$file"
-  by=
-  if ! build release switchyard test_cuda test_simulated >"$kept/build" 2>&1; then
-    restore   # says nothing about the tests: the next one
-    rm -f "$kept/source"
+  rm -rf "$at"/{CMakeFiles,kernels,src}
+  mkdir -p "$at/$(dirname "$file")"
+  sed -E "$line{$command}" "$file" >"$at/$file"
+  from=$SECONDS
+  if ! look_for "$file"; then   # says nothing about the tests: another one
+    printf '%-45s %-18s %4d s %s\n' "$file:$line" "$name" $((SECONDS - from)) "$stage"
     continue
   fi
   tried=$((tried + 1))
-  by="$(first_failure test_cuda 8 '*')"
-  [ -n "$by" ] || by="$(first_failure test_simulated 0 'Simulated*:Gpu*')"
   [ -z "$by" ] || found=$((found + 1))
-  row="$(printf '%-45s %-18s %s' "$file:$line" "$name" "${by:-SURVIVED}")"
-  echo "$row"
-  if [ -z "$by" ]; then sed -n "${line}p" "$file" | sed 's/^ */    now: /'; fi
-  table+=("$row")
-  restore
-  rm -f "$kept/source"
+  printf '%-45s %-18s %4d s %-15s %s\n' "$file:$line" "$name" $((SECONDS - from)) "$stage" "${by:-SURVIVED}"
+  if [ -z "$by" ]; then sed -n "${line}p" "$at/$file" | sed 's/^ */    now: /'; fi
+  table+=("$name ${by:+$stage}")
 done <<<"$chosen"
-build release switchyard test_cuda test_simulated >/dev/null
+printf '%s\n' "${table[@]}" | sort | uniq -c
 echo "$found of $tried mistakes found (key $key)"
-[ $((found * 20)) -ge $((tried * 19)) ]
+[ $((tried - found)) -le $(((tried + 19) / 20)) ]

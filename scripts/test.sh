@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
 # those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree, which
-# is then installed elsewhere. Test programs run side by side, one a core. The last line is `N passed, N failed`, with
+# is then installed elsewhere. Test programs run side by side, one a core. Then some mistakes are planted in the CUDA
+# backend, where it is built, and its tests must find them (mutants.sh). The last line is `N passed, N failed`, with
 # `, N skipped` where some are; before it, what each part took. Usage: test.sh [--full] [FILTER], a GoogleTest filter;
-# --full: every layout and many random configs where a usual run takes some, every other test with ranks as threads under
-# the thread sanitizer too, and the presets cpu-only and debug, with the tests of train and verify in the latter.
+# --full: every layout and many random configs where a usual run takes some, 60 mistakes instead of 8, every other test
+# with ranks as threads under the thread sanitizer too, and the presets cpu-only and debug, with the tests of train and
+# verify in the latter.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 tsan_programs=(test_comm test_data)
 debug_programs=(test_train test_verify)
-full=false
+full=false mistakes=8
 if [ "${1:-}" = --full ]; then
-  full=true
+  full=true mistakes=60
   export SWITCHYARD_TEST_FULL=1
   tsan_programs+=(test_parallel test_moe test_checkpoint test_convert test_train test_verify)
   shift
@@ -167,6 +169,10 @@ if [ "$GTEST_FILTER" = "*" ]; then
   if $full; then run_check "install cpu-only" installs cpu-only; fi
   if [ -d "$root/build/release/simgpu" ]; then run_check "gpu-check smoke" "$root/scripts/gpu-check.sh" --smoke; fi
   check_folders
+  if [ -d "$root/build/release/simgpu" ]; then
+    part "planted mistakes"
+    run_check "mutants $mistakes" "$root/scripts/mutants.sh" --count "$mistakes"
+  fi
 fi
 part "results ($((SECONDS)) s; logs in build/test-results)"
 printf '%s\n' "${times[@]}"
