@@ -9,12 +9,10 @@
 namespace switchyard::kernels {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;  // elements a thread should have at least
-
 template <class T>
 void sigmoid_gate_typed(const SigmoidGateArgs& a) {
   using A = accumulate_t<T>;
-  parallel_for(a.T, std::max<int64_t>(1, kGrain / a.D), [&](int64_t t) {
+  parallel_for(a.T, std::max<int64_t>(1, kMapGrain / a.D), [&](int64_t t) {
     const T* x = static_cast<const T*>(a.x) + t * a.D;
     T* y = static_cast<T*>(a.y) + t * a.D;
     const A s = vec_sigmoid(static_cast<const A*>(a.gate)[t]);
@@ -26,7 +24,7 @@ void sigmoid_gate_typed(const SigmoidGateArgs& a) {
 template <class T>
 void sigmoid_gate_backward_typed(const SigmoidGateBackwardArgs& a) {
   using A = accumulate_t<T>;
-  parallel_for(a.T, std::max<int64_t>(1, kGrain / a.D), [&](int64_t t) {
+  parallel_for(a.T, std::max<int64_t>(1, kMapGrain / a.D), [&](int64_t t) {
     const T* x = static_cast<const T*>(a.x) + t * a.D;
     const T* dy = static_cast<const T*>(a.dy) + t * a.D;
     const A s = vec_sigmoid(static_cast<const A*>(a.gate)[t]);

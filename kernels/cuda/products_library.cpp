@@ -12,6 +12,7 @@
 #include "kernels/cuda/products.h"
 #include "switchyard/base/error.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <map>
@@ -115,7 +116,6 @@ class Plan {
  public:
   explicit Plan(const Problem& p)
       : rows_(p.R),
-        chosen_rows_(p.R),
         operation_(operation(p.kind)),
         left_(p.kind == Kind::weight_gradient ? layout(p.dtype, p.R, p.K) : layout(p.dtype, p.N, p.K)),
         right_(p.kind == Kind::forward ? layout(p.dtype, p.R, p.K) : layout(p.dtype, p.R, p.N)),
@@ -132,14 +132,21 @@ class Plan {
           name_of(p.out_dtype));
   }
 
-  // From here on the product has so many rows, no more than those that the algorithm was chosen for.
-  bool takes(int64_t rows) {
-    if (rows != rows_) set_rows(rows);
-    if (rows == chosen_rows_) return true;
+  // From here on products have so many rows, no more than those that the algorithm was chosen for. False: it does not
+  // take them, which the library is asked when they change.
+  bool set_rows(int64_t rows) {
+    if (rows == rows_) return is_taken_;
+    for (cublasLtMatrixLayout_t layout : with_rows_)
+      check_cublas(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_COLS, &rows, sizeof(rows)),
+                   "cublasLtMatrixLayoutSetAttribute");
+    rows_ = rows;
     cublasLtMatmulHeuristicResult_t result{};
     const cublasStatus_t status = cublasLtMatmulAlgoCheck(cublas_handle(), operation_.get(), left_.get(), right_.get(),
                                                           out_.get(), out_.get(), &chosen_.algo, &result);
-    return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= static_cast<size_t>(kWorkspaceBytes);
+    if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)  // its words for no
+      check_cublas(status, "cublasLtMatmulAlgoCheck");
+    is_taken_ = status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= static_cast<size_t>(kWorkspaceBytes);
+    return is_taken_;
   }
 
   void run(exec::Cuda exec, const Product& p) const {
@@ -153,14 +160,8 @@ class Plan {
   const cublasLtMatmulHeuristicResult_t& chosen() const { return chosen_; }
 
  private:
-  void set_rows(int64_t rows) {
-    for (cublasLtMatrixLayout_t layout : with_rows_)
-      check_cublas(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_COLS, &rows, sizeof(rows)),
-                   "cublasLtMatrixLayoutSetAttribute");
-    rows_ = rows;
-  }
-
-  int64_t rows_, chosen_rows_;
+  int64_t rows_;
+  bool is_taken_ = true;
   Operation operation_;
   Layout left_, right_, out_;
   std::array<cublasLtMatrixLayout_t, 2> with_rows_;  // whose columns, to cuBLASLt, are the rows
@@ -188,10 +189,9 @@ std::string_view name_of(Kind kind) {
 void multiply(exec::Cuda exec, const Product& product) {
   Problem problem = problem_of(product);
   Plan* plan = &plan_of(problem);
-  if (!plan->takes(product.R)) {
+  if (!plan->set_rows(product.R)) {
     problem.R = product.R;
     plan = &plan_of(problem);
-    plan->takes(product.R);
   }
   plan->run(exec, product);
 }

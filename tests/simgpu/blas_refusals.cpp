@@ -83,7 +83,7 @@ constexpr LtRefusal kRefusals[] = {
      [](C c) { return c.algorithm->made_here != kMadeHere; }},
     {kWithAlgo, "algo of another problem", kInvalid, kCheck, kGuide,
      [](C c) { return c.algorithm->problem != hash_of(product_of(c)); }},
-    {kMatmul, "size that algo does not take", kUnsupported, kCheck, kGuide,
+    {kMatmul, "size that algo does not take", kUnsupported, kCheck, kAssumed,
      [](C c) { return !takes(*c.algorithm, product_of(c)); }},
     {kMatmul, "workspaceSizeInBytes", kInvalid, kText, kGuide,
      [](C c) { return c.workspace_bytes < c.algorithm->workspace_bytes; }},

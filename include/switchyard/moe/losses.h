@@ -19,10 +19,10 @@ class Losses {
   struct Part {
     std::string name;
     Tensor logits_TE;
-    Tensor shares_1E;        // of all choices of the micro-batch; constants
-    int64_t num_choices;     // of a token
-    int64_t tokens = 0;      // of the whole micro-batch
-    int64_t num_blocks = 0;  // micro-batches of the step, over which the loss is averaged
+    Tensor shares_1E;         // of all choices of the micro-batch; constants
+    int64_t num_choices = 0;  // of a token
+    int64_t tokens = 0;       // of the whole micro-batch
+    int64_t num_blocks = 0;   // micro-batches of the step, over which the loss is averaged
     double coefficient;
   };
 
