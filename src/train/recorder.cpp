@@ -70,12 +70,12 @@ void Recorder::arrive(int64_t transfer) {
 }
 
 void Recorder::begin_on(const device::Stream& stream) {
-  if (!under_way_.empty()) begin_on_device(under_way_.rbegin()->second, &stream, kCommunication);
+  if (!under_way_.empty()) on_stream_ = begin_on_device(under_way_.rbegin()->second, &stream, kCommunication);
 }
 
 void Recorder::end_on(const device::Stream& stream) {
-  if (!device_events_.empty() && device_events_.back().lane == kCommunication)
-    device_events_.back().end = timeline_->mark(&stream);
+  if (on_stream_) device_events_[*on_stream_].end = timeline_->mark(&stream);
+  on_stream_.reset();
 }
 
 // The first lane whose last transfer has ended.

@@ -52,7 +52,8 @@ class Recorder final : public Listener {
   int rank_;
   double origin_;
   std::unique_ptr<Timeline> timeline_;
-  std::vector<Event> events_;  // in the order of their begin
+  std::optional<size_t> on_stream_;  // what a stream is being given
+  std::vector<Event> events_;        // in the order of their begin
   std::vector<DeviceEvent> device_events_;
   std::vector<Open> open_;
   std::map<int64_t, size_t> under_way_;  // events of transfers

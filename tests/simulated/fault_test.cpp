@@ -100,6 +100,16 @@ TEST_F(FaultOnGpus, AKernelFaultEndsAllRanks) {
   }
 }
 
+// Its ranges end while the error passes.
+TEST_F(FaultOnGpus, AKernelFaultEndsATracedRunAlike) {
+  SKIP_UNLESS_SIMULATED();
+  const Command options{"--trace", scratch_.path("trace.json"), "--trace-steps", "2:2"};
+  const int all = counts(options).at("launches");
+  expect_end(go_on(options, {{"SIMGPU_FAIL_LAUNCH", std::to_string(all / 2)}}), 70,
+             {"switchyard: CUDA: ", "an illegal memory access was encountered"});
+  EXPECT_TRUE(fs::exists(fs::path(dir_) / "verdict.json"));
+}
+
 TEST_F(FaultOnGpus, ACheckedRunTellsWhichOperationFaulted) {
   SKIP_UNLESS_SIMULATED();
   const Command options{"run.cuda_checked=true"};

@@ -46,6 +46,7 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
+  // What ends something throws nothing: it is called where an exception passes.
   virtual void begin(std::string_view name, RangeKind kind, const Describe& describe) = 0;
   virtual void end(RangeKind kind) = 0;                               // of the range that began last
   virtual void depart(int64_t, std::string_view, const Describe&) {}  // a transfer, by its number
@@ -113,8 +114,9 @@ class [[nodiscard]] StreamRange {
 class Timeline {
  public:
   virtual ~Timeline() = default;
-  virtual size_t mark(const device::Stream* stream) = 0;  // null: that of the kernels. Returns the mark's number
-  virtual std::vector<double> take() = 0;  // of all marks since the last call, by number; the host waits for them
+  virtual size_t mark(const device::Stream* stream) noexcept = 0;  // null: that of the kernels. Returns its number
+  // Of all marks since the last call, by number; the host waits for them. Throws Error(internal) if one failed.
+  virtual std::vector<double> take() = 0;
 };
 std::unique_ptr<Timeline> make_timeline();  // null: the calling rank has no GPU
 

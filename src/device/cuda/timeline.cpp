@@ -1,5 +1,6 @@
-// Events with times. Two clocks are compared when a timeline begins: the GPU's counts from an event that the host has
-// waited for. Marking makes nobody wait.
+// Events with times. Two clocks are compared when a timeline begins, and again whenever its marks are taken, since an
+// event's time is a float of milliseconds: the GPU's counts from an event that the host has waited for. Marking makes
+// nobody wait and throws nothing, for ranges end where an exception passes; what went wrong is thrown by take().
 #include "switchyard/base/clock.h"
 #include "switchyard/base/cuda_status.h"
 #include "switchyard/device/cuda.h"
@@ -11,22 +12,19 @@ namespace {
 
 class EventTimeline final : public Timeline {
  public:
-  EventTimeline() {
-    mark(nullptr);
-    finish(compute());
-    start_ = now();
-  }
+  EventTimeline() { begin(); }
   ~EventTimeline() override {
     for (cudaEvent_t event : events_) cudaEventDestroy(event);
   }
 
-  size_t mark(const Stream* stream) override {
-    if (used_ == events_.size()) check_cuda(cudaEventCreate(&events_.emplace_back()), "making an event with a time");
-    check_cuda(cudaEventRecord(events_[used_], (stream ? *stream : compute()).get()), "recording an event");
+  size_t mark(const Stream* stream) noexcept override {
+    if (used_ == events_.size()) note(cudaEventCreate(&events_.emplace_back()));
+    if (status_ == cudaSuccess) note(cudaEventRecord(events_[used_], (stream ? *stream : compute()).get()));
     return used_++;
   }
 
   std::vector<double> take() override {
+    check_cuda(status_, "marking times on the GPU");
     finish(compute());
     finish(communication());
     std::vector<double> seconds(used_, start_);
@@ -35,11 +33,21 @@ class EventTimeline final : public Timeline {
       check_cuda(cudaEventElapsedTime(&milliseconds, events_[0], events_[i]), "reading the time of an event");
       seconds[i] += milliseconds / 1e3;
     }
-    used_ = 1;
+    begin();
     return seconds;
   }
 
  private:
+  void begin() {
+    used_ = 0;
+    mark(nullptr);
+    check_cuda(status_, "marking times on the GPU");
+    finish(compute());
+    start_ = now();
+  }
+  void note(cudaError_t status) {
+    if (status_ == cudaSuccess) status_ = status;
+  }
   static void finish(const Stream& stream) {
     Event done;
     done.record(stream);
@@ -48,6 +56,7 @@ class EventTimeline final : public Timeline {
 
   std::vector<cudaEvent_t> events_;  // [0]: the start
   size_t used_ = 0;
+  cudaError_t status_ = cudaSuccess;  // the first that is not
   double start_ = 0;
 };
 
