@@ -57,24 +57,32 @@ TEST_F(TraceOnGpus, ChangesNoBitOfTheRun) {
 
 // Profilers hear every step, under the names of the trace.
 TEST_F(TraceOnGpus, HasTheNamesThatProfilersHear) {
-  SKIP_UNLESS_GPUS(1);
-  const std::string heard = scratch_.path("heard");
+  SKIP_UNLESS_GPUS(2);
+  const std::string heard = scratch_.path("heard.");
   ASSERT_NO_FATAL_FAILURE(
-      must_trace(1, {"train.steps=2", "--trace-steps", "2:2"},
+      must_trace(2, {"parallel.expert=2", "train.steps=2", "--trace-steps", "2:2"},
                  {{"NVTX_INJECTION64_PATH", build_folder() / "libnvtx_listener.so"}, {"NVTX_LISTENER_FILE", heard}}));
-  std::istringstream lines(read_text(heard));
-  std::set<std::string> pushed;
-  int depth = 0;
-  for (std::string line; std::getline(lines, line);) {
-    if (line[0] == '+') pushed.insert(line.substr(1));
-    depth += line[0] == '+' ? 1 : -1;
-    ASSERT_GE(depth, 0);
+  const TraceFile trace(file_);
+  for (const int rank : {0, 1}) {
+    std::istringstream lines(read_text(heard + std::to_string(rank)));
+    std::set<std::string> pushed, started;
+    int depth = 0, under_way = 0;
+    for (std::string line; std::getline(lines, line);) {
+      if (line[0] == '+') pushed.insert(line.substr(1));
+      if (line[0] == '>') started.insert(line.substr(1));
+      depth += line[0] == '+' ? 1 : line[0] == '-' ? -1 : 0;
+      under_way += line[0] == '>' ? 1 : line[0] == '<' ? -1 : 0;
+      ASSERT_GE(depth, 0);
+      ASSERT_GE(under_way, 0);
+    }
+    EXPECT_EQ(depth, 0);
+    EXPECT_EQ(under_way, 0);
+    EXPECT_TRUE(pushed.contains("step 1")) << "which is not in the trace";
+    auto traced = names_of(trace.on_line(rank, "host"));
+    traced.erase("writing the trace");
+    EXPECT_THAT(pushed, testing::IsSupersetOf(traced));
+    EXPECT_THAT(started, testing::IsSupersetOf({"all_to_all", "reduce_scatter", "all_gather"}));
   }
-  EXPECT_EQ(depth, 0);
-  EXPECT_TRUE(pushed.contains("step 1")) << "which is not in the trace";
-  auto traced = names_of(TraceFile(file_).on_line(0, "host"));
-  traced.erase("writing the trace");
-  EXPECT_THAT(pushed, testing::IsSupersetOf(traced));
 }
 
 }  // namespace
