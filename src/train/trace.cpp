@@ -74,14 +74,14 @@ void Trace::end_step(int64_t step) {
   std::vector<int64_t> sizes(ranks);
   const int64_t size = std::ssize(own);
   all_.all_gather(&size, sizes.data(), 1, DType::i64).wait();
-  if (all_.rank() == 0) append(own);
+  if (all_.rank() == 0) append(own, step);
   for (size_t r = 1; r < ranks; ++r) {
     std::vector<int64_t> send(ranks, 0), receive(ranks, 0);
     std::string arrived;
     if (all_.rank() == 0) arrived.resize(static_cast<size_t>(receive[r] = sizes[r]));
     if (all_.rank() == static_cast<int>(r)) send[0] = size;
     all_.all_to_all_v(own.data(), send, arrived.data(), receive, DType::u8).wait();
-    if (all_.rank() == 0) append(arrived);
+    if (all_.rank() == 0) append(arrived, step);
   }
 }
 
@@ -98,14 +98,14 @@ void Trace::make_file() {
 
 // Events come with ",\n" before each; the first of the file has nothing before it. A trace that cannot be written must
 // not end the run: the file keeps the events before.
-void Trace::append(std::string_view events) {
+void Trace::append(std::string_view events, int64_t step) {
   if (!file_.is_open()) return;
   if (end_ == std::ssize(kHead)) events.remove_prefix(2);
   try {
     file_.write_at(end_, fmt::format("{}{}", events, kTail));
     end_ += std::ssize(events);
   } catch (const Error& error) {
-    log()->warn("{}; the trace ends before", error.what());
+    log()->warn("{}; the trace ends before step {}", error.what(), step);
     File broken = std::move(file_);
     try {
       broken.write_at(end_, kTail);

@@ -173,7 +173,7 @@ StepFacts Trainer::traced_step(int64_t t) {
   StepFacts facts = step(t);
   const Watchdog::Section section(watchdog_, "writing the trace");
   trace_->end_step(t);
-  if (t == trace_->last()) say(fmt::format("traced {}", trace_->describe()));
+  if (t == trace_->last() && trace_->is_whole()) say(fmt::format("traced {}", trace_->describe()));
   return facts;
 }
 

@@ -21,22 +21,23 @@ class Recorder;
 
 class Trace {
  public:
-  // Every rank, which stands at step `position` of `num_steps`. Throws Error(usage) if steps are asked for that are not
-  // among those that follow, or if the file cannot be made; one that exists is replaced.
+  // Every rank, with the same options, which stands at step `position` of `num_steps`. Throws Error(usage) if steps are
+  // asked for that are not among those that follow, or if the file cannot be made; one that exists is replaced.
   Trace(const TraceOptions& options, int64_t position, int64_t num_steps, const comm::Group& all);
   ~Trace();
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
 
   bool covers(int64_t step) const { return first_ <= step && step <= last_; }
+  bool is_whole() const { return file_.is_open(); }  // on rank 0: everything could be written so far
   int64_t last() const { return last_; }
   void begin_step();            // from here on everything is recorded until the end of step last()
   void end_step(int64_t step);  // all ranks: rank 0 writes what they have recorded
   std::string describe() const;
 
  private:
-  void make_file();                      // rank 0
-  void append(std::string_view events);  // rank 0
+  void make_file();                                    // rank 0
+  void append(std::string_view events, int64_t step);  // rank 0
 
   comm::Group all_;
   std::string path_;
