@@ -117,14 +117,15 @@ compile() {   # FILE OBJECT: with the copy of the file
 }
 
 compile_all() {   # FILE OBJECT...: those that have not been
-  local file="$1" object status=0
+  local file="$1" object started=() pid status=0
   shift
   for object in "$@"; do
     [ ! -f "$at/$object" ] || continue
-    while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || status=1; done
+    while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || true; done
     compile "$file" "$object" >"$at/$(basename "$object").log" 2>&1 &
+    started+=($!)
   done
-  while [ -n "$(jobs -p)" ]; do wait -n || status=1; done
+  for pid in "${started[@]}"; do wait "$pid" || status=1; done
   return "$status"
 }
 
@@ -134,27 +135,38 @@ link() {   # PROGRAM OBJECT...
   (cd "$tree" && eval "${command/ -o $1 / $(printf "$at/%s " "${@:2}") -o $at/$1 }") >"$at/link.log" 2>&1
 }
 
-# Sets `by` to the test that failed, hung or ended the program; to nothing if all passed.
+# Sets `by` to the test that failed, hung or ended the program; to nothing if all passed. What takes many times the
+# processor time that it should hangs; other programs may slow it down.
 run_tests() {   # PROGRAM DEVICES SHARDS SECONDS FILTER
-  local shard code ended
-  local -A shard_of=()
+  local shard code=0 log running
   by=
   for ((shard = 0; shard < $3; ++shard)); do
-    SIMGPU_DEVICES="$2" GTEST_TOTAL_SHARDS="$3" GTEST_SHARD_INDEX="$shard" \
-      setsid timeout "$4" "$at/$1" --gtest_filter="$5" >"$at/tests.$shard.log" 2>&1 </dev/null &
-    sessions+=($!)
-    shard_of[$!]=$shard
+    (
+      ulimit -t "$4"
+      export SIMGPU_DEVICES="$2" GTEST_TOTAL_SHARDS="$3" GTEST_SHARD_INDEX="$shard"
+      exec setsid timeout $(($4 * 10)) "$at/$1" --gtest_filter="$5"
+    ) >"$at/tests.$shard.log" 2>&1 </dev/null &
+    sessions[shard]=$!
   done
-  for ((shard = 0; shard < $3; ++shard)); do
-    code=0
-    wait -n -p ended || code=$?
-    [ "$code" -ne 0 ] || continue
-    local log="$at/tests.${shard_of[$ended]}.log"
-    by="$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).*/\1/p' "$log" | head -n 1)"
-    [ -n "$by" ] || by="$(sed -n 's/^\[ RUN      \] //p' "$log" | tail -n 1) ($([ "$code" -eq 124 ] && echo hangs || echo "at exit, code $code"))"
-    break
+  running=("${sessions[@]}")
+  while [ "$code" -eq 0 ] && [ ${#running[@]} -gt 0 ]; do
+    wait -n "${running[@]}" || true
+    for shard in "${!running[@]}"; do
+      if [ "$code" -ne 0 ] || kill -0 "${running[shard]}" 2>/dev/null; then continue; fi
+      wait "${running[shard]}" || code=$?
+      unset "running[$shard]"
+      log="$at/tests.$shard.log"
+    done
   done
   end_sessions
+  [ "$code" -ne 0 ] || return 0
+  by="$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).*/\1/p' "$log" | head -n 1)"
+  [ -z "$by" ] || return 0
+  by="$(sed -n 's/^\[ RUN      \] //p' "$log" | tail -n 1)"
+  case "$code" in
+    124 | 137 | 152) by+=" (hangs)" ;;
+    *) by+=" (code $code)" ;;
+  esac
 }
 
 tests_of() {   # WORD: the tests that begin with it, as a filter
@@ -197,7 +209,7 @@ look_for() {   # FILE
   if [[ "$1" == src/comm/* ]]; then
     link switchyard "${objects[@]}" || return 1
     stage=first
-    run_tests test_simulated 0 1 120 "*/Data2Expert2"
+    run_tests test_simulated 0 1 100 "*/Data2Expert2"
   else
     link test_cuda "${own[@]}" || return 1
     stage=first
@@ -206,14 +218,14 @@ look_for() {   # FILE
     stage="does not compile"
     compile_all "$1" "${objects[@]}" && link test_cuda "${objects[@]}" || return 1
     stage=test_cuda
-    run_tests test_cuda 8 "$cores" 300 '*'
+    run_tests test_cuda 8 "$cores" 200 '*'
   fi
   [ -z "$by" ] || return 0
   link switchyard "${objects[@]}"
   stage="is the same code"
   ! is_same_code "$1" "${objects[@]}" || return 1
   stage=test_simulated
-  run_tests test_simulated 0 "$cores" 600 "$trainings"
+  run_tests test_simulated 0 "$cores" 200 "$trainings"
 }
 
 chosen="$(while read -r mutant; do echo "$(sha256sum <<<"$key $mutant" | cut -c1-16)|$mutant"; done <<<"$all" | sort)"
@@ -232,7 +244,7 @@ while IFS='|' read -r _ file line name; do
   tried=$((tried + 1))
   [ -z "$by" ] || found=$((found + 1))
   printf '%-45s %-18s %4d s %-15s %s\n' "$file:$line" "$name" $((SECONDS - from)) "$stage" "${by:-SURVIVED}"
-  if [ -z "$by" ]; then sed -n "${line}p" "$at/$file" | sed 's/^ */    now: /'; fi
+  if [ -z "$by" ]; then sed -n -E "$line{$command;s/^ */    now: /;p}" "$file"; fi
   table+=("$name ${by:+$stage}")
 done <<<"$chosen"
 printf '%s\n' "${table[@]}" | sort | uniq -c
