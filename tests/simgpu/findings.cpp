@@ -110,7 +110,8 @@ void report(const std::string& kind, const std::string& key, const std::string& 
   if (++finding.count == 1) fmt::print(stderr, "simgpu: {}: {}\n", kind, text);
 }
 
-// SIMGPU_REPORT: the path; %r in it is the rank, as Open MPI tells it.
+// SIMGPU_REPORT: the path; %r in it is the rank, as Open MPI tells it. SIMGPU_RUNS: the file to which each process adds
+// a line for every kernel, all in one write: how often it ran and its name.
 void write_report_at_exit() {
   const std::lock_guard lock(device_mutex());
   const Journal& j = Journal::get();
@@ -120,6 +121,12 @@ void write_report_at_exit() {
     std::ofstream file(path);
     file << report_of(j).dump(1) << '\n';
     if (!file.flush()) fmt::print(stderr, "simgpu: cannot write {}: {}\n", path, std::strerror(errno));
+  }
+  if (const std::string path = setting_text("RUNS"); !path.empty()) {
+    std::string lines;
+    for (const auto& [kernel, runs] : the<Runs>().of) lines += fmt::format("{} {}\n", runs, kernel);
+    std::ofstream file(path, std::ios::app);
+    if (!(file << lines).flush()) fmt::print(stderr, "simgpu: cannot write {}: {}\n", path, std::strerror(errno));
   }
   if (j.findings.empty()) return;
   std::fflush(nullptr);

@@ -69,13 +69,16 @@ struct Finding {
 };
 
 // Everything that a test or the report at exit reads. Guarded by device_mutex(). Counters: launches; host_waits: calls
-// that wait for the device, and events polled, once for each record, of which the host does not know that they are over;
-// allocations, pinned_allocations; kernel_loads.
+// that wait for the device, and events polled, once for each record, of which the host does not know that they are
+// over; allocations, pinned_allocations; kernel_loads.
 struct Journal {
   static Journal& get() { return the<Journal>(); }
   std::map<std::string, Finding> findings;        // by kind and key
   std::map<std::string, KernelCounters> kernels;  // by readable name
   std::map<std::string, uint64_t> counters;
+};
+struct Runs {  // how often each kernel that is there has run, by the name that nvcc gave; no test forgets it
+  std::map<std::string, uint64_t> of;
 };
 void write_report_at_exit();
 

@@ -214,6 +214,7 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   for (uint32_t number : order) run_block(launch, warps, number);
 
   ++launch.counters.launches;
+  ++the<Runs>().of[f.name];
   add(Journal::get().kernels[f.readable_name], launch.counters);
 }
 
