@@ -137,8 +137,7 @@ void embedding_backward(exec::Cuda exec, const EmbeddingBackwardArgs& a) {
   on_cuda_type(a.dtype, "embedding_backward", [&](auto value) {
     using T = decltype(value);
     const int64_t bytes = a.V * a.D * int64_t{sizeof(float)};
-    if (!a.accumulate && bytes > 0)
-      check_cuda(cudaMemsetAsync(a.dw, 0, static_cast<size_t>(bytes), exec.stream), "embedding_backward: zeros");
+    if (!a.accumulate) set_zero(exec, a.dw, bytes, "embedding_backward: zeros");
     if (a.T == 0 || bytes == 0) return;
     const Token* sorted = sort_tokens(exec, a);
     // Packs of 16 bytes of dw: with more, neighbours' would lie 32 bytes apart, and an access use half of its sectors.

@@ -24,15 +24,15 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 inline unsigned grid_of(int64_t blocks) { return static_cast<unsigned>(std::clamp<int64_t>(blocks, 1, max_blocks())); }
 
+// Before a launch with so many bytes of dynamic shared memory.
+void allow_shared(const void* kernel, int64_t bytes);
 template <class... Args>
 void allow_shared(void (*kernel)(Args...), int64_t bytes) {
-  if (bytes > kDefaultShared)
-    check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(bytes)),
-               "shared memory of a kernel");
+  allow_shared(reinterpret_cast<const void*>(kernel), bytes);
 }
 
-inline void check_launch(const char* kernel) { check_cuda(cudaGetLastError(), kernel); }
+void check_launch(const char* kernel);
+void set_zero(exec::Cuda, void* data, int64_t bytes, const char* kernel);
 
 // body(float{}) or body(bf16{})
 template <class Body>

@@ -1,10 +1,8 @@
 // Which way a product takes on CUDA, and what is decided before: types, and products without rows or without terms.
 #include "kernels/cuda/products.h"
 
-#include "switchyard/base/cuda_status.h"
+#include "kernels/cuda/launch.cuh"
 #include "switchyard/base/error.h"
-
-#include <cuda_runtime_api.h>
 
 namespace switchyard::kernels {
 namespace {
@@ -30,10 +28,6 @@ std::byte* at(void* base, int64_t elements, DType dtype) {
   return static_cast<std::byte*>(base) + elements * size_of(dtype);
 }
 
-void set_zero(exec::Cuda exec, void* data, int64_t bytes) {
-  if (bytes > 0) check_cuda(cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), exec.stream), "cudaMemsetAsync");
-}
-
 void multiply_rows(exec::Cuda exec, const RowProductArgs& a, int64_t g, int64_t begin, int64_t end) {
   if (begin == end) return;
   const bool is_forward = a.product == RowProduct::forward;
@@ -54,7 +48,7 @@ void multiply_rows(exec::Cuda exec, const RowProductArgs& a, int64_t g, int64_t 
 void sum_rows(exec::Cuda exec, const WeightGradientArgs& a, int64_t g, int64_t begin, int64_t end) {
   std::byte* dw = at(a.dw, g * a.N * a.K, DType::f32);
   if (begin == end) {
-    if (!a.accumulate) set_zero(exec, dw, a.N * a.K * size_of(DType::f32));
+    if (!a.accumulate) cuda::set_zero(exec, dw, a.N * a.K * size_of(DType::f32), "weight_gradient: zeros");
     return;
   }
   library::multiply(exec, {.kind = library::Kind::weight_gradient,
@@ -102,7 +96,8 @@ void row_product(exec::Cuda exec, ProductWay way, const RowProductArgs& a) {
         name_of(a.out_dtype), name_of(a.dtype));
   check(!a.is_packed, "row_product: CUDA has no packed weights");
   if (a.R * a.N * a.K == 0) {
-    set_zero(exec, a.out, a.R * (a.product == RowProduct::forward ? a.N : a.K) * size_of(a.out_dtype));
+    const int64_t out = a.product == RowProduct::forward ? a.N : a.K;
+    cuda::set_zero(exec, a.out, a.R * out * size_of(a.out_dtype), "row_product: zeros");
     return;
   }
   switch (way) {
@@ -120,7 +115,7 @@ void weight_gradient(exec::Cuda exec, const WeightGradientArgs& a) { weight_grad
 void weight_gradient(exec::Cuda exec, ProductWay way, const WeightGradientArgs& a) {
   check_arguments("weight_gradient", way, a);
   if (a.R * a.N * a.K == 0) {
-    if (!a.accumulate) set_zero(exec, a.dw, a.G * a.N * a.K * size_of(DType::f32));
+    if (!a.accumulate) cuda::set_zero(exec, a.dw, a.G * a.N * a.K * size_of(DType::f32), "weight_gradient: zeros");
     return;
   }
   switch (way) {

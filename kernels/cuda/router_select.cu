@@ -187,8 +187,7 @@ void count_experts(exec::Cuda exec, const CountExpertsArgs& a) {
   const int64_t groups = a.rows == 0 ? 0 : cuda::ceil_div(a.T, a.rows);
   if (groups == 0 || a.E == 0) return;
   if (a.E > cuda::kMostExperts) refuse_on_cuda("count_experts", "more than 1024 experts");
-  check_cuda(cudaMemsetAsync(a.counts, 0, static_cast<size_t>(groups * a.E) * sizeof(int64_t), exec.stream),
-             "count_experts");
+  cuda::set_zero(exec, a.counts, groups * a.E * int64_t{sizeof(int64_t)}, "count_experts: zeros");
   const int64_t chunks = cuda::ceil_div(std::min(a.rows, a.T) * a.K, cuda::kCountItems);
   if (chunks == 0) return;
   cuda::count<<<cuda::grid_of(groups * chunks), cuda::kBlock, static_cast<size_t>(a.E) * sizeof(int), exec.stream>>>(
