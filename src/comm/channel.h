@@ -63,7 +63,6 @@ class Channel {
                               Reduce how) = 0;
   virtual Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                           std::span<const int64_t> recv_bytes) = 0;
-  virtual Work broadcast(void* data, int64_t bytes, int root) = 0;
   virtual std::string last_started() const { return "none"; }  // any thread may ask
 
  private:

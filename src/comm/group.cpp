@@ -129,9 +129,12 @@ Work Group::all_to_all_v(const void* send, std::span<const int64_t> send_counts,
   return tell("all_to_all", sum(send_bytes), [&] { return channel_->all_to_all(send, send_bytes, recv, recv_bytes); });
 }
 
+// A gather to which the root alone gives a part.
 Work Group::broadcast(void* data, int64_t bytes, int root) const {
   check(bytes >= 0 && root >= 0 && root < size(), "broadcast: {} bytes from rank {} of {}", bytes, root, size());
-  return tell("broadcast", bytes, [&] { return channel_->broadcast(data, bytes, root); });
+  std::vector<int64_t> parts(static_cast<size_t>(size()), 0);
+  parts[static_cast<size_t>(root)] = bytes;
+  return tell("broadcast", bytes, [&] { return channel_->all_gather(data, data, parts); });
 }
 
 void Group::barrier() const {

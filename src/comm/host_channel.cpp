@@ -68,16 +68,6 @@ Work HostChannel::all_gather(const void* send, void* recv, std::span<const int64
   return start_exchange("all_gather", sends, receives);
 }
 
-Work HostChannel::broadcast(void* data, int64_t bytes, int root) {
-  std::vector<Outgoing> sends;
-  std::vector<Incoming> receives;
-  if (bytes > 0 && rank() != root) receives.push_back({root, data, bytes});
-  if (bytes > 0 && rank() == root)
-    for (int peer = 0; peer < size(); ++peer)
-      if (peer != root) sends.push_back({peer, data, bytes});
-  return start_exchange("broadcast", sends, receives);
-}
-
 Work HostChannel::reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype,
                                  Reduce how) {
   return engine_->start(

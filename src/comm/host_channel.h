@@ -39,7 +39,6 @@ class HostChannel : public Channel, public std::enable_shared_from_this<HostChan
   Work reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype, Reduce how) override;
   Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                   std::span<const int64_t> recv_bytes) override;
-  Work broadcast(void* data, int64_t bytes, int root) override;
   std::string last_started() const override { return engine_->last_started(); }
 
  private:

@@ -24,7 +24,6 @@ class SelfChannel final : public Channel {
     copy_bytes(send, recv, send_bytes[0]);
     return {};
   }
-  Work broadcast(void*, int64_t, int) override { return {}; }
 };
 
 class SelfTransport final : public Transport {

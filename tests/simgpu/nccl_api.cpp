@@ -187,7 +187,3 @@ API ncclResult_t ncclAllGather(const void* send, void* receive, size_t count, nc
                                cudaStream_t stream) {
   return submit("ncclAllGather", comm, stream, {{}, Kind::all_gather, send, receive, count, type, ncclSum, 0, 0});
 }
-API ncclResult_t ncclBroadcast(const void* send, void* receive, size_t count, ncclDataType_t type, int root,
-                               ncclComm_t comm, cudaStream_t stream) {
-  return submit("ncclBroadcast", comm, stream, {{}, Kind::broadcast, send, receive, count, type, ncclSum, root, 0});
-}

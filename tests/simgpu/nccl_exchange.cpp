@@ -17,21 +17,20 @@ namespace {
 const Exchange* active = nullptr;
 
 const char* name_of(uint32_t kind) {
-  constexpr const char* names[] = {"AllReduce", "ReduceScatter", "Reduce", "AllGather", "Broadcast", "Send", "Recv"};
+  constexpr const char* names[] = {"AllReduce", "ReduceScatter", "Reduce", "AllGather", "Send", "Recv"};
   return kind < std::size(names) ? names[kind] : "?";
 }
 
 // Of a collective, to itself too.
-size_t message_bytes(const Request& r, int sender, int receiver) {
-  const bool is_due = r.kind == Kind::broadcast ? sender == r.peer : r.kind != Kind::reduce || receiver == r.peer;
-  return is_due ? r.bytes() : 0;
+size_t message_bytes(const Request& r, int receiver) {
+  return r.kind != Kind::reduce || receiver == r.peer ? r.bytes() : 0;
 }
 
 std::string text_of(const Envelope& e) {
   const auto kind = static_cast<Kind>(e.kind);
   std::string text = fmt::format("nccl{}(count {}, type {}", name_of(e.kind), e.count, e.type);
   if (kind <= Kind::reduce) text += fmt::format(", op {}", e.op);
-  if (kind == Kind::reduce || kind == Kind::broadcast) text += fmt::format(", root {}", e.root);
+  if (kind == Kind::reduce) text += fmt::format(", root {}", e.root);
   return text + (kind < Kind::send ? fmt::format(") as collective {}", e.sequence) : ")");
 }
 
@@ -45,7 +44,7 @@ Envelope envelope_of(const Request& r) {
   const std::string stray = "NCCL_STRAYS_" + std::to_string(r.comm->world_rank);
   if (e.sequence > 0 && e.sequence == setting(stray.c_str(), 0)) ++e.count;  // as if the rank had called otherwise
   if (r.kind <= Kind::reduce) e.op = static_cast<uint32_t>(r.op);
-  if (r.kind == Kind::reduce || r.kind == Kind::broadcast) e.root = static_cast<uint32_t>(r.peer);
+  if (r.kind == Kind::reduce) e.root = static_cast<uint32_t>(r.peer);
   return e;
 }
 
@@ -95,12 +94,11 @@ void Exchange::start(Operation& operation) {
 void Exchange::start_collective(Operation& operation, const Request& r) {
   const int ranks = r.comm->ranks, me = r.comm->rank;
   const size_t parts = r.kind == Kind::reduce_scatter ? static_cast<size_t>(ranks) : 1;
-  const uint8_t* all = nullptr;
-  if (r.kind != Kind::broadcast || r.peer == me) all = operation.read({r.send, r.bytes() * parts}, "NCCL: sendbuff");
+  const uint8_t* all = operation.read({r.send, r.bytes() * parts}, "NCCL: sendbuff");
   for (int peer = 0; peer < ranks; ++peer) {
     const uint8_t* part = all + (parts > 1 ? r.bytes() * static_cast<size_t>(peer) : 0);
-    if (peer != me) add(r, peer, true, part, message_bytes(r, me, peer));
-    add(r, peer, false, peer == me ? part : nullptr, message_bytes(r, peer, me));
+    if (peer != me) add(r, peer, true, part, message_bytes(r, peer));
+    add(r, peer, false, peer == me ? part : nullptr, message_bytes(r, me));
   }
 }
 
@@ -207,7 +205,7 @@ void Exchange::finish(Operation& operation) {
     if (r.kind == Kind::send || (r.kind == Kind::reduce && r.peer != r.comm->rank)) continue;
     const size_t parts = r.kind == Kind::all_gather ? in.size() : 1;
     uint8_t* out = operation.write({r.receive, bytes * parts}, r.is_pair() ? "ncclRecv: recvbuff" : "NCCL: recvbuff");
-    if (r.kind == Kind::receive || r.kind == Kind::broadcast)
+    if (r.kind == Kind::receive)
       std::copy_n(from(r.peer), bytes, out);
     else if (r.kind == Kind::all_gather)
       for (size_t i = 0; i < in.size(); ++i) std::copy_n(in[i], bytes, out + i * bytes);

@@ -13,7 +13,7 @@
 
 namespace switchyard::simgpu::nccl {
 
-enum class Kind : uint32_t { all_reduce, reduce_scatter, reduce, all_gather, broadcast, send, receive };
+enum class Kind : uint32_t { all_reduce, reduce_scatter, reduce, all_gather, send, receive };
 
 size_t bytes_of(ncclDataType_t type);  // 0: not simulated
 // out = in[0] op in[1] op ... in this order, in f32 for bf16 and rounded once.

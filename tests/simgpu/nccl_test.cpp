@@ -87,7 +87,7 @@ TEST(Nccl, BothSidesReportAnotherCall) {
   for (const Outcome& outcome : outcomes) {
     expect_said(outcome, "mismatch");
     expect_said(outcome, "ncclAllReduce(count 4, type 2, op 0) as collective 1");
-    expect_said(outcome, "ncclBroadcast(count 4, type 2, root 0) as collective 1");
+    expect_said(outcome, "ncclAllGather(count 2, type 2) as collective 1");
   }
 }
 
@@ -190,7 +190,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
       case kSplit: return ncclCommSplit(a.comm, a.color, 0, a.has_out ? &made : nullptr, nullptr);
       case kQuery: return ncclCommGetAsyncError(a.comm, a.has_out ? &state : nullptr);
       case kReduction: return ncclReduce(data, data, 1, a.type, a.op, a.peer, a.comm, nullptr);
-      case kMovement: return ncclBroadcast(data, data, 1, a.type, a.peer, a.comm, nullptr);
+      case kMovement: return ncclSend(data, 1, a.type, a.peer, a.comm, nullptr);
       default:
         if (a.ends == 1) {
           EXPECT_EQ(ncclGroupStart(), ncclSuccess);
@@ -213,7 +213,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
       {"send to self without receive, or the reverse", [](Arguments& a) { a.sends = 1; }},
   };
   constexpr const char* kCalls[] = {"ncclGetUniqueId", "ncclCommInitRank", "ncclCommSplit", "ncclCommGetAsyncError",
-                                    "ncclReduce",      "ncclBroadcast",    "ncclGroupEnd"};
+                                    "ncclReduce",      "ncclSend",         "ncclGroupEnd"};
   int provoked = 0;
   for (const auto& row : kRefusals)
     for (const CallName name : {kGlobal, kInit, kSplit, kQuery, kReduction, kMovement, kGroupEnd})

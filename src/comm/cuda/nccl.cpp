@@ -169,14 +169,6 @@ class NcclChannel final : public Channel {
     });
   }
 
-  Work broadcast(void* data, int64_t bytes, int root) override {
-    return start("broadcast", [&](cudaStream_t stream) {
-      if (bytes == 0) return;
-      check_nccl(ncclBroadcast(data, data, static_cast<size_t>(bytes), ncclUint8, root, comm(), stream),
-                 "ncclBroadcast", comm());
-    });
-  }
-
   std::string last_started() const override {
     return fmt::format("{} (nccl), number {}", progress_->last_name.load(), progress_->num_started.load());
   }
@@ -266,7 +258,6 @@ class SelfOnDevice final : public Channel {
                   std::span<const int64_t>) override {
     return copy(send, recv, send_bytes[0]);
   }
-  Work broadcast(void*, int64_t, int) override { return {}; }
 
  private:
   static Work copy(const void* from, void* to, int64_t bytes) {
