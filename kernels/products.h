@@ -38,7 +38,7 @@ struct RowProductArgs {
   const int64_t* host_offsets;  // the same in host memory; null: only the device knows them. Unread on the CPU
   int64_t R, G, N, K;
   DType dtype;
-  DType out_dtype;  // dtype, or f32 where dtype is bf16
+  DType out_dtype;  // dtype, or f32 where dtype is bf16 (on CUDA: and G is 1)
   bool is_packed;
   void* scratch;  // row_product_scratch_bytes(), 64-byte aligned
 };

@@ -92,8 +92,9 @@ void row_product(exec::Cuda exec, const RowProductArgs& a) { row_product(exec, w
 
 void row_product(exec::Cuda exec, ProductWay way, const RowProductArgs& a) {
   check_arguments("row_product", way, a);
-  check(a.out_dtype == a.dtype || a.out_dtype == DType::f32, "row_product: {} results from {} operands",
-        name_of(a.out_dtype), name_of(a.dtype));
+  // One group alone may have f32 results of bf16 operands: the router's and the head's logits.
+  check(a.out_dtype == a.dtype || (way == ProductWay::library && a.out_dtype == DType::f32),
+        "row_product by {}: {} results from {} operands", name_of(way), name_of(a.out_dtype), name_of(a.dtype));
   check(!a.is_packed, "row_product: CUDA has no packed weights");
   if (a.R * a.N * a.K == 0) {
     const int64_t out = a.product == RowProduct::forward ? a.N : a.K;

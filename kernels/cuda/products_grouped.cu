@@ -38,7 +38,7 @@ __device__ Matrix<T> matrix(const void* base, int64_t offset, int64_t rows, int6
           static_cast<int>(width), is_wide};
 }
 
-template <class T, class Out, RowProduct kProduct>
+template <class T, RowProduct kProduct>
 __global__ void __launch_bounds__(kBlock, 2) row_product_kernel(RowProductArgs a, Wide wide) {
   constexpr bool kIsForward = kProduct == RowProduct::forward;
   __shared__ __align__(16) float row_panel[kPanel], weight_panel[kPanel];
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kBlock, 2) row_product_kernel(RowProductArgs a
     multiply(row_panel, weight_panel, sums);
     __syncthreads();
   }
-  Out* to = static_cast<Out*>(a.out) + tile.row * out + column;
+  T* to = static_cast<T*>(a.out) + tile.row * out + column;
   for_each_row_of_sums([&](int r, int row, int c) {
     if (row < rows.rows) store_four(to + static_cast<int64_t>(row) * out + c, sums[r], out - column - c, wide.out);
   });
@@ -95,22 +95,14 @@ __global__ void __launch_bounds__(kBlock, 2) weight_gradient_kernel(WeightGradie
   });
 }
 
-template <class T, class Out, RowProduct kProduct>
+template <class T, RowProduct kProduct>
 void launch(exec::Cuda exec, const RowProductArgs& a) {
   constexpr bool kIsForward = kProduct == RowProduct::forward;
   const int64_t in = kIsForward ? a.K : a.N, out = kIsForward ? a.N : a.K;
-  const Wide wide{has_wide_rows<T>(a.rows, in, in), has_wide_rows<T>(a.w, a.K, a.K), has_rows_of_four<Out>(a.out, out)};
+  const Wide wide{has_wide_rows<T>(a.rows, in, in), has_wide_rows<T>(a.w, a.K, a.K), has_rows_of_four<T>(a.out, out)};
   const auto count = static_cast<unsigned>((a.R / kTile + a.G) * tiles_of(out));
-  row_product_kernel<T, Out, kProduct><<<count, kBlock, 0, exec.stream>>>(a, wide);
+  row_product_kernel<T, kProduct><<<count, kBlock, 0, exec.stream>>>(a, wide);
   check_launch("row_product");
-}
-
-template <class T, class Out>
-void launch(exec::Cuda exec, const RowProductArgs& a) {
-  if (a.product == RowProduct::forward)
-    launch<T, Out, RowProduct::forward>(exec, a);
-  else
-    launch<T, Out, RowProduct::input_gradient>(exec, a);
 }
 
 }  // namespace
@@ -118,10 +110,10 @@ void launch(exec::Cuda exec, const RowProductArgs& a) {
 void row_product(exec::Cuda exec, const RowProductArgs& a) {
   on_cuda_type(a.dtype, "row_product", [&](auto t) {
     using T = decltype(t);
-    if (a.out_dtype == DType::f32)
-      launch<T, float>(exec, a);
+    if (a.product == RowProduct::forward)
+      launch<T, RowProduct::forward>(exec, a);
     else
-      launch<T, T>(exec, a);
+      launch<T, RowProduct::input_gradient>(exec, a);
   });
 }
 
