@@ -4,7 +4,8 @@
 # A race, an access out of bounds or a missing order between streams is told on stderr and makes the exit code 66.
 # Environment: SIMGPU_DEVICES (2 unless set), SIMGPU_NCCL_TIMEOUT (600 s without progress are a deadlock: a rank may be
 # busy that long with a simulated kernel), SIMGPU_SEED (order of blocks, warps and streams), SIMGPU_REPORT=FILE (counts
-# of launches, instructions and memory sectors as JSON; %r in the name is the rank). docs/testing-without-a-gpu.md.
+# of launches, instructions and memory sectors as JSON; %r in the name is the rank), SIMGPU_RUNS=FILE (each process adds how
+# often each kernel ran). docs/testing-without-a-gpu.md.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# -gt 0 ] || die 64 "usage: simgpu.sh COMMAND..."
 libraries="$root/build/release/simgpu"

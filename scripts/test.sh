@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test. The unit tests run once, under the address and undefined-behaviour sanitizers;
 # those of comm and data also under the thread sanitizer; tests of whole programs and ranks run in the release tree, which
-# is then installed elsewhere. Test programs run side by side, one a core. Then some mistakes are planted in the CUDA
-# backend, where it is built, and its tests must find them (mutants.sh). The last line is `N passed, N failed`, with
+# is then installed elsewhere. Test programs run side by side, one a core. Without a filter, and where CUDA is built, what
+# its tests execute is counted (coverage.sh), gpu-check.sh runs in short, and some mistakes are planted that the tests must
+# find (mutants.sh). The last line is `N passed, N failed`, with
 # `, N skipped` where some are; before it, what each part took. Usage: test.sh [--full] [FILTER], a GoogleTest filter;
 # --full: every layout and many random configs where a usual run takes some, 60 mistakes instead of 8, every other test
 # with ranks as threads under the thread sanitizer too, and the presets cpu-only and debug, with the tests of train and
@@ -133,7 +134,9 @@ if $full; then presets+=(cpu-only debug); fi
 for preset in "${presets[@]}"; do
   part "building: $preset"
   case "$preset" in
-    release) build release all process_tests ;;
+    release)
+      build release all process_tests
+      if [ -d "$root/build/release/simgpu" ]; then build release coverage; fi ;;
     asan) build asan unit_tests ;;
     tsan) build tsan "${tsan_programs[@]}" ;;
     cpu-only) build cpu-only switchyard ;;
@@ -156,6 +159,9 @@ for program_name in $process_programs; do
     when_free run_tests release "$program_name"
   fi
 done
+if [ -d "$root/build/release/simgpu" ] && [ "$GTEST_FILTER" = "*" ]; then
+  when_free run_check "coverage" "$root/scripts/coverage.sh"
+fi
 for program_name in $unit_programs; do when_free run_tests asan "$program_name"; done
 for program_name in "${tsan_programs[@]}"; do when_free run_tests tsan "$program_name"; done
 if $full; then

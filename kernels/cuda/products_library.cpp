@@ -143,9 +143,9 @@ class Plan {
     cublasLtMatmulHeuristicResult_t result{};
     const cublasStatus_t status = cublasLtMatmulAlgoCheck(cublas_handle(), operation_.get(), left_.get(), right_.get(),
                                                           out_.get(), out_.get(), &chosen_.algo, &result);
-    if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)  // its words for no
-      check_cublas(status, "cublasLtMatmulAlgoCheck");
-    is_taken_ = status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= static_cast<size_t>(kWorkspaceBytes);
+    const bool is_refused = status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
+    check_cublas(is_refused ? CUBLAS_STATUS_SUCCESS : status, "cublasLtMatmulAlgoCheck");
+    is_taken_ = !is_refused && result.workspaceSize <= static_cast<size_t>(kWorkspaceBytes);
     return is_taken_;
   }
 

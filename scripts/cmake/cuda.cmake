@@ -165,3 +165,23 @@ function(switchyard_add_simgpu)
   target_link_libraries(nvtx_listener PRIVATE switchyard_flags)
   add_dependencies(test_simulated nvtx_listener)
 endfunction()
+
+# What scripts/coverage.sh runs: the program and the tests of kernels, with every C++ file of the backend compiled so
+# that its lines are counted. Those objects come before the libraries, which have the same files uncounted and then are
+# not asked for them.
+function(switchyard_add_coverage)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/*/cuda/*.cpp" "${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp")
+  add_library(counted OBJECT EXCLUDE_FROM_ALL ${sources})
+  target_link_libraries(counted PRIVATE switchyard_comm switchyard_flags)
+  target_include_directories(counted PRIVATE "${CMAKE_SOURCE_DIR}/src")
+  target_compile_options(counted PRIVATE --coverage -O0)   # a line of source is code of its own
+  add_custom_target(coverage DEPENDS test_simulated)
+  foreach(program switchyard test_cuda)
+    add_executable(counted_${program} EXCLUDE_FROM_ALL $<TARGET_OBJECTS:${program}> $<TARGET_OBJECTS:counted>)
+    target_link_libraries(counted_${program} PRIVATE $<TARGET_PROPERTY:${program},LINK_LIBRARIES>)
+    target_link_options(counted_${program} PRIVATE --coverage)
+    set_target_properties(counted_${program} PROPERTIES OUTPUT_NAME ${program} LINKER_LANGUAGE CXX
+      RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/coverage" BUILD_RPATH "${simgpu_folder}")
+    add_dependencies(coverage counted_${program})
+  endforeach()
+endfunction()

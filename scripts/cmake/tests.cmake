@@ -43,6 +43,7 @@ function(switchyard_add_tests)
 
   if(SWITCHYARD_HAVE_CUDA AND CMAKE_BUILD_TYPE STREQUAL "Release")
     switchyard_add_simgpu()
+    switchyard_add_coverage()
     add_dependencies(test_simulated simgpu)
   endif()
 
