@@ -6,16 +6,18 @@
 # than 40: more than half) was found by nothing.
 # Neither sources nor build/release change: build/mutants has a copy of the file with the mistake, what is compiled from
 # it, and programs linked with that in front of the libraries of build/release.
-# Usage: mutants.sh [--count N] [--key TEXT] [--list]      N: 8 unless given; TEXT: the commit, or a hash of the sources
-# where there is none; --list: all of them, and no test
+# Usage: mutants.sh [--count N] [--key TEXT] [--only WORDS] [--list]
+#   N: 8 unless given. TEXT: the commit, or a hash of the sources where there is none. --list: all of them, and no test.
+#   WORDS: part of file|line|kind as --list shows it, to try some mistakes again.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-count=8 key= only_list=false
+count=8 key= words= only_list=false
 while [ $# -gt 0 ]; do
   case "$1" in
     --count) count="${2:-}"; shift 2 ;;
     --key) key="${2:-}"; shift 2 ;;
+    --only) words="${2:-}"; shift 2 ;;
     --list) only_list=true; shift ;;
-    *) die 64 "usage: mutants.sh [--count N] [--key TEXT] [--list]" ;;
+    *) die 64 "usage: mutants.sh [--count N] [--key TEXT] [--only WORDS] [--list]" ;;
   esac
 done
 [[ "$count" =~ ^[1-9][0-9]*$ ]] || die 64 "--count wants a number"
@@ -62,14 +64,14 @@ list() {   # file|line|name of every mutant
     name="${entry%%|*}" command="${entry#*|}"
     for file in "${files[@]}"; do
       if [[ "$name" == *-is-* ]] && ! grep -q "\.${name##*-}\b" "$file"; then continue; fi
-      # A line that is a comment or an instruction of the preprocessor is none of the program.
+      # Comments, instructions of the preprocessor and messages are none of the program.
       diff --unchanged-line-format= --old-line-format='%dn
-' --new-line-format= "$file" <(sed -E "\,^ *(//|#),!{$command}" "$file") | sed "s,^,$file|,; s,\$,|$name,"
+' --new-line-format= "$file" <(sed -E "\,^ *(//|#|\"),!{$command}" "$file") | sed "s,^,$file|,; s,\$,|$name,"
     done
   done
 }
 
-all="$(list)"
+all="$(list | grep -F -- "$words")" || die 64 "no mistake has '$words' in its name"
 if $only_list; then
   sort -t'|' -k1,1 -k2,2n <<<"$all"
   exit 0
