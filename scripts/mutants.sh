@@ -6,18 +6,20 @@
 # than 40: more than half) was found by nothing.
 # Neither sources nor build/release change: build/mutants has a copy of the file with the mistake, what is compiled from
 # it, and programs linked with that in front of the libraries of build/release.
-# Usage: mutants.sh [--count N] [--key TEXT] [--only WORDS] [--list]
+# Usage: mutants.sh [--count N] [--key TEXT] [--only WORDS] [--brief] [--list]
 #   N: 8 unless given. TEXT: the commit, or a hash of the sources where there is none. --list: all of them, and no test.
-#   WORDS: part of file|line|kind as --list shows it, to try some mistakes again.
+#   WORDS: part of file|line|kind as --list shows it, to try some mistakes again. --brief: without the trainings that
+#   look for what tests of kernels do not find, which take minutes.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-count=8 key= words= only_list=false
+count=8 key= words= only_list=false is_brief=false
 while [ $# -gt 0 ]; do
   case "$1" in
     --count) count="${2:-}"; shift 2 ;;
     --key) key="${2:-}"; shift 2 ;;
     --only) words="${2:-}"; shift 2 ;;
+    --brief) is_brief=true; shift ;;
     --list) only_list=true; shift ;;
-    *) die 64 "usage: mutants.sh [--count N] [--key TEXT] [--only WORDS] [--list]" ;;
+    *) die 64 "usage: mutants.sh [--count N] [--key TEXT] [--only WORDS] [--brief] [--list]" ;;
   esac
 done
 [[ "$count" =~ ^[1-9][0-9]*$ ]] || die 64 "--count wants a number"
@@ -223,9 +225,12 @@ look_for() {   # FILE
     run_tests test_cuda 8 "$cores" 200 '*'
   fi
   [ -z "$by" ] || return 0
-  link switchyard "${objects[@]}"
+  local last="$stage"
   stage="is the same code"
   ! is_same_code "$1" "${objects[@]}" || return 1
+  stage="$last"
+  ! $is_brief || return 0
+  link switchyard "${objects[@]}"
   stage=test_simulated
   run_tests test_simulated 0 "$cores" 200 "$trainings"
 }

@@ -11,9 +11,9 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 tsan_programs=(test_comm test_data)
 debug_programs=(test_train test_verify)
-full=false mistakes=8
+full=false mistakes=(8 --brief)
 if [ "${1:-}" = --full ]; then
-  full=true mistakes=60
+  full=true mistakes=(60)
   export SWITCHYARD_TEST_FULL=1
   tsan_programs+=(test_parallel test_moe test_checkpoint test_convert test_train test_verify)
   shift
@@ -177,7 +177,7 @@ if [ "$GTEST_FILTER" = "*" ]; then
   check_folders
   if [ -d "$root/build/release/simgpu" ]; then
     part "planted mistakes"
-    run_check "mutants $mistakes" "$root/scripts/mutants.sh" --count "$mistakes"
+    run_check "mutants ${mistakes[0]}" "$root/scripts/mutants.sh" --count "${mistakes[@]}"
   fi
 fi
 part "results ($((SECONDS)) s; logs in build/test-results)"
