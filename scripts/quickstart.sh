@@ -10,8 +10,7 @@ part() { part_started=$SECONDS; say "$*"; }
 case "$(processor_class)" in   # three to six minutes of training on two cores of each class
   amx) steps=1500 ;;
   avx512_bf16) steps=1000 ;;
-  avx512) steps=600 ;;
-  avx2) steps=400 ;;
+  avx512 | avx2) steps=600 ;;
 esac
 case "$#:${1:-}" in
   0:) ;;
