@@ -50,9 +50,11 @@ void pack_weights(exec::Cpu, const PackArgs& a) {
 bool packing_pays(exec::Cpu, const PackArgs& a, int64_t rows) {
   if (is_plain(a.dtype) || is_empty(a.G, a.N, a.K)) return false;
   if (a.dtype == DType::bf16 && !has_bf16_products()) return true;
-  constexpr int64_t kEnoughRows = 1536, kEnoughRowsForTiles = 128;
+  // Plain weights cost much on tiles, and with the library's older kernels where these walk down their columns.
   const bool has_tiles = a.dtype == DType::bf16 && library::has_bf16_tiles();
-  return rows >= a.G * (has_tiles ? kEnoughRowsForTiles : kEnoughRows);
+  const bool walks_down = a.product == RowProduct::input_gradient && !library::has_same_bits_anywhere();
+  constexpr int64_t kEnoughRows = 1536, kEnoughRowsOfCostly = 128;
+  return rows >= a.G * (has_tiles || walks_down ? kEnoughRowsOfCostly : kEnoughRows);
 }
 
 int64_t row_product_scratch_bytes(exec::Cpu, const RowProductArgs& a) {

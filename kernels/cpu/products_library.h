@@ -32,6 +32,9 @@ struct Problem {
   int64_t in, out;  // widths of the rows read and written; of x and dy where their products are summed
   bool runs_on_tiles() const;
   int64_t row_step() const { return runs_on_tiles() ? 2 * kRowStep : kRowStep; }
+  // Elements from one row of packed weights that stay plain to the next; where products are summed, of x and of dy.
+  int64_t out_stride() const;
+  int64_t in_stride() const;
   auto operator<=>(const Problem&) const = default;
 };
 
@@ -42,7 +45,7 @@ class Kernel {
   int64_t rows() const { return rows_; }
   int64_t scratch_bytes() const { return static_cast<int64_t>(scratch_.get_size()); }
   const dnnl::memory::desc& weight_layout() const { return b_; }
-  // a: the rows, b: the weights. For sums a = dy, b = x. Any thread.
+  // a: the rows, b: the weights. For sums a = dy, b = x, with the problem's strides. Any thread.
   void run(const void* a, const void* b, void* out, void* scratch) const;
 
  private:
@@ -72,7 +75,7 @@ class Packing {
  public:
   Packing(const Problem& packed, Kind plain_kind, DType plain_dtype);
   void run(const void* plain, void* packed) const;
-  bool ends_plain() const { return is_plain_; }  // in f32, (in, out)
+  bool ends_plain() const { return is_plain_; }  // in f32, (in, out) with out_stride()
 
  private:
   dnnl::reorder primitive_;

@@ -154,8 +154,9 @@ namespace {
 
 // The library has no fast kernel for this on processors without AVX-512. Rows of blocks are handed out to threads.
 void widen_weights(const PackArgs& a, const bf16* w_NK, float* packed) {
+  const int64_t stride = problem_of(a).out_stride();
   if (a.product == RowProduct::input_gradient) {
-    parallel_for(a.N, 16, [&](int64_t n) { load_row(w_NK + n * a.K, packed + n * a.K, a.K); });
+    parallel_for(a.N, 16, [&](int64_t n) { load_row(w_NK + n * a.K, packed + n * stride, a.K); });
     return;
   }
   constexpr int64_t kBlock = 32;  // packed is (K, N)
@@ -163,7 +164,7 @@ void widen_weights(const PackArgs& a, const bf16* w_NK, float* packed) {
     const int64_t k_end = std::min(a.K, (block + 1) * kBlock);
     for (int64_t n0 = 0; n0 < a.N; n0 += kBlock)
       for (int64_t k = block * kBlock; k < k_end; ++k)
-        for (int64_t n = n0; n < std::min(a.N, n0 + kBlock); ++n) packed[k * a.N + n] = widen(w_NK[n * a.K + k]);
+        for (int64_t n = n0; n < std::min(a.N, n0 + kBlock); ++n) packed[k * stride + n] = widen(w_NK[n * a.K + k]);
   });
 }
 

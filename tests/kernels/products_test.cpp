@@ -77,6 +77,8 @@ const std::vector<Row> kTable = {
     {.N = 8, .K = 70, .rows = {1}, .why = "one token"},
     {.N = 24, .K = 40, .rows = {5, 0, 1, 16, 31, 2}, .why = "small and empty groups"},
     {.N = 40, .K = 24, .rows = {0, 0, 300, 0}, .why = "all rows to one expert"},
+    {.N = 768, .K = 256, .rows = {48, 3, 70}, .why = "rows a multiple of 1 KiB apart, several panels"},
+    {.N = 256, .K = 24, .rows = {64}, .why = "only dy's rows a multiple of 1 KiB apart"},
     {.N = 20, .K = 36, .rows = {513, 271, 272, 15, 17}, .why = "around the block sizes"},
     {.N = 12, .K = 10, .rows = {1200}, .why = "several blocks of summed rows"},
     {.N = 600, .K = 9, .rows = {70}, .why = "a panel of outputs and a narrower one"},
