@@ -21,6 +21,9 @@ part matrix tests/tensor.yaml --scale full --steps 50 model.init.std=0.2 run.see
   'dp 2 tp 1 ep 1 etp 1 *' 'dp 1 tp 2 ep 1 etp 1 *' 'dp 1 tp 4 ep 1 etp 1 *' \
   'dp 2 tp 1 ep 2 etp 1 *' 'dp 4 tp 1 ep 4 etp 1 *' 'dp 8 tp 1 ep 8 etp 1 *' \
   'dp 1 tp 2 ep 2 etp 1 *' 'dp 2 tp 2 ep 4 etp 1 *' 'dp 2 tp 1 ep 1 etp 2 *' 'dp 2 tp 2 ep 2 etp 2 *' 'dp 2 tp 4 ep 4 etp 2 *'
+"$root/scripts/prepare-corpus.sh"
+part corpus tests/equivalence.yaml --scale full --data "$root/data/linux-doc-6.1" --steps 50 --only \
+  'dp 2 tp 1 ep 1 etp 1 *' 'dp 2 tp 1 ep 2 etp 1 *' 'dp 4 tp 1 ep 1 etp 1 *' 'dp 4 tp 1 ep 2 etp 1 *' 'dp 4 tp 1 ep 4 etp 1 *'
 part sparse tests/tensor.yaml --scale full --steps 10 model.init.std=0.2 model.moe.num_experts=64 model.moe.top_k=1 \
   train.global_batch_size=4 train.micro_batch_size=1 --only 'dp 4 tp 1 ep [24] *' 'dp 4 tp 2 ep 8 etp 1 *' 'dp 2 tp 2 ep 2 etp 2 *'
 part quickstart quickstart.yaml --only 'dp 2 tp 1 ep 2 *' 'dp 2 tp 2 ep 4 etp 1 *' 'dp 2 tp 4 ep 8 etp 1 *'
@@ -45,6 +48,8 @@ EOF
     "$(sed -n 's/^model name[^:]*: //p; T; q' /proc/cpuinfo)" "$(nproc --all)"
   printf '\n## Every kind of layout\n\nThree layers of every kind, 8 experts, 257 tokens in the vocabulary, which no tensor degree divides; 50 steps\n(`configs/tests/tensor.yaml`).\n\n'
   cat "$parts/matrix"
+  printf '\n## Learning on text\n\n`configs/tests/equivalence.yaml`: odd sizes, three of 8 experts, a shared one, 8 micro-batches, on the documents of\nthe quickstart.\n\n'
+  cat "$parts/corpus"
   printf '\n## Experts without tokens, ranks without loss tokens\n\nThe same with 64 experts, of which a token takes one, and four sequences of 32 tokens a step: more than half of\nthe experts get none. Every fourth sequence has no target: with four data ranks one has no loss token. 10 steps.\n\n'
   cat "$parts/sparse"
   printf '\n## The quickstart\n\n`configs/quickstart.yaml` at tiny scale: four layers become two, widths at most 64; 10 steps.\n\n'

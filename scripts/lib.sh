@@ -23,6 +23,7 @@ configure() {
     rm -f "$log"
     die 70 "cmake could not configure preset $preset"
   fi
+  sed -nE 's/^-- (CUDA backend: |CPU only: )/\1/p' "$log"   # with what the program is built, and why
   rm -f "$log"
 }
 

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Checks layout with clang-format and code with clang-tidy, which are installed for this alone.
-# Usage: lint.sh [--fix] [FILE...]; without files, all of ours.
+# Usage: lint.sh [--fix | --layout] [FILE...]; without files, all of ours. --fix: lays out anew first; --layout: no clang-tidy.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-"$root/scripts/setup.sh" clang-format clang-16 clang-tidy-16 libomp-16-dev
-fix=false
-if [ "${1:-}" = --fix ]; then fix=true; shift; fi
+fix=false tidy=(clang-16 clang-tidy-16 libomp-16-dev)
+case "${1:-}" in
+  --fix) fix=true; shift ;;
+  --layout) tidy=(); shift ;;
+esac
+"$root/scripts/setup.sh" clang-format "${tidy[@]}"
 cd "$root"
 files=("$@")
 if [ "${#files[@]}" -eq 0 ]; then
@@ -15,6 +18,7 @@ if $fix; then clang-format -i "${files[@]}"; fi
 status=0
 clang-format --dry-run --Werror "${files[@]}" || status=1
 scripts/check-layers.sh || status=1
+if [ "${#tidy[@]}" -eq 0 ]; then exit "$status"; fi
 
 # clang-tidy reads compile commands; those of a clang tree for the baseline processor, which it understands.
 folder=build/lint

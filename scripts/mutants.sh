@@ -174,7 +174,7 @@ run_tests() {   # PROGRAM DEVICES SHARDS SECONDS FILTER
 }
 
 tests_of() {   # WORD: the tests that begin with it, as a filter
-  sed -n 's/^TEST[_A-Z]*(\([A-Za-z]*\),.*/*\1.*/p' tests/cuda/"$1"*_test.cpp | sort -u | paste -sd:
+  compgen -G "tests/cuda/$1*_test.cpp" | xargs -r sed -n 's/^TEST[_A-Z]*(\([A-Za-z]*\),.*/*\1.*/p' | sort -u | paste -sd:
 }
 word_of() { basename "$1" | sed 's/[._].*//'; }
 

@@ -7,9 +7,8 @@ started=$SECONDS
 took() { printf '   (%d s)\n' $((SECONDS - part_started)); }
 part() { part_started=$SECONDS; say "$*"; }
 
-case "$(processor_class)" in   # three to six minutes of training on two cores of each class
-  amx) steps=1500 ;;
-  avx512_bf16) steps=1000 ;;
+case "$(processor_class)" in   # three to five minutes of training on two cores of each class
+  amx | avx512_bf16) steps=1000 ;;
   avx512 | avx2) steps=600 ;;
 esac
 case "$#:${1:-}" in

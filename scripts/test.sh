@@ -178,7 +178,8 @@ fi
 wait
 
 if [ "$GTEST_FILTER" = "*" ]; then
-  part "installed"
+  part "installed, laid out"
+  run_check "lint layout" "$root/scripts/lint.sh" --layout
   run_check "install release" installs release
   if $full; then run_check "install cpu-only" installs cpu-only; fi
   if [ -d "$root/build/release/simgpu" ]; then run_check "gpu-check smoke" "$root/scripts/gpu-check.sh" --smoke; fi

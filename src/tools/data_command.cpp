@@ -16,7 +16,9 @@ struct Options {
 void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<Options>& options) {
   CLI::App* sub = command->add_subcommand(
       "tokenize", "Folders, text files and JSONL, also .gz and .zst, to PREFIX.bin and PREFIX.idx");
-  sub->add_option("inputs", options->inputs, "Folders and files; JSONL lines are {\"text\": ...}")->required();
+  sub->add_option("inputs", options->inputs,
+                  "Folders and files; JSONL lines are {\"text\": ...}, other keys are ignored")
+      ->required();
   sub->add_option("--output", options->tokenize.output, "Prefix of the files to write")->required();
   sub->add_option("--tokenizer", options->tokenize.tokenizer, "byte")->capture_default_str();
   sub->add_option("--held-out", options->tokenize.held_out,

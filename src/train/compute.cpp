@@ -16,10 +16,31 @@
 namespace switchyard::train {
 namespace {
 
-int64_t cores_allowed() {
+std::vector<int> cores_allowed() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  std::vector<int> cores;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return {0};
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  return cores;
+}
+
+int64_t cores_there() { return std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1); }
+
+std::string plural(int64_t count, const char* what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+// "0-3,8"
+std::string ranges_of(const std::vector<int>& cores) {
+  std::string text;
+  for (size_t i = 0, end = 0; i < cores.size(); i = end) {
+    for (end = i + 1; end < cores.size() && cores[end] == cores[end - 1] + 1;) ++end;
+    text += fmt::format("{}{}", text.empty() ? "" : ",", cores[i]);
+    if (end > i + 1) text += fmt::format("-{}", cores[end - 1]);
+  }
+  return text;
 }
 
 #ifdef SWITCHYARD_HAVE_CUDA
@@ -28,7 +49,8 @@ Device open_device(const RunConfig& run, DType dtype, comm::World& world) {
   if (run.device == DeviceChoice::cpu || (is_free && (dtype == DType::f64 || !device::is_there()))) return Device::cpu;
   require(dtype != DType::f64, ExitCode::usage, "train.dtype=f64 with run.device=cuda: f64 is for run.device=cpu");
   if (!device::is_open())
-    device::open(world.rank_on_this_machine(), world.ranks_on_this_machine(), {.has_pool = run.cuda_pool, .is_checked = run.cuda_checked});
+    device::open(world.rank_on_this_machine(), world.ranks_on_this_machine(),
+                 {.has_pool = run.cuda_pool, .is_checked = run.cuda_checked});
   return Device::cuda;
 }
 #else
@@ -51,11 +73,12 @@ Device same_device(const RunConfig& run, DType dtype, comm::World& world) {
 }  // namespace
 
 int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
-  const int64_t cores = std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
-  const int64_t threads = run.threads > 0 ? run.threads : std::max<int64_t>(1, cores / world.ranks_on_this_machine());
-  if (threads > cores_allowed())
-    log()->warn("{} threads, but this rank may use {} cores only: start mpirun with --bind-to none, or set run.threads",
-                threads, cores_allowed());
+  const int64_t threads =
+      run.threads > 0 ? run.threads : std::max<int64_t>(1, cores_there() / world.ranks_on_this_machine());
+  const int64_t allowed = std::ssize(cores_allowed());
+  if (threads > allowed)
+    log()->warn("{} threads, but this rank may use {} only: start mpirun with --bind-to none, or set run.threads",
+                threads, plural(allowed, "core"));
   set_num_threads(static_cast<int>(threads));
   return threads;
 }
@@ -63,7 +86,15 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
 Compute::Compute(const RunConfig& run, DType dtype, comm::World& world)
     : threads_(set_up_threads(run, world)), scope_(same_device(run, dtype, world)) {}
 
-std::string Compute::describe() const {
+std::string Compute::describe_threads() const {
+  const std::vector<int> cores = cores_allowed();
+  const bool is_bound = std::ssize(cores) < cores_there();
+  return fmt::format("{} per rank, {}", plural(threads_, "thread"),
+                     is_bound ? fmt::format("rank 0 bound to cores {} of {}", ranges_of(cores), cores_there())
+                              : fmt::format("free on {}", plural(cores_there(), "core")));
+}
+
+std::string Compute::describe_device() const {
 #ifdef SWITCHYARD_HAVE_CUDA
   if (current_device() == Device::cuda) return fmt::format("device     {}\n", device::describe());
 #endif

@@ -32,11 +32,11 @@ class Recorder final : public Listener {
     std::string_view category;
     std::vector<Detail> details;
     double begin = 0, end = 0;
-    int lane = 0;
+    int track = 0;
   };
   struct DeviceEvent {         // what a stream was given for an event
     size_t event, begin, end;  // begin, end: marks
-    int lane;
+    int track;
   };
   struct Open {
     size_t event;
@@ -44,10 +44,10 @@ class Recorder final : public Listener {
   };
 
   size_t add(std::string title, std::string_view category, const Describe& describe);
-  size_t begin_on_device(size_t event, const device::Stream* stream, int lane);
-  void choose_lanes();
-  void write(std::string& text, const Event& event, double begin, double end, int lane);
-  void name_lane(std::string& text, int lane);
+  size_t begin_on_device(size_t event, const device::Stream* stream, int track);
+  void choose_tracks();
+  void write(std::string& text, const Event& event, double begin, double end, int track);
+  void name_track(std::string& text, int track);
 
   int rank_;
   double origin_;
@@ -57,8 +57,8 @@ class Recorder final : public Listener {
   std::vector<DeviceEvent> device_events_;
   std::vector<Open> open_;
   std::map<int64_t, size_t> under_way_;  // events of transfers
-  std::vector<double> lane_ends_;        // of the lanes of transfers
-  std::set<int> named_;                  // lanes that the trace knows
+  std::vector<double> track_ends_;       // of the tracks of transfers
+  std::set<int> named_;                  // tracks that the trace knows
 };
 
 }  // namespace switchyard::train

@@ -30,9 +30,9 @@ std::string describe_run(const ExperimentConfig& c, Session& session, const Comp
   std::string text = fmt::format(
       "model      {} parameters, {} active per token, {} layers, {}\n", format_count(static_cast<double>(count.total)),
       format_count(static_cast<double>(count.active)), c.model.num_layers, name_of(c.train.dtype));
-  text += fmt::format("layout     {}; ZeRO {}; {} thread{} per rank\n", session.mesh.describe(), c.parallel.zero,
-                      compute.threads(), compute.threads() == 1 ? "" : "s");
-  text += compute.describe();
+  text +=
+      fmt::format("layout     {}; ZeRO {}; {}\n", session.mesh.describe(), c.parallel.zero, compute.describe_threads());
+  text += compute.describe_device();
   if (c.model.moe.layers && c.parallel.expert > 1 && c.parallel.dispatcher == parallel::DispatcherKind::automatic) {
     const moe::DispatcherChoice choice =
         moe::choose_dispatcher(session.mesh, c.model.moe.num_experts, c.model.moe.top_k);

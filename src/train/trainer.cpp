@@ -268,6 +268,7 @@ void Trainer::announce(const Compute& compute) {
       (trace_ ? fmt::format("trace      {}\n\n", trace_->describe()) : "\n") +
       metrics::memory_table(*Allocator::current(), "memory"));
   if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
+  if (session_.fault.rank >= 0) log()->warn("SWITCHYARD_FAULT is set: this run makes a mistake on purpose, for tests");
 }
 
 ExitCode Trainer::end_on_request() {

@@ -23,7 +23,7 @@ TEST(CommandLine, WordsThatAreNoCommandAreAnsweredWithThoseThatAre) {
 TEST_F(CheckpointCommand, ShowTellsStateSettingsAndTensors) {
   expect_outcome(
       checkpoint({"show", dir_}), 0,
-      {checkpoint_of(dir_, 4), "step 4, 32 samples consumed", "layout 1 ranks: data 1, experts split over 1",
+      {checkpoint_of(dir_, 4), "step 4, 32 samples consumed", "layout 1 rank: data 1, experts split over 1",
        "hidden_size: 32", "model/embedding.weight", "optimizer/exp_avg/embedding.weight", "buffer/", "(320, 32)"});
   expect_outcome(checkpoint({"show", checkpoint_of(dir_, 2)}), 0, {"step 2, 16 samples consumed"});
 }

@@ -99,6 +99,10 @@ TEST(VerifyCommand, TakesGroupsThatAreTiedToTheMachineIntoEveryLayout) {
   expect_outcome(run(verify(2, "tensor", {"--steps", "1", "parallel.expert=4", tied})), 64, {"world size 2"});
 }
 
+TEST(VerifyCommand, RefusesAGpu) {
+  expect_outcome(run(verify(1, "tensor", {"run.device=cuda"})), 64, {"run.device=cuda", "f64", "run.device=cpu"});
+}
+
 TEST(VerifyCommand, OfOneRankComparesDispatchersAndZero) {
   expect_outcome(run(verify(1, "tensor", {"--steps", "1"})), 0, {"allgather", "equal; f64: 3 layouts, 0 different"});
 }

@@ -19,6 +19,7 @@ struct GpuOperation {
   bool is_exchange() const { return is("NCCL group") || is("ncclSend") || is("ncclRecv"); }
   bool is_collective() const { return is_exchange() || is("nccl"); }
   bool is_product() const { return is("cublasLtMatmul"); }
+  bool is_planning() const { return is("::count_bins") || is("::scan_bins") || is("::rank_items"); }
   bool is_kernel() const { return !is_collective() && !is("event record") && !is("memcpy") && !is("memset"); }
   bool comes_after(const GpuOperation& other) const {
     return other.stream < after.size() && after[other.stream] >= other.sequence;
@@ -83,6 +84,24 @@ Overlap backward_overlap(const Log& log) {
   return overlap_between(log, "::weight_gradient_kernel", "::weights_backward", 2, 4);
 }
 
+// Kernels that plan the way inside a node after a dispatch has sent ids, weights and rows to other nodes: how many know
+// the ids, and how many of them are ordered with the rows.
+Overlap planning_beside_rows(const Log& log) {
+  Overlap found;
+  for (Place begin = log.begin(); begin != log.end(); ++begin) {
+    if (!begin->is("::select")) continue;
+    const auto is_exchange = [](const auto& o) { return o.is_exchange(); };
+    const Place ids = std::find_if(begin, log.end(), is_exchange);
+    if (ids == log.end()) break;
+    const Place weights = std::find_if(ids + 1, log.end(), is_exchange);
+    const Place rows = std::find_if(weights + 1, log.end(), is_exchange);
+    ++found.regions;
+    for (Place o = rows; o != log.end() && !o->is("::row_product_kernel"); ++o)
+      if (o->is_planning() && o->comes_after(*ids)) ++found.pairs, found.ordered += are_ordered(*o, *rows) ? 1 : 0;
+  }
+  return found;
+}
+
 // The buckets of one step, in the order in which they were sent: how many kernels of backward come later and are not
 // ordered with each.
 std::vector<int64_t> kernels_beside_buckets(Place begin, Place end) {
@@ -108,13 +127,13 @@ std::vector<std::vector<int64_t>> kernels_beside_buckets(const Log& log) {
 
 class OverlapOnGpus : public testing::Test {
  protected:
-  // What each of two ranks has enqueued.
-  void train_on_two(const Command& overrides) {
+  // What each rank has enqueued.
+  void train_on(int ranks, const Command& overrides) {
     const Command more{fmt::format("train.steps={}", kSteps), "data.sequence_length=16", "eval.batches=1"};
     ASSERT_NO_FATAL_FAILURE(
-        must_train_on_gpus(2, overrides + more, scratch_.path("run"),
+        must_train_on_gpus(ranks, overrides + more, scratch_.path("run"),
                            {{"SIMGPU_OPERATIONS", "1"}, {"SIMGPU_REPORT", scratch_.path("report-%r.json")}}));
-    for (const char* rank : {"0", "1"}) logs_.push_back(read_log(scratch_.path(fmt::format("report-{}.json", rank))));
+    for (int r = 0; r < ranks; ++r) logs_.push_back(read_log(scratch_.path(fmt::format("report-{}.json", r))));
   }
 
   Scratch scratch_;
@@ -123,7 +142,7 @@ class OverlapOnGpus : public testing::Test {
 
 TEST_F(OverlapOnGpus, RowsTravelWhileTheSharedExpertsCompute) {
   SKIP_UNLESS_SIMULATED();
-  ASSERT_NO_FATAL_FAILURE(train_on_two({"parallel.expert=2"}));
+  ASSERT_NO_FATAL_FAILURE(train_on(2, {"parallel.expert=2"}));
   for (const Log& log : logs_) {
     for (const auto& overlap_of : {forward_overlap, backward_overlap}) {
       const Overlap overlap = overlap_of(log), none = overlap_of(with_a_wait_at_once(log));
@@ -134,9 +153,22 @@ TEST_F(OverlapOnGpus, RowsTravelWhileTheSharedExpertsCompute) {
   }
 }
 
+TEST_F(OverlapOnGpus, TheWayInsideANodeIsPlannedWhileRowsCross) {
+  SKIP_UNLESS_SIMULATED();
+  ASSERT_NO_FATAL_FAILURE(train_on(4, {"parallel.expert=4", "parallel.dispatcher=hierarchical",
+                                       "parallel.ranks_per_node=2", "train.micro_batch_size=1"}));
+  for (const Log& log : logs_) {
+    const Overlap overlap = planning_beside_rows(log), none = planning_beside_rows(with_a_wait_at_once(log));
+    EXPECT_GE(overlap.regions, kSteps);
+    EXPECT_GE(overlap.pairs, 3 * overlap.regions);
+    EXPECT_EQ(overlap.ordered, 0) << "of " << overlap.pairs;
+    EXPECT_EQ(none.ordered, none.pairs) << "where kernels wait at once";
+  }
+}
+
 TEST_F(OverlapOnGpus, GradientsAreSummedWhileBackwardGoesOn) {
   SKIP_UNLESS_SIMULATED();
-  ASSERT_NO_FATAL_FAILURE(train_on_two({"parallel.bucket_bytes=40000"}));
+  ASSERT_NO_FATAL_FAILURE(train_on(2, {"parallel.bucket_bytes=40000"}));
   for (const Log& log : logs_) {
     const auto steps = kernels_beside_buckets(log);
     ASSERT_EQ(steps.size(), kSteps);

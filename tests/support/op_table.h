@@ -84,8 +84,9 @@ inline void expect_threads(const OpRow& row, DType dtype) {
   TEST(Op, GradientsMatchThoseOfF64) { test::for_each_row(rows, test::expect_gradients_of_f64); } \
   TEST(Op, TakesStridedInputs) { test::for_each_row(rows, test::expect_strided); }
 
-#define SKIP_WITHOUT_SAME_BITS()                                                                               \
-  if (!kernels::products_have_same_bits_anywhere()) GTEST_SKIP() << "products add up in other orders on this " \
-                                                                    "processor"
+#define SKIP_WITHOUT_SAME_BITS()                             \
+  if (!kernels::products_have_same_bits_anywhere())          \
+  GTEST_SKIP() << "products add up in other orders on this " \
+                  "processor"
 
 }  // namespace switchyard::test

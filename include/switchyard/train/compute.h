@@ -20,7 +20,8 @@ class Compute {
  public:
   Compute(const RunConfig& run, DType dtype, comm::World& world);
   int64_t threads() const { return threads_; }
-  std::string describe() const;  // a line for a GPU, nothing for the CPU
+  std::string describe_threads() const;  // and the cores that this rank may use
+  std::string describe_device() const;   // a line for a GPU, nothing for the CPU
 
  private:
   int64_t threads_;
