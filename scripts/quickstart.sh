@@ -32,15 +32,16 @@ took
 
 cd "$root"
 run=runs/quickstart
+experiment=(configs/quickstart.yaml "train.steps=$steps" "run.dir=$run")
+settings_of() { sed 's/ *#.*//' "$@"; }   # without the remarks where each is from
 before=
 if grep -qs '"finished"' "$run/verdict.json"; then
   before="finished run"
 elif [ -d "$run/checkpoints" ]; then
-  steps_before="$(sed -n 's/^ *steps: *\([0-9]*\).*/\1/p' "$run/config.yaml" || true)"
-  if [ "$steps_before" = "$steps" ]; then
+  if settings_of "$run/config.yaml" | cmp -s - <("$program" config "${experiment[@]}" --resolved | settings_of); then
     echo "an unfinished run of $steps steps is in $run: it goes on from its last checkpoint"
   else
-    before="unfinished run of $steps_before steps"   # its learning rates are those of another curve
+    before="unfinished run with other settings"
   fi
 fi
 if [ -n "$before" ]; then
@@ -51,7 +52,7 @@ if [ -n "$before" ]; then
 fi
 
 part "training: two processes, data parallel 2 and expert parallel 2, $steps steps ($(processor_class) processor)"
-run_ranks 2 "$program" train configs/quickstart.yaml "train.steps=$steps" "run.dir=$run"
+run_ranks 2 "$program" train "${experiment[@]}"
 took
 
 part "evaluation on held-out documents of linux-doc-6.1 $(cat data/linux-doc-6.1.version)"
