@@ -88,16 +88,26 @@ void combine(const comm::Group& all, StepReport& report) {
 
 double StepReport::median_seconds() const { return step_seconds.empty() ? 0 : median(step_seconds); }
 
+double StepReport::mean_seconds() const {
+  double sum = 0;
+  for (const double s : step_seconds) sum += s;
+  return step_seconds.empty() ? 0 : sum / static_cast<double>(step_seconds.size());
+}
+
 double StepReport::roof_share() const {
   const double best = roof.gflops(dtype);
   return best > 0 ? gflops() / best : 0;
 }
 
+double StepReport::share_of(const OpTime& op) const {
+  const double step = mean_seconds();
+  return step > 0 ? op.seconds() / step : 0;
+}
+
 double StepReport::attributed_share() const {
-  double ops_seconds = 0, all_seconds = 0;
-  for (const OpTime& op : ops) ops_seconds += op.seconds();
-  for (const double s : step_seconds) all_seconds += s / static_cast<double>(step_seconds.size());
-  return all_seconds > 0 ? ops_seconds / all_seconds : 0;
+  double sum = 0;
+  for (const OpTime& op : ops) sum += share_of(op);
+  return sum;
 }
 
 StepReport measure_step(const std::string& name, const train::ExperimentConfig& config, comm::World& world,

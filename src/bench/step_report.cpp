@@ -11,12 +11,11 @@ namespace {
 std::string bytes(int64_t count) { return format_bytes(static_cast<double>(count)); }
 
 std::string op_table(const StepReport& r) {
-  const double step = r.median_seconds();
   std::string text =
       fmt::format("{:<24} {:>8} {:>11} {:>11} {:>7}\n", "op", "calls", "forward s", "backward s", "share");
   for (const OpTime& op : r.ops)
     text += fmt::format("{:<24} {:>8.0f} {:>11.4f} {:>11.4f} {:>6.1f}%\n", op.name, op.calls, op.forward_seconds,
-                        op.backward_seconds, 100 * op.seconds() / step);
+                        op.backward_seconds, 100 * r.share_of(op));
   return text + fmt::format("{:<24} {:>39.1f}%\n", "not attributed to an op", 100 * (1 - r.attributed_share()));
 }
 
@@ -41,8 +40,8 @@ std::string table_of(const StepReport& r) {
   std::string text = fmt::format("{}, {}, {} rank{} of {} thread{}, {} tokens a step{}\n\n", r.config, name_of(r.dtype),
                                  r.ranks, r.ranks == 1 ? "" : "s", r.threads, r.threads == 1 ? "" : "s", r.tokens,
                                  r.roof.machine.empty() ? "" : "; " + r.roof.machine);
-  text += fmt::format("step         {:.4f} s median of {} ({:.4f} to {:.4f})\n", step, r.step_seconds.size(),
-                      r.step_seconds.front(), r.step_seconds.back());
+  text += fmt::format("step         {:.4f} s median of {} ({:.4f} to {:.4f}), mean {:.4f}\n", step,
+                      r.step_seconds.size(), r.step_seconds.front(), r.step_seconds.back(), r.mean_seconds());
   text += fmt::format("tokens/s     {:.0f} ({:.0f} to {:.0f})\n", r.tokens_per_second(),
                       static_cast<double>(r.tokens) / r.step_seconds.back(),
                       static_cast<double>(r.tokens) / r.step_seconds.front());
@@ -67,6 +66,7 @@ nlohmann::ordered_json json_of(const StepReport& r) {
                               {"tokens_per_step", r.tokens},
                               {"tokens_per_second", r.tokens_per_second()},
                               {"step_seconds", step},
+                              {"step_seconds_mean", r.mean_seconds()},
                               {"step_seconds_min", r.step_seconds.front()},
                               {"step_seconds_max", r.step_seconds.back()},
                               {"gflops", r.gflops()},
@@ -88,7 +88,7 @@ nlohmann::ordered_json json_of(const StepReport& r) {
   for (const OpTime& op : r.ops)
     json["ops"].push_back({{"name", op.name},
                            {"seconds", op.seconds()},
-                           {"share", op.seconds() / step},
+                           {"share", r.share_of(op)},
                            {"forward_seconds", op.forward_seconds},
                            {"backward_seconds", op.backward_seconds},
                            {"calls", op.calls}});

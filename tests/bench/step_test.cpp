@@ -37,6 +37,22 @@ TEST(StepReport, SharesAreFractionsOfTheRoofAndOfTheStep) {
   EXPECT_EQ(json["unattributed_share"], 0.125);
 }
 
+// One slow step moves the mean to 1 s, and leaves the median, of which rates are, where it was.
+TEST(StepReport, SharesAddToOneWhereTheMeanStepIsNotTheMedian) {
+  StepReport skewed = report();
+  skewed.step_seconds = {0.25, 0.5, 0.5, 2.75};
+  const auto json = json_of(skewed);
+  EXPECT_EQ(json["tokens_per_second"], 2000);
+  EXPECT_EQ(json["step_seconds"], 0.5);
+  EXPECT_EQ(json["step_seconds_mean"], 1);
+  EXPECT_EQ(json["ops"][0]["share"], 0.375);
+  EXPECT_EQ(json["ops"][1]["share"], 0.0625);
+  EXPECT_EQ(json["unattributed_share"], 0.5625);
+  const std::string table = table_of(skewed);
+  for (const char* part : {"0.5000 s median of 4", "mean 1.0000", " 37.5%", " 6.2%", " 56.2%"})
+    EXPECT_NE(table.find(part), std::string::npos) << part << " in:\n" << table;
+}
+
 TEST(StepReport, TheTableSaysTheSame) {
   const std::string table = table_of(report());
   for (const char* part : {"named, bf16", "0.5000 s median of 3", "6.0 GF/s", "25.0% of the bf16 roof", "75.0%"})

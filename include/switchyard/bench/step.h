@@ -35,11 +35,13 @@ struct StepReport {
   double loss = 0;                      // of the last step
   Roof roof;
 
-  double median_seconds() const;
+  double median_seconds() const;  // of which rates are
+  double mean_seconds() const;    // of which shares are, as the times of ops are means too
   double tokens_per_second() const { return static_cast<double>(tokens) / median_seconds(); }
   double gflops() const { return tokens_per_second() * flops_per_token / 1e9; }
   double roof_share() const;
-  double attributed_share() const;  // of the time of a step
+  double share_of(const OpTime& op) const;  // of the time of the timed steps
+  double attributed_share() const;          // the sum of the shares of all ops
 };
 
 struct StepOptions {
