@@ -9,11 +9,14 @@ class BadData : public testing::Test {
   BadData() {
     for (const char* end : {".bin", ".idx"}) fs::copy_file(corpus().train + end, prefix_ + end);
   }
+  std::string own_data() const { return fmt::format("data.train=[{{path: '{}'}}]", prefix_); }
   void expect_refused(const std::vector<std::string>& parts) const {
     for (const int ranks : {1, 2}) {
       SCOPED_TRACE(ranks);
       const std::string dir = scratch_.path(fmt::format("run-{}", ranks));
-      expect_outcome(train({"tiny", ranks, {fmt::format("data.train=[{{path: '{}'}}]", prefix_)}}, dir), 65, parts);
+      const Outcome outcome = train({"tiny", ranks, {own_data()}}, dir);
+      expect_outcome(outcome, 65, parts);
+      expect_one_message(outcome);
       expect_verdict(dir, "failed", -1);
     }
   }
@@ -46,6 +49,22 @@ TEST_F(BadData, AnIdxOfAnotherBinIsNamed) {
   expect_refused({bin_});
 }
 
+// Other tools' pairs may have gaps, so a .bin that is larger than its index is read (formats.md 1.1).
+TEST_F(BadData, ABinOfWhichItsIdxUsesAPartIsTrainedOnAndNamedOnceWithBothSizes) {
+  fs::copy_file(corpus().valid + ".idx", idx_, fs::copy_options::overwrite_existing);
+  const auto all = fs::file_size(bin_), used = fs::file_size(corpus().valid + ".bin");
+  ASSERT_GT(all, used);
+  const std::string warning =
+      fmt::format("{}: {} bytes, of which the index uses {}: the rest is ignored", bin_, all, used);
+  for (const int ranks : {1, 2}) {
+    SCOPED_TRACE(ranks);
+    const Outcome outcome =
+        train({"tiny", ranks, {own_data(), "train.steps=2"}}, scratch_.path(fmt::format("run-{}", ranks)));
+    expect_outcome(outcome, 0);
+    EXPECT_EQ(count_of(outcome.text(), warning), 1) << outcome.text();
+  }
+}
+
 TEST_F(BadData, ACorpusWithoutOneSampleIsNamedWithTheLengthThatIsNeeded) {
   scratch_.write("short.txt", "few");
   expect_outcome(tokenize({scratch_.path("short.txt")}), 0);
@@ -55,7 +74,7 @@ TEST_F(BadData, ACorpusWithoutOneSampleIsNamedWithTheLengthThatIsNeeded) {
 
 TEST_F(BadData, FoundByARunThatWentOnLeavesItsLastCheckpointInTheVerdict) {
   const std::string dir = scratch_.path("run");
-  const Train training{"tiny", 1, {fmt::format("data.train=[{{path: '{}'}}]", prefix_)}};
+  const Train training{"tiny", 1, {own_data()}};
   must_train(training.with({"train.steps=2"}), dir);
   scratch_.write("corpus.bin", std::string(fs::file_size(bin_), '\xff'));
   const Train more = training.with({"train.steps=4", "--allow-change", "data"});
