@@ -69,8 +69,11 @@ TEST(BadConfigFile, ThatCannotBeReadIsNamedOnOneRankAndOnTwo) {
   const std::vector<std::pair<std::string, std::string>> rows{{missing, "No such file or directory"},
                                                               {folder, "is a folder"}};
   for (const auto& [path, reason] : rows)
-    for (const int ranks : {1, 2})
-      expect_outcome(run(on_ranks(ranks, {program(), "train", path}), {}, kLimitOfAMistake), 64, {path, reason});
+    for (const int ranks : {1, 2}) {
+      const Outcome outcome = run(on_ranks(ranks, {program(), "train", path}), {}, kLimitOfAMistake);
+      expect_outcome(outcome, 64, {path, reason});
+      expect_one_message(outcome);
+    }
 }
 
 TEST(BadConfigFile, WhoseReaderMayNotReadItIsNamed) {

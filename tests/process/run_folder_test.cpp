@@ -15,7 +15,11 @@ class RunFolder : public testing::Test {
 
 TEST_F(RunFolder, BelowARegularFileIsRefused) {
   const std::string file = scratch_.write("file", "");
-  for (const int ranks : {1, 2}) expect_outcome(train({"tiny", ranks}, file + "/run"), 74, {"run.dir", file + "/run"});
+  for (const int ranks : {1, 2}) {
+    const Outcome outcome = train({"tiny", ranks}, file + "/run");
+    expect_outcome(outcome, 74, {"run.dir", file + "/run"});
+    expect_one_message(outcome);
+  }
   EXPECT_TRUE(fs::is_regular_file(file));
 }
 
