@@ -1,77 +1,24 @@
 // A process killed at, or failed by, any one system call of a save leaves a whole checkpoint, the old one or the new
 // one. strace injects the kill or the error.
 #include "tests/checkpoint/state.h"
-#include "tests/support/scratch.h"
-
-#include <fstream>
-#include <map>
-#include <set>
-
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "tests/support/system_calls.h"
 
 namespace switchyard::test {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Call {
-  std::string name;
-  int number = 0;  // of its name, counted from the start of the process
-};
-
-int run(const std::vector<std::string>& command) {
-  const pid_t child = fork();
-  if (child == 0) {
-    // The leak checker cannot work under a tracer.
-    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-    const int nowhere = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; ++fd) dup2(nowhere, fd);
-    std::vector<char*> arguments;
-    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-    arguments.push_back(nullptr);
-    execvp(arguments[0], arguments.data());
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 std::string program() { return fs::read_symlink("/proc/self/exe").parent_path() / "save_once_program"; }
 
-// The system calls between the two marks of the program; none if tracing is not allowed here.
-std::vector<Call> calls_of_a_save(const Scratch& scratch, int64_t step_before) {
-  const std::string log = scratch.path("log");
-  if (!save_step(scratch.path("traced"), comm::Group(), step_before).saved) return {};
-  if (run({"strace", "-o", log, program(), scratch.path("traced")}) != 0) return {};
-  std::vector<Call> calls;
-  std::map<std::string, int> seen;
-  std::ifstream lines(log);
+// Those between the two marks of the program, which saves over a checkpoint of `step_before`.
+std::vector<SystemCall> calls_of_a_save(const std::string& run, int64_t step_before) {
+  check(save_step(run, comm::Group(), step_before).saved, "the first checkpoint is not saved");
+  std::vector<SystemCall> calls;
   bool inside = false;
-  std::set<std::string> pipe_ends;  // the sanitizers', which probe memory by writing it into a pipe
-  for (std::string line; std::getline(lines, line);) {
-    const std::string name = line.substr(0, line.find('('));
-    if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") != std::string::npos) continue;
-    const int number = ++seen[name];
-    const size_t open = line.find('('), end = line.find_first_of(",)", open);
-    const std::string first = line.substr(open + 1, end - open - 1);
-    if (name == "pipe2") {
-      const size_t comma = line.find(", "), close = line.find(']');
-      pipe_ends = {first.substr(1), line.substr(comma + 2, close - comma - 2)};
-      continue;
-    }
-    if (pipe_ends.contains(first) && (name == "write" || name == "close")) {
-      if (name == "close") pipe_ends.erase(first);
-      continue;
-    }
-    if (line.find("/save-begins") != std::string::npos)
-      inside = true;
-    else if (line.find("/save-ends") != std::string::npos)
-      inside = false;
-    else if (inside)
-      calls.push_back({name, number});
+  for (const SystemCall& call : calls_of({program(), run})) {
+    if (call.mentions("/save-ends")) break;
+    if (inside) calls.push_back(call);
+    if (call.mentions("/save-begins")) inside = true;
   }
   return calls;
 }
@@ -80,17 +27,16 @@ std::vector<Call> calls_of_a_save(const Scratch& scratch, int64_t step_before) {
 class SystemCalls : public testing::TestWithParam<int64_t> {
  protected:
   void SetUp() override {
-    calls_ = calls_of_a_save(scratch_, GetParam());
-    if (calls_.empty()) GTEST_SKIP() << "strace cannot trace a program here";
+    if (!can_trace()) GTEST_SKIP() << "strace cannot trace a program here";
+    calls_ = calls_of_a_save(scratch_.path("traced"), GetParam());
     ASSERT_GT(calls_.size(), 20u);
   }
 
   // A run with a checkpoint, and one save with an injection into one call.
-  int save_with(const Call& call, const std::string& injection) {
+  int save_with(const SystemCall& call, const std::string& injection) {
     fs::remove_all(run_);
     EXPECT_TRUE(save_step(run_, alone_, GetParam()).saved);
-    return run({"strace", "-o", "/dev/null", "-e", "trace=" + call.name, "-e",
-                fmt::format("inject={}:{}:when={}", call.name, injection, call.number), program(), run_});
+    return run_with_injection(call, injection, {program(), run_}).code;
   }
 
   // The newest checkpoint is whole, holds what was saved, and `latest` names nothing that is not there.
@@ -108,12 +54,12 @@ class SystemCalls : public testing::TestWithParam<int64_t> {
   Scratch scratch_;
   std::string run_ = scratch_.path("run");
   comm::Group alone_;
-  std::vector<Call> calls_;
+  std::vector<SystemCall> calls_;
 };
 
 TEST_P(SystemCalls, AKillAtAnyOneLeavesTheOldOrTheNewCheckpoint) {
   std::set<int64_t> steps;
-  for (const Call& call : calls_) {
+  for (const SystemCall& call : calls_) {
     const std::string why = fmt::format("killed at {} number {}", call.name, call.number);
     save_with(call, "signal=KILL");
     const int64_t step = newest_step(why);
@@ -132,7 +78,7 @@ TEST_P(SystemCalls, AnErrorFromAnyOneLeavesAWholeCheckpointAndTheRunGoesOn) {
   const std::set<std::string> no_files{"mmap",      "munmap",  "mprotect",      "brk",
                                        "madvise",   "futex",   "rt_sigaction",  "rt_sigprocmask",
                                        "getrandom", "geteuid", "clock_gettime", "exit_group"};
-  for (const Call& call : calls_) {
+  for (const SystemCall& call : calls_) {
     if (no_files.contains(call.name)) continue;
     for (const std::string error : {"EIO", "ENOSPC", "EINTR"}) {
       const std::string why = fmt::format("{} from {} number {}", error, call.name, call.number);
@@ -150,30 +96,27 @@ TEST(Save, AWriteThatIsCutShortIsContinued) {
   const Scratch scratch;
   const comm::Group alone;
   ASSERT_TRUE(save_step(scratch.path("run"), alone, 1).saved);
-  EXPECT_EQ(run({program(), scratch.path("run"), "short-writes"}), 0);
+  EXPECT_EQ(run({program(), scratch.path("run"), "short-writes"}).code, 0);
   const auto found = checkpoint::find(scratch.path("run"), alone);
   ASSERT_TRUE(found.has_value());
   EXPECT_TRUE(loads_as_step(*found, alone, 2));
 }
 
 // A file system of `inodes`, which vanishes with the command.
-int save_within(const Scratch& scratch, int inodes) {
+Outcome save_within(const Scratch& scratch, int inodes) {
   fs::create_directories(scratch.path("disk"));
-  return run(
-      {"unshare", "--mount", "sh", "-c",
-       fmt::format("mount -t tmpfs -o nr_inodes={} tmpfs \"$1\" || exit 69; exec \"$0\" \"$1/run\" 2> \"$2\"", inodes),
-       program(), scratch.path("disk"), scratch.path("message")});
+  const std::string script =
+      fmt::format("mount -t tmpfs -o nr_inodes={} tmpfs \"$1\" || exit 69; exec \"$0\" \"$1/run\"", inodes);
+  return run({"unshare", "--mount", "sh", "-c", script, program(), scratch.path("disk")});
 }
 
 TEST(Save, WithoutInodesForItsFilesNothingIsBegun) {
   const Scratch scratch;
-  const int code = save_within(scratch, 20);
+  const int code = save_within(scratch, 20).code;
   if (code == 1 || code == 69 || code == 127) GTEST_SKIP() << "this system does not let the test mount a tmpfs";
   EXPECT_EQ(code, 0);
-  EXPECT_EQ(save_within(scratch, 6), 4);  // the root, run, checkpoints, and three more
-  EXPECT_NE(scratch.read("message").find("not enough inodes in "), std::string::npos) << scratch.read("message");
-  EXPECT_NE(scratch.read("message").find(": 4 files and folders, 3 may be made"), std::string::npos)
-      << scratch.read("message");
+  expect_outcome(save_within(scratch, 6), 4,  // the root, run, checkpoints, and three more
+                 {"not enough inodes in ", ": 4 files and folders, 3 may be made"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Save, SystemCalls, testing::Values(1, 2),

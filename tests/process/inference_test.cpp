@@ -1,5 +1,6 @@
 // eval gives one number in every layout, and generate one text for a seed.
 #include "tests/support/runs.h"
+#include "tests/support/system_calls.h"
 
 namespace switchyard::test {
 namespace {
@@ -93,7 +94,7 @@ TEST_F(Inference, RefusesWhatDoesNotFit) {
 // strace holds a process up where it opens the checkpoint's folder, as a file system that hangs would; it notices the
 // end of the process only afterwards.
 TEST_F(Inference, ACheckpointThatCannotBeReadInTimeEndsAllByTheWatchdog) {
-  if (run({"strace", "-o", "/dev/null", "true"}).code != 0) GTEST_SKIP() << "strace cannot trace a program here";
+  if (!can_trace()) GTEST_SKIP() << "strace cannot trace a program here";
   const std::string folder = fs::canonical(checkpoint_of(dir_, 30));
   const Command held_up{"strace", "-o", "/dev/null", "-P", folder, "-e", "inject=openat:delay_enter=8000000"};
   const Command eval{program(), "eval", dir_, "run.watchdog=2"}, generate{program(), "generate", dir_, eval[3]};
@@ -110,7 +111,7 @@ struct HeldUp {
 };
 
 TEST_F(Inference, CommandsWhoseRankHangsEndAllByTheWatchdog) {
-  if (run({"strace", "-o", "/dev/null", "true"}).code != 0) GTEST_SKIP() << "strace cannot trace a program here";
+  if (!can_trace()) GTEST_SKIP() << "strace cannot trace a program here";
   const std::string step = fs::canonical(checkpoint_of(dir_, 30)),
                     golden = fs::canonical(source_file("tests/model/goldens/llama/base")),
                     ids = golden + "/expected.safetensors";

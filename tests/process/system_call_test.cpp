@@ -1,15 +1,10 @@
 // A whole training, killed at or failed by any one call that writes during a save: resume comes to the same bits, or
 // the training goes on. strace injects the kill or the error; the calls of a save alone are in tests/checkpoint.
 #include "tests/support/runs.h"
+#include "tests/support/system_calls.h"
 
 namespace switchyard::test {
 namespace {
-
-struct Call {
-  std::string name;
-  int number = 0;  // of its name, counted from the start of the process
-  std::string line;
-};
 
 class SystemCalls : public testing::Test {
  protected:
@@ -17,48 +12,36 @@ class SystemCalls : public testing::Test {
   const Train training_{"tiny", 1, {"train.steps=3", "checkpoint.every=1", "run.watchdog=0", "data.valid=[]"}};
 
   void SetUp() override {
+    if (!can_trace()) GTEST_SKIP() << "strace cannot trace a program here";
     must_train(training_, straight_);
     calls_ = calls_of_the_second_save();
-    if (calls_.empty()) GTEST_SKIP() << "strace cannot trace a program here";
     ASSERT_GT(calls_.size(), 10u);
   }
 
   // Those that make, write, sync, rename or remove something, from the folder aside to the link to the newest; of many
   // writes in a row the first and the last.
-  std::vector<Call> calls_of_the_second_save() const {
-    const std::string log = scratch_.path("calls"), dir = scratch_.path("traced");
-    if (run(Command{"strace", "-o", log, "-s", "256"} + training_.command(dir)).code != 0) return {};
+  std::vector<SystemCall> calls_of_the_second_save() const {
     const std::set<std::string> writing{"mkdirat", "openat",   "fallocate", "write",     "fsync",
                                         "close",   "renameat", "unlinkat",  "symlinkat", "renameat2"};
-    std::vector<Call> calls;
-    std::map<std::string, int> seen;
-    std::istringstream lines(read_text(log));
+    std::vector<SystemCall> calls;
     bool inside = false;
-    for (std::string line; std::getline(lines, line);) {
-      const std::string name = line.substr(0, line.find('('));
-      const int number = ++seen[name];
-      if (name == "mkdirat" && line.find("step-00000002.tmp") != std::string::npos) inside = true;
-      if (name == "mkdirat" && line.find("step-00000003.tmp") != std::string::npos) inside = false;
-      const bool reads = name == "openat" && line.find("O_CREAT") == std::string::npos;
+    for (const SystemCall& call : calls_of(training_.command(scratch_.path("traced")))) {
+      const auto& [name, number, line] = call;
+      if (name == "mkdirat" && call.mentions("step-00000002.tmp")) inside = true;
+      if (name == "mkdirat" && call.mentions("step-00000003.tmp")) inside = false;
+      const bool reads = name == "openat" && !call.mentions("O_CREAT");
       const bool shows = name == "write" && (line.starts_with("write(1,") || line.starts_with("write(2,"));
       if (!inside || !writing.contains(name) || reads || shows) continue;
       const size_t n = calls.size();
       if (n > 1 && calls[n - 1].name == name && calls[n - 2].name == name) calls.pop_back();
-      calls.push_back({name, number, line});
+      calls.push_back(call);
     }
     return calls;
   }
 
-  Outcome train_with(const Call& call, const std::string& injection) const {
+  Outcome train_with(const SystemCall& call, const std::string& injection) const {
     fs::remove_all(dir_);
-    const Command tracer{"strace",
-                         "-o",
-                         "/dev/null",
-                         "-e",
-                         "trace=" + call.name,
-                         "-e",
-                         fmt::format("inject={}:{}:when={}", call.name, injection, call.number)};
-    return run(tracer + training_.command(dir_));
+    return run_with_injection(call, injection, training_.command(dir_));
   }
   void expect_same_end() const {
     expect_same_metrics(dir_, straight_);
@@ -67,12 +50,12 @@ class SystemCalls : public testing::Test {
 
   Scratch scratch_;
   std::string dir_ = scratch_.path("run"), straight_ = scratch_.path("straight");
-  std::vector<Call> calls_;
+  std::vector<SystemCall> calls_;
 };
 
 TEST_F(SystemCalls, AKillAtAnyOneIsResumedToTheSameBits) {
   std::set<int64_t> found;
-  for (const Call& call : calls_) {
+  for (const SystemCall& call : calls_) {
     SCOPED_TRACE(call.line);
     EXPECT_EQ(train_with(call, "signal=KILL").code, 128 + SIGKILL);
     ASSERT_FALSE(saved_steps(dir_).empty());
@@ -86,7 +69,7 @@ TEST_F(SystemCalls, AKillAtAnyOneIsResumedToTheSameBits) {
 }
 
 TEST_F(SystemCalls, AFullDiskAtAnyOneLetsTheTrainingGoOn) {
-  for (const Call& call : calls_) {
+  for (const SystemCall& call : calls_) {
     SCOPED_TRACE(call.line);
     const Outcome outcome = train_with(call, "error=ENOSPC");
     expect_outcome(outcome, 0);
