@@ -80,10 +80,14 @@ TEST(BadConfigFile, WhoseReaderMayNotReadItIsNamed) {
   const Scratch scratch;
   const std::string file = scratch.write("secret.yaml", "run: {dir: x}\n");
   fs::permissions(file, fs::perms::none);
-  fs::permissions(scratch.path(""), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
-  const Command command = as_another_user({program(), "config", file, "--resolved"});
-  if (command.empty()) GTEST_SKIP() << "the program cannot be run as another user here";
-  expect_outcome(run(command, {}, kLimitOfAMistake), 64, {file, "Permission denied"});
+  for (const int ranks : {1, 2}) {
+    SCOPED_TRACE(ranks);
+    const Command command = as_another_user(scratch, ranks, {"train", file});
+    if (command.empty()) GTEST_SKIP() << "no program can be run as another user here";
+    const Outcome outcome = run(command, {}, kLimitOfAMistake);
+    expect_outcome(outcome, 64, {file, "Permission denied"});
+    expect_one_message(outcome);
+  }
 }
 
 TEST(BadConfigFile, NamesFileLineKeyAndValue) {

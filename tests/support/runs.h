@@ -167,11 +167,17 @@ inline void expect_one_message(const Outcome& outcome) {
   EXPECT_EQ(count_of(outcome.err, "switchyard: "), 1) << outcome.err;
 }
 
-// The command as a user who may not read and write everywhere; empty where the program cannot be run as one.
-inline Command as_another_user(const Command& command) {
-  if (getuid() != 0) return command;
-  const Command other{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
-  return run(other + Command{program(), "--version"}).code == 0 ? other + command : Command{};
+// The program as a user who may not read and write everywhere, on ranks; empty where this user cannot become another.
+// The build folder need not be one that everybody may enter, so the program is a copy in `scratch`.
+inline Command as_another_user(const Scratch& scratch, int ranks, const Command& words) {
+  if (getuid() != 0) return on_ranks(ranks, Command{program()} + words);
+  const std::string folder = scratch.path(""), copy = scratch.path("switchyard");
+  const Command other{"env", "-C", folder, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
+  fs::copy_file(program(), copy, fs::copy_options::overwrite_existing);
+  for (const std::string& path : {folder, copy})
+    fs::permissions(path, fs::perms::others_read | fs::perms::others_exec, fs::perm_options::add);
+  if (run(other + Command{"true"}).code != 0) return {};
+  return other + on_ranks(ranks, Command{copy} + words);
 }
 
 // Empty while the run goes on, and after one that was killed.
