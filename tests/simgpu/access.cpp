@@ -109,12 +109,6 @@ Allocation& look_up(const Accessor& a) {
         fmt::format("an illegal {} of {} bytes at {}", is_write(a.touch) ? "write" : "read", a.bytes, place(a)));
 }
 
-void check_not_copying(const Accessor& a) {
-  for (uint64_t word = a.address / 4; word <= (a.address + a.bytes - 1) / 4; ++word) {
-    if (a.warp.launch->copying[word]) report("cp.async not waited for", key(a, ""), where(a) + ", " + place(a));
-  }
-}
-
 void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* data) {
   const uint32_t cell_bytes = a.bytes / count;
   Warp& w = a.warp;

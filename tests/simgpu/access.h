@@ -26,7 +26,6 @@ struct Accessor {  // a lane at an instruction, and the bytes that it reads or w
   bool shared = false;
 };
 void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* data);
-void check_not_copying(const Accessor& a);
 Allocation& look_up(const Accessor& a);
 [[noreturn]] void misaligned(const Accessor& a);
 [[noreturn]] void out_of_bounds(const Accessor& a, uint64_t size);
@@ -72,7 +71,6 @@ inline uint8_t* access_shared(Accessor a) {
     out_of_bounds(a, launch.shared_bytes);
   uint8_t* data = launch.shared.data() + a.address;
   if (!launch.checks) return data;
-  if (launch.copies_pending) check_not_copying(a);
   uint32_t count = 0;
   Cell* cells = launch.shared_shadow.cells(a.address, std::countr_zero(a.bytes), count);
   check_cells(cells, count, a, data);

@@ -65,36 +65,6 @@ __global__ void flag_by_release_kernel(int* data, int* flag, int* seen, int bug)
   }
 }
 
-__device__ void copy16(void* to, const void* from) {
-  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;\ncp.async.commit_group;\n" ::"r"(shared), "l"(from)
-               : "memory");
-}
-
-__global__ void async_copy_kernel(const float4* in, float4* out, int bug) {  // 64 threads, one stage of 64 float4
-  __shared__ float4 stage[64];
-  const unsigned t = threadIdx.x;
-  for (unsigned k = 0; k < 3; ++k) {
-    copy16(&stage[t], &in[k * 64 + t]);
-    if (bug == 4) out[192 + t] = stage[t];
-    if (bug != 1) asm volatile("cp.async.wait_group 0;\n" ::: "memory");
-    if (bug != 2) __syncthreads();
-    out[k * 64 + t] = stage[63 - t];
-    if (bug != 3) __syncthreads();
-  }
-  asm volatile("cp.async.wait_all;\n" ::: "memory");
-}
-
-__global__ void async_copy_tail_kernel(const float* in, float* out, int bytes) {
-  __shared__ float4 stage[1];
-  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(stage));
-  asm volatile(
-      "cp.async.ca.shared.global [%0], [%1], 16, %2;\ncp.async.commit_group;\ncp.async.wait_group 0;\n" ::"r"(shared),
-      "l"(in), "r"(bytes)
-      : "memory");
-  reinterpret_cast<float4*>(out)[0] = stage[0];
-}
-
 __global__ void named_barrier_kernel(float* out, int bug) {  // warps 0, 1 write for warps 2, 3
   __shared__ float s[64];
   const unsigned t = threadIdx.x;
@@ -211,10 +181,6 @@ void last_block(float* x, int* counter, float* out, int blocks, int bug) {
 void flag_by_release(int* data, int* flag, int* seen, int bug) {
   flag_by_release_kernel<<<2, 1>>>(data, flag, seen, bug);
 }
-void async_copy(const float* in, float* out, int bug) {
-  async_copy_kernel<<<1, 64>>>(reinterpret_cast<const float4*>(in), reinterpret_cast<float4*>(out), bug);
-}
-void async_copy_tail(const float* in, float* out, int bytes) { async_copy_tail_kernel<<<1, 1>>>(in, out, bytes); }
 void named_barrier(float* out, int bug) { named_barrier_kernel<<<1, 128>>>(out, bug); }
 void neighbour_bytes(unsigned char* out) { neighbour_bytes_kernel<<<1, 128>>>(out); }
 void many_barriers(int* out, int count, int bug) { many_barriers_kernel<<<1, 64>>>(out, count, bug); }

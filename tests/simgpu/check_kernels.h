@@ -13,9 +13,6 @@ void slots(int* counter, int* out, int blocks, int tag, cudaStream_t s = nullptr
 void last_block(float* x, int* counter, float* out, int blocks,
                 int bug);  // 1: no fence, 2: no barrier before the atomic, 3: none after
 void flag_by_release(int* data, int* flag, int* seen, int bug);  // 2 blocks; 1: relaxed store, 2: relaxed load
-void async_copy(const float* in, float* out,
-                int bug);  // 1: no wait, 2: no barrier after it, 3: none before the next copy, 4: read in flight
-void async_copy_tail(const float* in, float* out, int bytes);  // zero-filled behind `bytes`
 void named_barrier(float* out, int bug);                       // 128 threads; 1: consumers do not wait
 void neighbour_bytes(unsigned char* out);                      // each thread its own byte
 void many_barriers(int* out, int count, int bug);              // 64 threads; 1: a race after them

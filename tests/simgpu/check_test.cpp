@@ -93,48 +93,6 @@ TEST_F(Checks, ReleaseAndAcquireOrder) {
   EXPECT_LT(seen_in_time, 21);
 }
 
-// ---- cp.async
-
-TEST_F(Checks, AsyncCopyIsRightAndOrdered) {
-  std::vector<float> values(768);
-  std::iota(values.begin(), values.end(), 0.0f);
-  Buffer<float> in(values);
-  async_copy(in.data(), out.data(), 0);
-  const auto got = out.get();
-  for (size_t k = 0; k < 768; ++k) EXPECT_EQ(got[k], values[k / 256 * 256 + (63 - k % 256 / 4) * 4 + k % 4]);
-}
-TEST_F(Checks, AsyncCopyNotWaitedFor) {
-  Buffer<float> in(std::vector<float>(768, 1));
-  check([&](int bug) { async_copy(in.data(), out.data(), bug); }, 1, "cp.async not waited for", "async_copy_kernel");
-}
-TEST_F(Checks, AsyncCopyWithoutBarrierAfterTheWait) {
-  Buffer<float> in(std::vector<float>(768, 1));
-  check([&](int bug) { async_copy(in.data(), out.data(), bug); }, 2, "shared memory race", "async_copy_kernel");
-}
-TEST_F(Checks, AsyncCopyOverwritesWhatIsStillRead) {
-  Buffer<float> in(std::vector<float>(768, 1));
-  async_copy(in.data(), out.data(), 3);
-  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-  bool overwritten = false;
-  for (const std::string& f : findings())
-    overwritten |= f.find("write after read in") != std::string::npos && f.find("cp.async") != std::string::npos;
-  EXPECT_TRUE(overwritten) << all_findings();
-  forget();
-}
-TEST_F(Checks, AsyncCopyReadInFlight) {
-  Buffer<float> in(std::vector<float>(768, 1));
-  check([&](int bug) { async_copy(in.data(), out.data(), bug); }, 4, "cp.async not waited for", "ld.shared");
-}
-TEST_F(Checks, AsyncCopyFillsItsTailWithZeros) {
-  for (int bytes : {0, 4, 8, 12, 16}) {
-    Buffer<float> in(
-        std::vector<float>(static_cast<size_t>(std::max(bytes / 4, 1)), 3));  // no more than what is read exists
-    async_copy_tail(in.data(), out.data(), bytes);
-    const auto got = out.get();
-    for (int k = 0; k < 4; ++k) EXPECT_EQ(got[static_cast<size_t>(k)], k < bytes / 4 ? 3 : 0) << bytes;
-  }
-}
-
 // ---- barriers
 
 TEST_F(Checks, NamedBarrierOrdersThoseThatCome) {
@@ -293,8 +251,9 @@ TEST_F(Checks, UnknownInstructionsAreRefusedByName) {
   for (const std::string instruction :
        {"nanosleep.u32 10;", "griddepcontrol.wait;", "griddepcontrol.launch_dependents;", "wgmma.fence.sync.aligned;",
         "mov.u32 %r1, %clock;", "add.rn.sat.bf16 %h1, %h2, %h3;", "ld.global.weird.u32 %r1, [%q1];",
-        "cp.async.bulk.commit_group;", "cvt.rn.satfinite.e4m3x2.f32 %h1, %f1, %f2;", "brx.idx %r1, table;",
-        "call.uni f, ();", "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f2};",
+        "cp.async.bulk.commit_group;", "cp.async.commit_group;", "cvt.rn.satfinite.e4m3x2.f32 %h1, %f1, %f2;",
+        "brx.idx %r1, table;", "call.uni f, ();",
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f2};",
         "redux.sync.add.s32 %r1, %r2, -1;", "set.eq.u32.s32 %r1, %r2, 1;", "fma.rn.f32 %f1, %f2, %f3;",
         "mbarrier.init.shared.b64 [%r1], 1;"}) {
     const Ptx ptx(".reg .b16 %h<9>; .reg .b32 %r<9>; .reg .f32 %f<9>; .reg .b64 %q<9>;\n" + instruction + "\n", 1);

@@ -164,13 +164,6 @@ void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
       store_lanes<uint32_t>(w, r.place, ~0u, [&](int l) { return value_of(r, w, l); });
   }
   Block(launch, warps).run();
-  for (const Warp& w : warps) {
-    if (w.pending.empty()) continue;
-    report("cp.async not waited for", launch.function.name,
-           where(w, *w.pending[0].instruction, w.pending[0].lane) + ", at the end");
-    launch.copies_pending = 0;
-    std::fill(launch.copying.begin(), launch.copying.end(), false);
-  }
 }
 
 void set_constants(Warp& w, const Function& f) {
@@ -194,7 +187,6 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   launch.shared_shadow = Shadow(launch.shared_bytes + 16);
   launch.shared.resize(launch.shared_bytes + 16);
   launch.local.resize(warp_count * 32 * f.local_bytes);
-  launch.copying.resize(launch.shared_bytes / 4 + 4);
   for (const Instruction& i : f.code) i.window = Window{};
 
   struct alignas(64) Line {  // as wide as the loops over lanes want to load

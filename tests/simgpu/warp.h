@@ -28,12 +28,6 @@ struct Knowledge {  // of a warp, or of those that have come to a barrier
 struct Group {  // lanes that run together
   uint32_t at, lanes;
 };
-struct PendingCopy {  // of cp.async
-  const Instruction* instruction;
-  uint32_t shared, bytes, lane, group;
-  uint32_t source_bytes = 0;  // that are copied; the rest is zeros
-  const uint8_t* from = nullptr;
-};
 
 struct Launch;
 struct Warp {
@@ -47,8 +41,6 @@ struct Warp {
   Access access = 0;  // operation and interval: one warp between two points of synchronisation
   uint32_t epoch = 1, syncs = 0;
   Knowledge known{};
-  std::vector<PendingCopy> pending{};
-  std::array<uint32_t, 32> copy_group{};
 };
 
 struct Interval {  // who an access was by
@@ -77,8 +69,6 @@ struct Launch {
   Shadow shared_shadow{0};
   std::vector<Interval> intervals;
   std::unordered_map<uint64_t, Seen> published;  // by the address of an atomic
-  std::vector<bool> copying;                     // for each 4 bytes of shared memory, a cp.async is under way
-  int copies_pending = 0;
   std::array<uint32_t, 64> known_before{};  // operations found to be before this one, by their number's last bits
 };
 
