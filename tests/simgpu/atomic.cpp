@@ -24,7 +24,6 @@ void atomic(Warp& w, const Instruction& i, uint32_t active) {
   std::shuffle(lanes.begin(), lanes.end(), w.launch->random);
   uint64_t first = addresses[lanes[0]];
   const bool global = space_of(i.space, first) == Space::global;
-  if (i.order == MemoryOrder::synchronizes) fence(w);
   for (uint32_t l : lanes) {
     uint8_t* at = access_bytes({w, i, l, Touch::update, addresses[l], bytes});
     for (int k = 0; k < i.count; ++k, at += sizeof(T)) {
@@ -36,10 +35,7 @@ void atomic(Warp& w, const Instruction& i, uint32_t active) {
       std::memcpy(at, &now, sizeof(T));
       if (i.list[k]) slots<T>(w, i.list[k])[l] = put<T>(old);
     }
-    observe(w, addresses[l]);
-    publish(w, addresses[l]);
   }
-  if (i.order == MemoryOrder::synchronizes) fence(w);
   if (global) count_sectors(w.launch->counters, addresses.data(), active, Touch::update);
 }
 
@@ -48,9 +44,9 @@ void add_atomic(Table& t, Types<T...>, const std::string& name, F) {
   ((t.atomics[key_of<T>(name)] = atomic<F, T>), ...);
 }
 
-// atom[.order][.scope][.space].operation[.vector].type d, [a], b[, c]; red without d
+// atom[.space].operation[.vector].type d, [a], b[, c]; red without d
 void decode_atomic(KernelReader& d) {
-  const auto passed = split("relaxed acquire release acq_rel cta gpu sys global shared shared::cta v2 v4", ' ');
+  const auto passed = split("global shared v2 v4", ' ');
   Instruction& out = d.out;
   std::string key;
   for (auto word = d.words.begin() + 1; word != d.words.end(); ++word) {
@@ -64,7 +60,6 @@ void decode_atomic(KernelReader& d) {
   d.require(handler != atomics.end() && d.arguments.size() == at + 2 + swaps &&
             elements(d.arguments[at + 1]).size() == count);
   out.space = d.space();
-  out.order = std::max(d.order(), MemoryOrder::strong);
   d.address(at);
   d.list(d.arguments[at + 1], d.type(), false, 4);
   if (swaps) out.source[1] = d.source(at + 2, d.type());

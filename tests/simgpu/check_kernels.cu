@@ -33,53 +33,6 @@ __global__ void slots_kernel(int* counter, int* out, int tag) {
   out[atomicAdd(counter, 1)] = tag + static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
 }
 
-__global__ void last_block_kernel(float* x, int* counter, float* out, int bug) {
-  __shared__ bool last;
-  const unsigned t = blockIdx.x * blockDim.x + threadIdx.x;
-  x[t] = static_cast<float>(t);
-  if (bug != 1) __threadfence();
-  if (bug != 2) __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(counter, 1) == static_cast<int>(gridDim.x) - 1;
-  if (bug != 3) __syncthreads();
-  if (!last) return;
-  __threadfence();
-  float sum = 0;
-  for (unsigned k = threadIdx.x; k < gridDim.x * blockDim.x; k += blockDim.x) sum += x[k];
-  out[threadIdx.x] = sum;
-}
-
-__global__ void flag_by_release_kernel(int* data, int* flag, int* seen, int bug) {
-  if (blockIdx.x == 0) {
-    *data = 7;
-    if (bug == 1)
-      asm volatile("st.relaxed.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
-    else
-      asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
-  } else {
-    int there = 0;
-    if (bug == 2)
-      asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(there) : "l"(flag) : "memory");
-    else
-      asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(there) : "l"(flag) : "memory");
-    *seen = there ? *data : -1;
-  }
-}
-
-__global__ void named_barrier_kernel(float* out, int bug) {  // warps 0, 1 write for warps 2, 3
-  __shared__ float s[64];
-  const unsigned t = threadIdx.x;
-  if (t < 64) {
-    s[t] = static_cast<float>(t);
-    asm volatile("bar.arrive 1, 128;" ::: "memory");
-  } else {
-    if (bug)
-      asm volatile("bar.arrive 1, 128;" ::: "memory");
-    else
-      asm volatile("bar.sync 1, 128;" ::: "memory");
-    out[t - 64] = s[t - 64];
-  }
-}
-
 __global__ void neighbour_bytes_kernel(unsigned char* out) {
   __shared__ unsigned char s[128];
   s[threadIdx.x] = static_cast<unsigned char>(threadIdx.x);
@@ -120,12 +73,8 @@ __global__ void missing_lane_kernel(float* out, int bug) {
   if (bug != 2 || threadIdx.x < 8) v = __shfl_xor_sync(0xffffffffu, v, 1);
   out[threadIdx.x] = v;
 }
-__global__ void barrier_without_warp_kernel(float* out) {
-  if (threadIdx.x >= 32) asm volatile("bar.sync 1, 128;");
-  out[threadIdx.x] = 0;
-}
 __global__ void spin_kernel(int* flag) {
-  while (*reinterpret_cast<volatile int*>(flag) == 0) {
+  while (atomicAdd(flag, 0) == 0) {
   }
 }
 __global__ void add_one_kernel(float* x, int n) {
@@ -175,13 +124,6 @@ void block_counter(int* counter, int bug) { block_counter_kernel<<<8, 32>>>(coun
 void slots(int* counter, int* out, int blocks, int tag, cudaStream_t s) {
   slots_kernel<<<static_cast<unsigned>(blocks), 64, 0, s>>>(counter, out, tag);
 }
-void last_block(float* x, int* counter, float* out, int blocks, int bug) {
-  last_block_kernel<<<static_cast<unsigned>(blocks), 64>>>(x, counter, out, bug);
-}
-void flag_by_release(int* data, int* flag, int* seen, int bug) {
-  flag_by_release_kernel<<<2, 1>>>(data, flag, seen, bug);
-}
-void named_barrier(float* out, int bug) { named_barrier_kernel<<<1, 128>>>(out, bug); }
 void neighbour_bytes(unsigned char* out) { neighbour_bytes_kernel<<<1, 128>>>(out); }
 void many_barriers(int* out, int count, int bug) { many_barriers_kernel<<<1, 64>>>(out, count, bug); }
 void uninitialised_shared(float* out) { uninitialised_shared_kernel<<<1, 64>>>(out); }
@@ -190,7 +132,6 @@ void misaligned(float* x) { misaligned_kernel<<<1, 1>>>(x); }
 void shared_out_of_bounds(float* out, int index) { shared_out_of_bounds_kernel<<<1, 32>>>(out, index); }
 void divergent_barrier(float* out) { divergent_barrier_kernel<<<1, 32>>>(out); }
 void missing_lane(float* out, int bug) { missing_lane_kernel<<<1, 32>>>(out, bug); }
-void barrier_without_warp(float* out) { barrier_without_warp_kernel<<<1, 128>>>(out); }
 void spin(int* flag) { spin_kernel<<<1, 1>>>(flag); }
 void add_one(float* x, int n, cudaStream_t s) {
   add_one_kernel<<<static_cast<unsigned>((n + 127) / 128), 128, 0, s>>>(x, n);

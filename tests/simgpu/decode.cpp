@@ -157,14 +157,11 @@ void KernelReader::list(std::string_view text, Type t, bool is_destination, size
 }
 
 Space KernelReader::space() const {
-  auto is = [this](const std::string& name) { return has(name) || has(name + "::cta") || has(name + "::entry"); };
-  if (is("global")) return Space::global;
-  return is("shared") ? Space::shared : is("local") ? Space::local : is("param") ? Space::parameter : Space::generic;
-}
-
-MemoryOrder KernelReader::order() const {
-  if (has("acquire") || has("release") || has("acq_rel")) return MemoryOrder::synchronizes;
-  return has("volatile") || has("relaxed") ? MemoryOrder::strong : MemoryOrder::weak;
+  return has("global")   ? Space::global
+         : has("shared") ? Space::shared
+         : has("local")  ? Space::local
+         : has("param")  ? Space::parameter
+                         : Space::generic;
 }
 
 void KernelReader::before(Handler run, Operand d, Operand a) {

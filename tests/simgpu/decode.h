@@ -102,7 +102,6 @@ class KernelReader {
   uint64_t constant(size_t argument) const;
   Operand constant(uint64_t value, int bits);
   Space space() const;  // that the opcode names
-  MemoryOrder order() const;
   void branch_to(std::string_view label) { branch_ = label; }
   const Variable* find_variable(std::string_view name);
   void decode_row();

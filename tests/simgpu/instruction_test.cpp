@@ -182,7 +182,7 @@ TEST_F(Instructions, NarrowLoadsExtend) {
   for (size_t l = 0; l < 32; ++l) EXPECT_EQ(static_cast<int32_t>(got[l]), static_cast<int32_t>(in[l]) >> 31);
   got = run("ld.global.u8 %q4, [%q1+3]; cvt.u32.u64 %r0, %q4;", in);
   for (size_t l = 0; l < 32; ++l) EXPECT_EQ(got[l], in[l] >> 24);
-  got = run("cvt.s64.s32 %q4, %r1; st.global.u8 [%q1], %q4; ld.volatile.global.u32 %r0, [%q1];", in);
+  got = run("cvt.s64.s32 %q4, %r1; st.global.u8 [%q1], %q4; ld.global.u32 %r0, [%q1];", in);
   EXPECT_EQ(got, in);
   got = run("cvt.s64.s32 %q4, %r1; cvt.s64.s8 %q5, %q4; cvt.u32.u64 %r0, %q5;", in);
   for (size_t l = 0; l < 32; ++l) EXPECT_EQ(static_cast<int32_t>(got[l]), static_cast<int8_t>(in[l]));

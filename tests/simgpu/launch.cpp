@@ -25,15 +25,12 @@ class Block {
     std::vector<Warp*> order;
     for (Warp& w : warps_) order.push_back(&w);
     while (running()) {
-      bool moved = false;
       std::shuffle(order.begin(), order.end(), launch_.random);
       for (Warp* w : order) {
-        if (w->groups.empty() || w->barrier >= 0) continue;
+        if (w->groups.empty() || w->waits) continue;
         run_warp(*w);
-        complete_barriers();
-        moved = true;
+        complete_barrier();
       }
-      if (!moved) report_stuck();
     }
   }
 
@@ -46,7 +43,7 @@ class Block {
   void run_warp(Warp& w) {
     const Instruction* code = launch_.function.code.data();
     uint64_t warp_instructions = 0, instructions = 0;
-    while (!w.groups.empty() && w.barrier < 0) {
+    while (!w.groups.empty() && !w.waits) {
       const uint32_t next = w.groups.size() > 1 ? w.groups[w.groups.size() - 2].at : ~0u, lanes = w.groups.back().lanes;
       uint32_t at = w.groups.back().at, active = 0;
       const Instruction* i = nullptr;
@@ -81,7 +78,6 @@ class Block {
     if (i.flow == Flow::branch) return add_group(w, static_cast<uint32_t>(i.target), active);
     if (i.flow == Flow::barrier) return come_to_barrier(w, i, at, active);
     w.alive &= ~active;
-    if (!w.alive) arrive(exited_, w);
   }
 
   void come_to_barrier(Warp& w, const Instruction& i, uint32_t at, uint32_t active) {
@@ -89,54 +85,34 @@ class Block {
     auto refuse = [&](const std::string& what) { fault(w, i, lane, what, cudaErrorLaunchFailure); };
     if (active != w.alive)
       refuse(fmt::format("a barrier that lane {} of the warp has not come to", std::countr_zero(w.alive & ~active)));
-    const uint32_t number = slots<uint32_t>(w, i.source[0])[lane],
-                   threads = i.source[1] ? slots<uint32_t>(w, i.source[1])[lane] : 0;
-    if (number >= barriers_.size() || threads % 32) refuse(fmt::format("barrier {} of {} threads", number, threads));
-    Barrier& b = barriers_[number];
-    const bool reduces = i.kind == kOr;
-    if (b.arrived && (b.expected != threads || b.reduces != reduces))
-      refuse("a barrier that others came to in another way");
-    b.expected = threads;
-    b.reduces = reduces;
-    ++b.arrived;
-    arrive(b, w);
-    if (reduces) b.any |= (bits(w, i.source[2]) & active) != 0;
-    add_group(w, at + (i.kind == kArrive), active);
-    if (i.kind == kArrive) return begin_interval(w);
-    w.barrier = static_cast<int>(number);
-    b.waiting.push_back(&w);
+    const bool reduces{i.source[0]};
+    if (arrived_ && reduces_ != reduces) refuse("a barrier that others came to in another way");
+    reduces_ = reduces;
+    ++arrived_;
+    if (reduces) any_ |= (bits(w, i.source[0]) & active) != 0;
+    add_group(w, at, active);
+    w.waits = true;
   }
 
-  void complete_barriers() {
-    for (Barrier& b : barriers_) {
-      if (!b.arrived || b.arrived < (b.expected ? b.expected / 32 : running())) continue;
-      for (Warp* w : b.waiting) {
-        const Instruction& i = launch_.function.code[w->groups.back().at++];
-        if (b.reduces) set_bits(*w, i.d, w->alive, b.any ? ~0u : 0);
-        leave(b, *w);
-        if (!b.expected) leave(exited_, *w);  // a barrier of all: also what the exited ones did is over
-        begin_interval(*w);
-        w->barrier = -1;
-      }
-      b = Barrier{};
+  void complete_barrier() {
+    if (!arrived_ || arrived_ < running()) return;
+    for (Warp& w : warps_) {
+      if (!std::exchange(w.waits, false)) continue;
+      const Instruction& i = launch_.function.code[w.groups.back().at++];
+      if (reduces_) set_bits(w, i.d, w.alive, any_ ? ~0u : 0);
+      ++w.barriers;
+      begin_interval(w);
     }
-  }
-
-  void report_stuck() {
-    for (const Warp& w : warps_) {
-      if (w.barrier < 0) continue;
-      const uint32_t arrived = barriers_[static_cast<size_t>(w.barrier)].arrived;
-      fault(w, launch_.function.code[w.groups.back().at], 0,
-            fmt::format("a barrier that only {} warps come to", arrived), cudaErrorLaunchTimeout);
-    }
+    arrived_ = 0;
+    any_ = false;
   }
 
   Launch& launch_;
   const uint64_t patience_ =
       static_cast<uint64_t>(setting("PATIENCE", 400'000'000));  // instructions of a warp between barriers
   std::vector<Warp>& warps_;
-  std::array<Barrier, 16> barriers_;
-  Barrier exited_;
+  uint32_t arrived_ = 0;                // warps, at the barrier
+  bool reduces_ = false, any_ = false;  // any: a lane for which the predicate holds
 };
 
 uint32_t value_of(const SpecialRegister& r, const Warp& w, int lane) {

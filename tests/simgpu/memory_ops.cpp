@@ -1,4 +1,4 @@
-// ld, st, cvta and fences. Bytes are moved lane by lane, each checked (access.h).
+// ld, st and cvta. Bytes are moved lane by lane, each checked (access.h).
 #include <algorithm>
 
 #include "tests/simgpu/access.h"
@@ -21,28 +21,21 @@ void move(Warp& w, const Instruction& i, uint32_t active) {
   std::array<uint64_t, 32> addresses;
   std::array<Slot<E>*, 8> registers;
   const uint32_t bytes = sizeof(E) * i.count;
-  const bool strong = i.order != MemoryOrder::weak;
-  const Touch touch = writes   ? (strong ? Touch::strong_write : Touch::write)
-                      : strong ? Touch::strong_read
-                               : Touch::read;
+  constexpr Touch touch = writes ? Touch::write : Touch::read;
   for (int k = 0; k < i.count; ++k) registers[k] = i.list[k] ? slots<E>(w, i.list[k]) : nullptr;
   for_lanes(active, [&](uint32_t l) { addresses[l] = address_of(w, i, l); });
-  if (writes && i.order == MemoryOrder::synchronizes) fence(w);
   for_lanes(active, [&](uint32_t l) {
     E values[8];
     if constexpr (writes) {
       for (int k = 0; k < i.count; ++k) values[k] = get<E>(registers[k][l]);
       std::memcpy(access_bytes({w, i, l, touch, addresses[l], bytes, values}), values, bytes);
-      if (strong) publish(w, addresses[l]);
     } else {
       std::memcpy(values, access_bytes({w, i, l, touch, addresses[l], bytes}), bytes);
       for (int k = 0; k < i.count; ++k) {
         if (registers[k]) registers[k][l] = put<E>(values[k]);
       }
-      if (strong) observe(w, addresses[l]);
     }
   });
-  if (!writes && i.order == MemoryOrder::synchronizes) fence(w);
   count_cost(w, i, addresses.data(), active, bytes, touch);
 }
 
@@ -58,13 +51,10 @@ void load_parameter(Warp& w, const Instruction& i, uint32_t active) {  // one pl
 void decode_load_or_store(KernelReader& d) {
   const bool loads = d.words[0] == "ld";
   const Type type = d.type();
-  d.require(d.only("global shared shared::cta local param param::entry nc v2 v4 ca cg cs lu cv wb wt volatile weak "
-                   "relaxed acquire release cta gpu sys L1::no_allocate L1::evict_normal L1::evict_first "
-                   "L1::evict_last L1::evict_unchanged L2::64B L2::128B L2::256B") &&
-            d.types.size() == 1 && d.arguments.size() == 2 && type.bits >= 8);
+  d.require(d.only("global shared local param nc v2 v4 wb") && d.types.size() == 1 && d.arguments.size() == 2 &&
+            type.bits >= 8);
   Instruction& out = d.out;
   out.space = d.space();
-  out.order = d.order();
   d.address(loads ? 1 : 0);
   d.list(d.arguments[loads ? 0 : 1], type, loads);
   d.require(std::has_single_bit(out.count) && out.count * type.bits <= 128);
@@ -92,17 +82,11 @@ void decode_cvta(KernelReader& d) {
   d.out.run = apply<std::plus<>, uint64_t, uint64_t, uint64_t>;
 }
 
-void decode_fence(KernelReader& d) {
-  d.require(d.only("acq_rel sc cta gl gpu sys"));
-  d.out.run = [](Warp& w, const Instruction&, uint32_t) { fence(w); };
-}
-
 }  // namespace
 
 void add_memory(Table& t) {
   t.decoders["ld"] = t.decoders["st"] = decode_load_or_store;
   t.decoders["cvta"] = decode_cvta;
-  t.decoders["membar"] = t.decoders["fence"] = decode_fence;
 }
 
 }  // namespace switchyard::simgpu

@@ -25,8 +25,6 @@ struct Operand {  // a byte in the warp's registers, of which some hold constant
   explicit operator bool() const { return at >= 0; }
 };
 enum class Flow : uint8_t { next, branch, exit, barrier };
-enum class MemoryOrder : uint8_t { weak, strong, synchronizes };  // volatile, relaxed; acquire, release
-enum BarrierKind : uint8_t { kSync, kArrive, kOr };
 
 struct Window {  // the last allocation that an instruction's lanes have been in: neighbours are nearly always in the
                  // same one
@@ -40,7 +38,6 @@ struct Instruction {
   Flow flow = Flow::next;
   bool negated = false;  // the predicate that guards it
   Space space = Space::generic;
-  MemoryOrder order = MemoryOrder::weak;
   uint8_t kind = 0, count = 0;  // as its handler likes
   uint32_t csr = 0;             // bits of MXCSR while it runs
   int32_t predicate = -1, target = -1;

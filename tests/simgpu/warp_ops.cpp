@@ -75,7 +75,7 @@ void decode_vote(KernelReader& d) {
   d.out.run = vote;
 }
 
-// bar and barrier; launch.cpp completes them. source[0]: the number, source[1]: threads, source[2]: a predicate.
+// bar.sync 0 and bar.red.or; launch.cpp completes them. source[0]: a predicate, of the latter.
 void decode_barrier(KernelReader& d) {
   Instruction& out = d.out;
   if (d.has("warp")) {
@@ -88,15 +88,12 @@ void decode_barrier(KernelReader& d) {
     };
     return;
   }
-  const bool reduces = d.has("red"), arrives = d.has("arrive");
-  const size_t at = reduces ? 1 : 0, end = d.arguments.size() - at;  // numbers of the barrier and its threads
-  d.require(d.only("cta sync arrive red or aligned") && end > at && end <= at + 2 && (!arrives || end == at + 2));
+  const bool reduces = d.has("red");
+  const size_t at = reduces ? 1 : 0;
+  d.require(d.only("sync red or") && d.arguments.size() == 1 + 2 * at && d.constant(at) == 0);
   out.flow = Flow::barrier;
-  out.kind = arrives ? kArrive : reduces ? kOr : kSync;
-  out.source[0] = d.source(at, kBits);
-  if (end == at + 2) out.source[1] = d.source(at + 1, kBits);
   if (!reduces) return;
-  out.source[2] = d.source(d.arguments.back(), kPredicate);
+  out.source[0] = d.source(2, kPredicate);
   d.destinations(kPredicate);
 }
 
@@ -111,7 +108,7 @@ void decode_flow(KernelReader& d) {
 void add_warp(Table& t) {
   t.decoders["shfl"] = decode_shfl;
   t.decoders["vote"] = decode_vote;
-  t.decoders["bar"] = t.decoders["barrier"] = decode_barrier;
+  t.decoders["bar"] = decode_barrier;
   t.decoders["bra"] = t.decoders["ret"] = t.decoders["exit"] = decode_flow;
 }
 
