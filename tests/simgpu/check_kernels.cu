@@ -92,10 +92,6 @@ __global__ void transpose_kernel(const float* in, float* out, int padding) {
   __syncwarp();
   for (unsigned y = 0; y < 32; ++y) out[y * 32 + x] = s[x * width + y];
 }
-__global__ void mixed_order_kernel(const float* in, float* out) {
-  atomicAdd(out, in[blockIdx.x * blockDim.x + threadIdx.x]);
-}
-
 struct Arrays {
   float* pointers[8];
   int counts[8];
@@ -140,7 +136,6 @@ void copy_rows(const float* in, float* out, int n, int stride) {
   copy_rows_kernel<<<1, static_cast<unsigned>(n)>>>(in, out, n, stride);
 }
 void transpose(const float* in, float* out, int padding) { transpose_kernel<<<1, 32>>>(in, out, padding); }
-void mixed_order(const float* in, float* out) { mixed_order_kernel<<<8, 128>>>(in, out); }
 void parameters_by_value(float* const* pointers, const int* counts, int n) {
   Arrays a{};
   for (int k = 0; k < n; ++k) {

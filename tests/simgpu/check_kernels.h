@@ -22,7 +22,6 @@ void spin(int* flag);
 void add_one(float* x, int n, cudaStream_t s = nullptr);
 void copy_rows(const float* in, float* out, int n, int stride);  // sectors
 void transpose(const float* in, float* out, int padding);        // 32 x 32 through shared memory
-void mixed_order(const float* in, float* out);                   // sums with atomics: bits depend on the order
 void parameters_by_value(float* const* pointers, const int* counts, int n);
 void dynamic_shared(float* out, int floats);
 const void* dynamic_shared_kernel();

@@ -50,7 +50,6 @@ struct Table {
   static const Table& get();
   std::unordered_map<std::string, Row> rows;
   std::map<std::string_view, Decoder> decoders;  // by the first word
-  std::map<std::string, Handler> atomics;        // add.s32
 
   // d = f(sources), of types D and S; or of one type, once for each in a list.
   template <class D, class... S, class F>
@@ -67,7 +66,6 @@ struct Table {
 void add_arithmetic(Table& table);
 void add_moves_and_comparisons(Table& table);
 void add_memory(Table& table);
-void add_atomics(Table& table);
 void add_warp(Table& table);
 
 constexpr Type kBits{Type::Kind::bits, 32}, kPredicate{Type::Kind::predicate, 1}, kAddress{Type::Kind::u, 64};

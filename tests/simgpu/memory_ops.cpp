@@ -1,4 +1,4 @@
-// ld, st and cvta. Bytes are moved lane by lane, each checked (access.h).
+// ld, st, atom and cvta. Bytes are moved lane by lane, each checked (access.h).
 #include <algorithm>
 
 #include "tests/simgpu/access.h"
@@ -82,10 +82,58 @@ void decode_cvta(KernelReader& d) {
   d.out.run = apply<std::plus<>, uint64_t, uint64_t, uint64_t>;
 }
 
+// d: what was there, if anybody asks; source[1]: the operand. Lanes that are active together come in an order that the
+// seed draws, so that results which depend on the order of atomics differ from seed to seed.
+template <class F, class T>
+void atomic(Warp& w, const Instruction& i, uint32_t active) {
+  std::array<uint64_t, 32> addresses;
+  std::vector<uint32_t> lanes;
+  for_lanes(active, [&](uint32_t l) {
+    lanes.push_back(l);
+    addresses[l] = address_of(w, i, l);
+  });
+  std::shuffle(lanes.begin(), lanes.end(), w.launch->random);
+  uint64_t first = addresses[lanes[0]];
+  for (uint32_t l : lanes) {
+    uint8_t* at = access_bytes({w, i, l, Touch::update, addresses[l], sizeof(T)});
+    T old;
+    std::memcpy(&old, at, sizeof(T));
+    const T now = F()(old, get<T>(slots<T>(w, i.source[1])[l]));
+    std::memcpy(at, &now, sizeof(T));
+    if (i.d) slots<T>(w, i.d)[l] = put<T>(old);
+  }
+  if (space_of(i.space, first) == Space::global)
+    count_sectors(w.launch->counters, addresses.data(), active, Touch::update);
+}
+
+template <class... T, class F>
+void add_atomic(Table& t, Types<T...>, const std::string& name, F) {
+  ((t.rows[key_of<T>("atom." + name)] = {atomic<F, T>, 0, type_of<T>(), {type_of<T>()}}), ...);
+}
+
+// atom[.space].operation.type d, [a], b. None for floats: the order of atomics would decide their sum.
+void decode_atomic(KernelReader& d) {
+  std::string key;
+  for (std::string_view word : d.words)
+    if (word != "global" && word != "shared") key.append(key.empty() ? "" : ".").append(word);
+  const auto row = Table::get().rows.find(key);
+  d.require(row != Table::get().rows.end() && d.arguments.size() == 3);
+  d.address(1);
+  d.out.space = d.space();
+  d.out.source[1] = d.source(2, d.type());
+  d.out.d = d.destination(d.arguments[0], d.type());
+  d.out.run = row->second.run;
+}
+
 }  // namespace
 
 void add_memory(Table& t) {
+  constexpr Types<int32_t, uint32_t, int64_t, uint64_t> integers;
+  add_atomic(t, Types<uint32_t, uint64_t>{}, "add", [](auto old, auto b) { return old + b; });
+  add_atomic(t, integers, "min", [](auto old, auto b) { return std::min(old, b); });
+  add_atomic(t, integers, "max", [](auto old, auto b) { return std::max(old, b); });
   t.decoders["ld"] = t.decoders["st"] = decode_load_or_store;
+  t.decoders["atom"] = decode_atomic;
   t.decoders["cvta"] = decode_cvta;
 }
 
