@@ -22,7 +22,6 @@ struct Group {
   int depth = 0;
   ncclResult_t error = ncclSuccess;  // the first of a call inside; ncclGroupEnd returns it
   std::vector<Request> requests;
-  std::vector<cudaStream_t> streams;
 };
 thread_local Group group;
 
@@ -59,14 +58,9 @@ ncclResult_t flush(Group taken) {
   if (taken.error != ncclSuccess || taken.requests.empty()) return taken.error;
   const Call call{.is_unmatched_self = has_unmatched_self(taken.requests)};
   if (const ncclResult_t result = check(kGroupEnd, "ncclGroupEnd", call)) return result;
-  for (const cudaStream_t stream : taken.streams)
-    if (stream != taken.streams.front()) return not_simulated("a group that uses several streams");
-  const std::string name = taken.requests.size() == 1 ? text_of(taken.requests.front())
-                                                      : "NCCL group of " + std::to_string(taken.requests.size());
-  const auto exchange = std::make_shared<Exchange>(std::move(taken.requests));
-  const cudaError_t enqueued =
-      enqueue(taken.streams.front(), name, [exchange](Operation& operation) { return exchange->step(operation); });
-  return enqueued == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
+  for (const Request& r : taken.requests)
+    if (r.stream != taken.requests.front().stream) return not_simulated("a group that uses several streams");
+  return enqueue(std::move(taken.requests)) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 
 ncclResult_t checked(const char* name, Request& request, ncclComm_t handle) {
@@ -74,7 +68,7 @@ ncclResult_t checked(const char* name, Request& request, ncclComm_t handle) {
   const Call call{
       .comm = handle, .live = request.comm.get(), .type = request.type, .op = request.op, .peer = request.peer};
   const bool reduces = request.kind <= Kind::reduce;
-  if (const ncclResult_t result = check(reduces ? kReduction : kMovement, name, call)) return result;
+  if (const ncclResult_t result = check(reduces ? kReduce : kMove, name, call)) return result;
   if (request.comm->error != ncclSuccess) return request.comm->error;
   if (bytes_of(request.type) == 0) return not_simulated("type " + std::to_string(request.type));
   if (reduces && request.op != ncclSum && request.op != ncclMax && request.op != ncclMin)
@@ -82,7 +76,7 @@ ncclResult_t checked(const char* name, Request& request, ncclComm_t handle) {
   return ncclSuccess;
 }
 
-ncclResult_t submit(const char* name, ncclComm_t handle, cudaStream_t stream, Request request) {
+ncclResult_t submit(const char* name, ncclComm_t handle, Request request) {
   const ncclResult_t result = checked(name, request, handle);
   if (result != ncclSuccess) {
     if (group.depth > 0 && group.error == ncclSuccess) group.error = result;
@@ -90,7 +84,6 @@ ncclResult_t submit(const char* name, ncclComm_t handle, cudaStream_t stream, Re
   }
   if (!request.is_pair()) request.sequence = ++request.comm->operations;
   group.requests.push_back(std::move(request));
-  group.streams.push_back(stream);
   return group.depth > 0 ? ncclSuccess : flush(std::exchange(group, {}));
 }
 
@@ -165,25 +158,25 @@ API ncclResult_t ncclGroupEnd() {
 }
 API ncclResult_t ncclSend(const void* send, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                           cudaStream_t stream) {
-  return submit("ncclSend", comm, stream, {{}, Kind::send, send, nullptr, count, type, ncclSum, peer, 0});
+  return submit("ncclSend", comm, {Kind::send, send, nullptr, count, type, ncclSum, peer, stream});
 }
 API ncclResult_t ncclRecv(void* receive, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                           cudaStream_t stream) {
-  return submit("ncclRecv", comm, stream, {{}, Kind::receive, nullptr, receive, count, type, ncclSum, peer, 0});
+  return submit("ncclRecv", comm, {Kind::receive, nullptr, receive, count, type, ncclSum, peer, stream});
 }
 API ncclResult_t ncclAllReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
                                ncclComm_t comm, cudaStream_t stream) {
-  return submit("ncclAllReduce", comm, stream, {{}, Kind::all_reduce, send, receive, count, type, op, 0, 0});
+  return submit("ncclAllReduce", comm, {Kind::all_reduce, send, receive, count, type, op, 0, stream});
 }
 API ncclResult_t ncclReduceScatter(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
                                    ncclComm_t comm, cudaStream_t stream) {
-  return submit("ncclReduceScatter", comm, stream, {{}, Kind::reduce_scatter, send, receive, count, type, op, 0, 0});
+  return submit("ncclReduceScatter", comm, {Kind::reduce_scatter, send, receive, count, type, op, 0, stream});
 }
 API ncclResult_t ncclReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
                             int root, ncclComm_t comm, cudaStream_t stream) {
-  return submit("ncclReduce", comm, stream, {{}, Kind::reduce, send, receive, count, type, op, root, 0});
+  return submit("ncclReduce", comm, {Kind::reduce, send, receive, count, type, op, root, stream});
 }
 API ncclResult_t ncclAllGather(const void* send, void* receive, size_t count, ncclDataType_t type, ncclComm_t comm,
                                cudaStream_t stream) {
-  return submit("ncclAllGather", comm, stream, {{}, Kind::all_gather, send, receive, count, type, ncclSum, 0, 0});
+  return submit("ncclAllGather", comm, {Kind::all_gather, send, receive, count, type, ncclSum, 0, stream});
 }

@@ -8,15 +8,7 @@
 
 namespace switchyard::simgpu::nccl {
 
-enum CallName : unsigned {
-  kGlobal = 1,
-  kInit = 2,
-  kSplit = 4,
-  kQuery = 8,
-  kReduction = 16,
-  kMovement = 32,
-  kGroupEnd = 64
-};
+enum CallName : unsigned { kGlobal = 1, kInit = 2, kSplit = 4, kQuery = 8, kReduce = 16, kMove = 32, kGroupEnd = 64 };
 
 // The arguments of any of the calls; each fills in what it has.
 struct Call {
@@ -32,7 +24,7 @@ struct Call {
 
 using C = const Call&;
 constexpr auto kSeen = Known::seen, kGuide = Known::guide;
-constexpr unsigned kOnComm = kSplit | kQuery | kReduction | kMovement;
+constexpr unsigned kOnComm = kSplit | kQuery | kReduce | kMove;
 constexpr const char* kCollectives = "Collective Communication Functions";
 constexpr const char* kCreation = "Communicator Creation and Management Functions";
 
@@ -46,10 +38,10 @@ constexpr RefusalRow<Call, ncclResult_t> kRefusals[] = {
     {kQuery, "null result pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
     {kSplit, "color below NCCL_SPLIT_NOCOLOR", ncclInvalidArgument, "ncclCommSplit", kGuide,
      [](C c) { return c.color < NCCL_SPLIT_NOCOLOR; }},
-    {kReduction | kMovement, "type", ncclInvalidArgument, "ncclDataType_t", kGuide,
+    {kReduce | kMove, "type", ncclInvalidArgument, "ncclDataType_t", kGuide,
      [](C c) { return c.type < 0 || c.type >= ncclNumTypes; }},
-    {kReduction, "op", ncclInvalidArgument, "ncclRedOp_t", kGuide, [](C c) { return c.op < 0 || c.op >= ncclNumOps; }},
-    {kReduction | kMovement, "peer or root not a rank", ncclInvalidArgument, kCollectives, kGuide,
+    {kReduce, "op", ncclInvalidArgument, "ncclRedOp_t", kGuide, [](C c) { return c.op < 0 || c.op >= ncclNumOps; }},
+    {kReduce | kMove, "peer or root not a rank", ncclInvalidArgument, kCollectives, kGuide,
      [](C c) { return c.peer < 0 || c.peer >= c.live->ranks; }},
     {kGroupEnd, "no group open", ncclInvalidUsage, "Group Calls", kSeen, [](C c) { return c.depth < 1; }},
     {kGroupEnd, "send to self without receive, or the reverse", ncclInvalidUsage, "Point To Point Communication",

@@ -77,10 +77,6 @@ TEST(Nccl, Bf16IsRoundedOnce) { expect_all_good(run("rounding", 3)); }
 TEST(Nccl, AGroupOfSendsAndReceivesProgressesTogether) { expect_all_good(run("exchange", 4)); }
 TEST(Nccl, GroupsKeepTheOrderOfMessages) { expect_all_good(run("groups", 3)); }
 TEST(Nccl, SplitsOrderByKey) { expect_all_good(run("split", 4)); }
-TEST(Nccl, ADelayedRankChangesNothing) {
-  expect_all_good(run("groups", 2, {{"SIMGPU_NCCL_DELAY_US_1", "50000"}, {"SIMGPU_NCCL_DELAY_US", "100"}}));
-}
-
 TEST(Nccl, BothSidesReportAnotherCall) {
   const auto outcomes = run("mismatched_call", 2);
   expect_all_good(outcomes);
@@ -189,8 +185,8 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
       case kInit: return ncclCommInitRank(a.has_out ? &made : nullptr, a.ranks, id, a.rank);
       case kSplit: return ncclCommSplit(a.comm, a.color, 0, a.has_out ? &made : nullptr, nullptr);
       case kQuery: return ncclCommGetAsyncError(a.comm, a.has_out ? &state : nullptr);
-      case kReduction: return ncclReduce(data, data, 1, a.type, a.op, a.peer, a.comm, nullptr);
-      case kMovement: return ncclSend(data, 1, a.type, a.peer, a.comm, nullptr);
+      case kReduce: return ncclReduce(data, data, 1, a.type, a.op, a.peer, a.comm, nullptr);
+      case kMove: return ncclSend(data, 1, a.type, a.peer, a.comm, nullptr);
       default:
         if (a.ends == 1) {
           EXPECT_EQ(ncclGroupStart(), ncclSuccess);
@@ -216,7 +212,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
                                     "ncclReduce",      "ncclSend",         "ncclGroupEnd"};
   int provoked = 0;
   for (const auto& row : kRefusals)
-    for (const CallName name : {kGlobal, kInit, kSplit, kQuery, kReduction, kMovement, kGroupEnd})
+    for (const CallName name : {kGlobal, kInit, kSplit, kQuery, kReduce, kMove, kGroupEnd})
       if (row.calls & name) {
         Arguments arguments{.comm = good};
         ASSERT_TRUE(spoil.count(row.argument)) << row.argument;
