@@ -53,7 +53,6 @@ inline uint8_t* access_global(const Accessor& a) {
   }
   const size_t offset = a.address - window.begin;
   uint8_t* data = window.allocation->data + offset;
-  if (!a.warp.launch->checks) return data;
   uint32_t count = 0;
   Cell* cells = window.allocation->shadow->cells(offset, std::countr_zero(a.bytes), count);
   if (count != 1 || !check_quickly(a.warp, *cells, a.lane, a.touch)) check_cells(cells, count, a, data);
@@ -66,7 +65,6 @@ inline uint8_t* access_shared(Accessor a) {
   if (a.address >= launch.shared_bytes || a.address + a.bytes > launch.shared_bytes)
     out_of_bounds(a, launch.shared_bytes);
   uint8_t* data = launch.shared.data() + a.address;
-  if (!launch.checks) return data;
   uint32_t count = 0;
   Cell* cells = launch.shared_shadow.cells(a.address, std::countr_zero(a.bytes), count);
   check_cells(cells, count, a, data);

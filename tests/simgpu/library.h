@@ -38,12 +38,14 @@ struct Span {
 // operation which is unordered with this one conflicts (or reports it). An empty span gives any address.
 class SIMGPU_EXPORT Operation {
  public:
-  virtual const uint8_t* read(const Span& span, const char* what) = 0;
-  virtual uint8_t* write(const Span& span, const char* what) = 0;
+  explicit Operation(uint32_t number_) : number(number_) {}
+  const uint8_t* read(const Span& span, const char* what) { return access(span, what, false); }
+  uint8_t* write(const Span& span, const char* what) { return access(span, what, true); }
   uint8_t* update(const Span& span, const char* what) { return read(span, what), write(span, what); }
+  const uint32_t number;
 
- protected:
-  ~Operation() = default;
+ private:
+  uint8_t* access(const Span& span, const char* what, bool writes) const;
 };
 
 // Tried again later, other streams' operations in between, as long as it returns `waiting`: a receive whose message has

@@ -87,6 +87,7 @@ struct Function {
   uint32_t dynamic_shared_begin() const { return (shared_bytes + 15) / 16 * 16; }
 };
 
+std::string ptx_of(const void* fat_binary, int compute_capability);  // throws Fault
 class Module {
  public:
   explicit Module(std::string text);

@@ -30,6 +30,4 @@ struct Limits {
 };
 Limits limits();  // of a device of compute capability SIMGPU_CC
 
-std::string ptx_of(const void* fat_binary, int compute_capability);  // throws Fault
-
 }  // namespace switchyard::simgpu

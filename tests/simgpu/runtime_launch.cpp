@@ -74,7 +74,7 @@ cudaError_t launch(const void* f, dim3 grid, dim3 block, void** arguments, size_
     const bool faults = static_cast<int64_t>(++Journal::get().counters["launches"]) == setting("FAIL_LAUNCH", 0);
     auto body = [=, &function, parameters = std::move(parameters)](Operation& o) {
       if (faults) throw Fault(cudaErrorIllegalAddress, "SIMGPU_FAIL_LAUNCH: " + function.readable_name);
-      run_launch(function, static_cast<RunningOperation&>(o).id, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
+      run_launch(function, o.number, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
                  static_cast<uint32_t>(shared), parameters);
       return Progress::done;
     };
@@ -101,7 +101,6 @@ SIMGPU_API void** __cudaRegisterFatBinary(void* wrapper) {
 }
 SIMGPU_API void __cudaRegisterFatBinaryEnd(void**) {}
 SIMGPU_API void __cudaUnregisterFatBinary(void**) {}
-SIMGPU_API char __cudaInitModule(void**) { return 1; }
 SIMGPU_API void __cudaRegisterFunction(void** image, const char* host, char*, const char* name, int, uint3*, uint3*,
                                        dim3*, dim3*, int*) {
   the<Kernels>()[host] = {reinterpret_cast<Image*>(image), name};

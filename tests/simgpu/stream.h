@@ -35,14 +35,6 @@ struct Stream {
 };
 inline bool Moment::is_over() const { return !stream || stream->done >= sequence; }
 
-struct RunningOperation final : Operation {  // for bodies of this library
-  explicit RunningOperation(uint32_t id_) : id(id_) {}
-  const uint8_t* read(const Span& span, const char* what) override { return access(span, what, false); }
-  uint8_t* write(const Span& span, const char* what) override { return access(span, what, true); }
-  uint8_t* access(const Span& span, const char* what, bool writes) const;
-  uint32_t id;
-};
-
 class Scheduler {
  public:
   Scheduler();
@@ -61,8 +53,8 @@ class Scheduler {
   const std::string& fault_text() const { return fault_text_; }
   void forget_fault() { sticky_ = cudaSuccess; }
 
-  cudaError_t synchronize(
-      const std::vector<Moment>& moments);  // not under it: the host waits; returns the sticky status
+  // Not under it: the host waits. The sticky status.
+  cudaError_t synchronize(const std::vector<Moment>& moments);
 
  private:
   bool try_front(Stream& stream);

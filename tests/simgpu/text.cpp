@@ -70,16 +70,6 @@ uint64_t number(std::string_view word, Type type) {
   return std::bit_cast<uint64_t>(double{std::bit_cast<float>(static_cast<uint32_t>(bits))});
 }
 
-std::string without_comments(std::string text) {
-  for (size_t at = text.find('/'); at != std::string::npos; at = text.find('/', at + 1)) {
-    const bool line = text.compare(at, 2, "//") == 0;
-    if (!line && text.compare(at, 2, "/*") != 0) continue;
-    const size_t end = std::min(line ? text.find('\n', at) : text.find("*/", at) + 2, text.size());
-    for (; at < end; ++at) text[at] = text[at] == '\n' ? '\n' : ' ';
-  }
-  return text;
-}
-
 std::string_view Reader::take(size_t end) {
   const std::string_view part = text.substr(at, std::min(end, text.size()) - at);
   line += static_cast<uint32_t>(std::count(part.begin(), part.end(), '\n'));

@@ -19,7 +19,6 @@ std::vector<std::string_view> split(std::string_view text, char separator);  // 
 std::vector<std::string_view> elements(std::string_view text);               // of {a, b}, or the text itself
 bool is_number(std::string_view text);
 uint64_t number(std::string_view text, Type type = {});  // as bits of the type
-std::string without_comments(std::string text);          // blanks instead; lines are kept
 
 struct Statement {
   std::string_view text;

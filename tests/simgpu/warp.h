@@ -39,7 +39,6 @@ struct Launch {
   const Function& function;
   const uint32_t operation;
   const Extent grid, block;
-  const bool checks = setting("CHECKS", 1) != 0;
   Random random{seed() << 32 | operation};
   uint32_t shared_bytes = 0;
   const uint8_t* parameters = nullptr;
