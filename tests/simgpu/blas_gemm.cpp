@@ -1,6 +1,6 @@
 // Operands are widened to f32 and laid out as op(A) and op(B), without padding; then columns of op(A) are added to
 // those of the result. Every sum is one chain in ascending k.
-#include "tests/simgpu/blas_gemm.h"
+#include "tests/simgpu/blas.h"
 
 #include <cuda_bf16.h>
 

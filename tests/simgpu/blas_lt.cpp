@@ -1,8 +1,7 @@
 // Stand-in for libcublasLt.so.13: the calls that the backend makes, under NVIDIA's own header. Descriptors keep what is
 // set, the heuristic answers from arithmetic, a product becomes one operation of its stream. What the genuine library
 // takes and this one does not know is a finding (exit code 66), never ignored.
-#include "tests/simgpu/blas_gemm.h"
-#include "tests/simgpu/blas_refusals.h"
+#include "tests/simgpu/blas.h"
 #include "tests/simgpu/library.h"
 
 #include <cublasLt.h>
@@ -30,7 +29,7 @@ const Descriptor* descriptor(Handle handle) {
 
 template <class Handle>
 cublasStatus_t create(const char* name, Handle* handle, Descriptor attributes) {
-  if (const cublasStatus_t status = check(kDescriptorCreate, name, {.handle = handle})) return status;
+  if (const cublasStatus_t status = check(kDescribe, name, {.handle = handle})) return status;
   *handle = reinterpret_cast<Handle>(new Descriptor(std::move(attributes)));
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -172,7 +171,7 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cubla
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.preference = descriptor(preference);
   call.requested = requested, call.results = results, call.returned = returned;
-  if (const cublasStatus_t status = check(kHeuristic, "cublasLtMatmulAlgoGetHeuristic", call)) return status;
+  if (const cublasStatus_t status = check(kChoose, "cublasLtMatmulAlgoGetHeuristic", call)) return status;
   if (const cublasStatus_t status = check_simulated(call)) return status;
   const size_t needed = sum_bytes(product_of(call));
   auto allowed = static_cast<size_t>(call.preference->get(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES));
@@ -201,7 +200,7 @@ API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatm
                                            const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.algorithm = reinterpret_cast<const Algorithm*>(algo), call.results = result;
-  if (const cublasStatus_t status = check(kAlgoCheck, "cublasLtMatmulAlgoCheck", call)) return status;
+  if (const cublasStatus_t status = check(kRecheck, "cublasLtMatmulAlgoCheck", call)) return status;
   if (!takes(*call.algorithm, product_of(call))) return CUBLAS_STATUS_NOT_SUPPORTED;  // an answer, no misuse
   *result = {};
   result->algo = *algo;

@@ -1,6 +1,6 @@
 // Every row of the table of what cuBLASLt refuses, provoked: of the stand-in and, where there is a GPU, of the genuine
 // library.
-#include "tests/simgpu/blas_refusals.h"
+#include "tests/simgpu/blas.h"
 #include "tests/simgpu/blas_problem.h"
 #include "tests/simgpu/replay.h"
 
@@ -24,7 +24,7 @@ class Refusals : public testing::Test {
       EXPECT_EQ(problem.ask(), CUBLAS_STATUS_SUCCESS);
       change(problem);
       if (call == kMatmul) return problem.run();
-      return call == kAlgoCheck ? problem.check() : problem.ask();
+      return call == kRecheck ? problem.check() : problem.ask();
     };
   }
   // The layouts of the matrices named, made anew with another value.
@@ -150,9 +150,9 @@ TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
                                     "algo check", "matmul"};
   int provoked = 0;
   for (const LtRefusal& row : refusals())
-    for (const CallName call : {kCreate, kDestroy, kDescriptorCreate, kSet, kHeuristic, kAlgoCheck, kMatmul})
+    for (const CallName call : {kCreate, kDestroy, kDescribe, kSet, kChoose, kRecheck, kMatmul})
       if (row.calls & call) {
-        const auto& provocations = call >= kHeuristic ? products : attributes;
+        const auto& provocations = call >= kChoose ? products : attributes;
         ASSERT_TRUE(provocations.count(row.argument)) << row.argument;
         testing::internal::CaptureStderr();
         simgpu_test::replay("cublasLt", kCalls[std::countr_zero(unsigned{call})], row.argument, row.status,

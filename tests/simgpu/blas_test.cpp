@@ -1,6 +1,6 @@
 // The cuBLASLt stand-in: products against plain loops, and the bytes that they touch. An ordinary CUDA program, so that
 // it also says what the genuine library does where there is a GPU.
-#include "tests/simgpu/blas_gemm.h"
+#include "tests/simgpu/blas.h"
 #include "tests/simgpu/blas_problem.h"
 
 #include <cmath>

@@ -23,29 +23,28 @@ struct Call {
 };
 
 using C = const Call&;
-constexpr auto kSeen = Known::seen, kGuide = Known::guide;
 constexpr unsigned kOnComm = kSplit | kQuery | kReduce | kMove;
 constexpr const char* kCollectives = "Collective Communication Functions";
 constexpr const char* kCreation = "Communicator Creation and Management Functions";
 
 constexpr RefusalRow<Call, ncclResult_t> kRefusals[] = {
-    {kGlobal, "null result pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
-    {kInit | kSplit, "null communicator pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
-    {kInit, "rank not below ranks", ncclInvalidArgument, "ncclCommInitRank", kGuide,
+    {kGlobal, "null result pointer", ncclInvalidArgument, kCreation, [](C c) { return !c.out; }},
+    {kInit | kSplit, "null communicator pointer", ncclInvalidArgument, kCreation, [](C c) { return !c.out; }},
+    {kInit, "rank not below ranks", ncclInvalidArgument, "ncclCommInitRank",
      [](C c) { return c.ranks < 1 || c.rank < 0 || c.rank >= c.ranks; }},
-    {kOnComm, "null communicator", ncclInvalidArgument, kCollectives, kSeen, [](C c) { return !c.comm; }},
-    {kOnComm, "destroyed communicator", ncclInvalidArgument, kCollectives, kGuide, [](C c) { return !c.live; }},
-    {kQuery, "null result pointer", ncclInvalidArgument, kCreation, kGuide, [](C c) { return !c.out; }},
-    {kSplit, "color below NCCL_SPLIT_NOCOLOR", ncclInvalidArgument, "ncclCommSplit", kGuide,
+    {kOnComm, "null communicator", ncclInvalidArgument, kCollectives, [](C c) { return !c.comm; }},
+    {kOnComm, "destroyed communicator", ncclInvalidArgument, kCollectives, [](C c) { return !c.live; }},
+    {kQuery, "null result pointer", ncclInvalidArgument, kCreation, [](C c) { return !c.out; }},
+    {kSplit, "color below NCCL_SPLIT_NOCOLOR", ncclInvalidArgument, "ncclCommSplit",
      [](C c) { return c.color < NCCL_SPLIT_NOCOLOR; }},
-    {kReduce | kMove, "type", ncclInvalidArgument, "ncclDataType_t", kGuide,
+    {kReduce | kMove, "type", ncclInvalidArgument, "ncclDataType_t",
      [](C c) { return c.type < 0 || c.type >= ncclNumTypes; }},
-    {kReduce, "op", ncclInvalidArgument, "ncclRedOp_t", kGuide, [](C c) { return c.op < 0 || c.op >= ncclNumOps; }},
-    {kReduce | kMove, "peer or root not a rank", ncclInvalidArgument, kCollectives, kGuide,
+    {kReduce, "op", ncclInvalidArgument, "ncclRedOp_t", [](C c) { return c.op < 0 || c.op >= ncclNumOps; }},
+    {kReduce | kMove, "peer or root not a rank", ncclInvalidArgument, kCollectives,
      [](C c) { return c.peer < 0 || c.peer >= c.live->ranks; }},
-    {kGroupEnd, "no group open", ncclInvalidUsage, "Group Calls", kSeen, [](C c) { return c.depth < 1; }},
+    {kGroupEnd, "no group open", ncclInvalidUsage, "Group Calls", [](C c) { return c.depth < 1; }},
     {kGroupEnd, "send to self without receive, or the reverse", ncclInvalidUsage, "Point To Point Communication",
-     kGuide, [](C c) { return c.is_unmatched_self; }},
+     [](C c) { return c.is_unmatched_self; }},
 };
 
 inline ncclResult_t check(CallName bit, const char* name, const Call& call) {

@@ -1,6 +1,6 @@
 // Tables of what a stand-in refuses: one row a call and argument, with the status, the section of NVIDIA's guide that
-// says so, and how far it is known. The stand-in asks the rows in order and returns the first that holds; tests provoke
-// every row, under the stand-in and, where there is a GPU, under the genuine library.
+// says so ("assumed" where it does not). The stand-in asks the rows in order and returns the first that holds; tests
+// provoke every row, under the stand-in and, where there is a GPU, under the genuine library.
 #pragma once
 
 #include <cstdio>
@@ -8,15 +8,12 @@
 
 namespace switchyard::simgpu {
 
-enum class Known { seen, guide, assumed };  // seen: the genuine library answers so on a machine without a GPU
-
 template <class Call, class Status>
 struct RefusalRow {
   unsigned calls;        // bits of an enum of call names
   const char* argument;  // unique within each of its calls: tests find rows by it
   Status status;
   const char* section;
-  Known known;
   bool (*holds)(const Call&);  // may use what the rows above have excluded
 };
 
