@@ -145,7 +145,7 @@ function(switchyard_add_simgpu)
   switchyard_add_cuda_tests(simgpu "CUDA::cublasLt;nccl;fmt::fmt")
   if(TARGET test_simgpu)
     # The tables of refusals are the stand-ins' own; ranks of NCCL are processes of a program.
-    target_sources(test_simgpu PRIVATE tests/simgpu/refusals.cpp tests/simgpu/blas_refusals.cpp tests/simgpu/blas_gemm.cpp)
+    target_sources(test_simgpu PRIVATE tests/simgpu/refusals.cpp tests/simgpu/blas.cpp)
     switchyard_add_cuda_program(nccl_rank_program tests/simgpu/nccl_rank_program.cpp "nccl")
     add_dependencies(test_simgpu nccl_rank_program)
     foreach(sanitizer address thread)   # must find room for their own memory beside the device's

@@ -32,7 +32,7 @@ void under_csr(Warp& w, const Instruction& i, uint32_t active) {
 const Table& Table::get() {
   static const Table table = [] {
     Table t;
-    for (auto add : {add_arithmetic, add_moves_and_comparisons, add_memory, add_warp}) add(t);
+    for (auto add : {add_arithmetic, add_moves_and_comparisons, add_operations}) add(t);
     return t;
   }();
   return table;

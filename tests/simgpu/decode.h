@@ -65,8 +65,7 @@ struct Table {
 };
 void add_arithmetic(Table& table);
 void add_moves_and_comparisons(Table& table);
-void add_memory(Table& table);
-void add_warp(Table& table);
+void add_operations(Table& table);
 
 constexpr Type kBits{Type::Kind::bits, 32}, kPredicate{Type::Kind::predicate, 1}, kAddress{Type::Kind::u, 64};
 

@@ -1,10 +1,8 @@
 // Stand-in for libnccl.so.2 between the processes of one machine: the calls that the backend makes, under NVIDIA's own
 // header. Calls check and enqueue; only making and splitting a communicator waits for the other ranks. What NCCL takes
 // and this one does not know is a finding (exit code 66), never ignored.
-#include "tests/simgpu/nccl_exchange.h"
-#include "tests/simgpu/nccl_refusals.h"
-
-#include <nccl.h>
+#include "tests/simgpu/library.h"
+#include "tests/simgpu/nccl.h"
 
 #include <cstring>
 #include <map>

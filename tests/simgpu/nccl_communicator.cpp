@@ -1,5 +1,5 @@
 // Joining, splitting, and noticing who is gone.
-#include "tests/simgpu/nccl_communicator.h"
+#include "tests/simgpu/nccl.h"
 
 #include "tests/simgpu/library.h"
 

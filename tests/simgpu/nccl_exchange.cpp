@@ -3,7 +3,7 @@
 // communicator's error; the stream then waits for ncclCommAbort, as on a GPU. Reductions go in rank order, so that
 // every rank gets the same bits: in the element's own arithmetic, bf16 in f32 and rounded once. (NCCL itself may round
 // bf16 at each hop.)
-#include "tests/simgpu/nccl_exchange.h"
+#include "tests/simgpu/nccl.h"
 
 #include <cuda_bf16.h>
 #include <fmt/format.h>

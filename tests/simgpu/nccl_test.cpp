@@ -1,6 +1,6 @@
 // The NCCL stand-in between real processes: collectives and exchanges against plain loops, and what each rank is told
 // when ranks disagree, wait for each other, die or abort.
-#include "tests/simgpu/nccl_refusals.h"
+#include "tests/simgpu/nccl.h"
 #include "tests/simgpu/replay.h"
 
 #include <cuda_runtime_api.h>
