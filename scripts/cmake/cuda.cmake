@@ -89,10 +89,12 @@ target_include_directories(switchyard_kernels_cuda PRIVATE "${CMAKE_SOURCE_DIR}/
 # The simulated device (tests/simgpu): stand-ins that have the names of the genuine libraries, in build/release/simgpu.
 # A program runs on it when that folder comes first in LD_LIBRARY_PATH, or in its RUNPATH.
 set(simgpu_folder "${CMAKE_BINARY_DIR}/simgpu")
-function(switchyard_add_stand_in name version map)   # and its sources
+function(switchyard_add_stand_in name version)   # and its sources
+  # Symbols have the genuine libraries' version, their soname. Which there are says SIMGPU_EXPORT.
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/generated/${name}.map" CONTENT "lib${name}.so.${version} { *; };\n")
   add_library(simgpu_${name} SHARED ${ARGN})
   set_target_properties(simgpu_${name} PROPERTIES OUTPUT_NAME ${name} SOVERSION ${version} LIBRARY_OUTPUT_DIRECTORY "${simgpu_folder}"
-    CXX_VISIBILITY_PRESET hidden LINK_OPTIONS "-Wl,--version-script=${CMAKE_SOURCE_DIR}/tests/simgpu/${map}" LINK_DEPENDS "${CMAKE_SOURCE_DIR}/tests/simgpu/${map}")
+    CXX_VISIBILITY_PRESET hidden LINK_OPTIONS "-Wl,--version-script=${CMAKE_BINARY_DIR}/generated/${name}.map")
   target_include_directories(simgpu_${name} PRIVATE "${CMAKE_SOURCE_DIR}")
   target_include_directories(simgpu_${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
   # IEEE arithmetic without contraction, except that nothing traps. g++ 12 warns of string concatenation without reason.
@@ -129,16 +131,16 @@ function(switchyard_add_simgpu)
   list(FILTER runtime EXCLUDE REGEX "_test.cpp$|_program.cpp$|/blas[^/]*$|/nccl[^/]*$")
   list(FILTER blas EXCLUDE REGEX "_test.cpp$")
   list(FILTER nccl EXCLUDE REGEX "_test.cpp$|_program.cpp$")
-  switchyard_add_stand_in(cudart 13 cudart.map ${runtime})
+  switchyard_add_stand_in(cudart 13 ${runtime})
   target_link_libraries(simgpu_cudart PRIVATE PkgConfig::zstd Threads::Threads fmt::fmt nlohmann_json::nlohmann_json)
   add_dependencies(simgpu simgpu_cudart)
   if(blas)
-    switchyard_add_stand_in(cublasLt 13 cublasLt.map ${blas})
+    switchyard_add_stand_in(cublasLt 13 ${blas})
     target_link_libraries(simgpu_cublasLt PRIVATE simgpu_cudart)
     add_dependencies(simgpu simgpu_cublasLt)
   endif()
   if(nccl)
-    switchyard_add_stand_in(nccl 2 nccl.map ${nccl})
+    switchyard_add_stand_in(nccl 2 ${nccl})
     target_link_libraries(simgpu_nccl PRIVATE simgpu_cudart Threads::Threads fmt::fmt)
     add_dependencies(simgpu simgpu_nccl)
   endif()

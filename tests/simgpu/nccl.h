@@ -77,7 +77,7 @@ class Communicator {
 };
 
 double timeout_seconds();  // SIMGPU_NCCL_TIMEOUT, 20 by default: no progress for so long is a deadlock
-std::string new_name();    // of a communicator yet to be; sweeps what dead processes left
+std::string new_name();    // of a communicator yet to be
 void set_last_error(const std::string& text);
 const char* last_error();
 

@@ -10,10 +10,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -24,7 +22,6 @@ namespace switchyard::simgpu::nccl {
 namespace {
 
 constexpr const char* kFolder = "/dev/shm/";
-constexpr const char* kPrefix = "simgpu-nccl-";
 std::mutex last_error_mutex;
 char last_error_text[1024];
 
@@ -190,14 +187,8 @@ std::shared_ptr<Communicator> Communicator::split(int color, int key, ncclResult
 double timeout_seconds() { return static_cast<double>(setting("NCCL_TIMEOUT", 20)); }
 
 std::string new_name() {
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
-    int creator = 0;
-    if (std::sscanf(entry.path().filename().c_str(), (std::string(kPrefix) + "%d").c_str(), &creator) == 1 &&
-        kill(creator, 0) != 0 && errno == ESRCH)
-      unlink(entry.path().c_str());
-  }
   static std::atomic<int> count{0};
-  return fmt::format("{}{}-{}", kPrefix, getpid(), count++);
+  return fmt::format("simgpu-nccl-{}-{}", getpid(), count++);
 }
 
 void set_last_error(const std::string& text) {

@@ -84,10 +84,19 @@ void meet() {
   ++meetings;
 }
 
+struct Mark {  // behind what a stream has been given
+  explicit Mark(cudaStream_t s) {
+    DO(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    DO(cudaEventRecord(event, s));
+  }
+  bool is_ahead() const { return cudaEventQuery(event) == cudaErrorNotReady; }
+  cudaEvent_t event = nullptr;
+};
+
 // Waits as a program must: polls the stream and the communicator, aborts on an error, returns it.
 ncclResult_t wait(ncclComm_t comm, bool all_fail = false) {
   ncclResult_t error = ncclSuccess;
-  while (cudaStreamQuery(stream) == cudaErrorNotReady) {
+  for (const Mark end(stream); end.is_ahead();) {
     DO(ncclCommGetAsyncError(comm, &error));
     if (error != ncclSuccess) {
       if (all_fail) meet();
@@ -305,14 +314,15 @@ void other_order() {  // of two communicators on two streams: works by luck on a
       DO(ncclAllReduce(a.data, a.data, 4, ncclInt32, ncclSum, world, stream));
     else
       DO(ncclAllReduce(b.data, b.data, 4, ncclInt32, ncclSum, other, second));
-    for (int i = 0; i < 100; ++i) cudaStreamQuery(first ? stream : second);  // it begins
+    for (int i = 0; i < 100; ++i) Mark(first ? stream : second).is_ahead();  // it begins
     meet();
   }
+  const Mark end(stream), second_end(second);
   ncclResult_t of_world = ncclSuccess, of_other = ncclSuccess;
   while (of_world == ncclSuccess && of_other == ncclSuccess) {
     DO(ncclCommGetAsyncError(world, &of_world));
     DO(ncclCommGetAsyncError(other, &of_other));
-    EXPECT(cudaStreamQuery(stream) == cudaErrorNotReady && cudaStreamQuery(second) == cudaErrorNotReady);
+    EXPECT(end.is_ahead() && second_end.is_ahead());
   }
   meet();
   DO(ncclCommAbort(world));

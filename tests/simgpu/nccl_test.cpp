@@ -147,18 +147,6 @@ TEST(Nccl, ARankThatNeverComesIsNamed) {
   EXPECT_FALSE(fs::exists(std::string("/dev/shm/") + id.internal));
 }
 
-TEST(Nccl, AnIdSweepsWhatDeadProcessesLeft) {
-  const pid_t child = fork();
-  if (child == 0) _exit(0);
-  waitpid(child, nullptr, 0);
-  const std::string left = "/dev/shm/simgpu-nccl-" + std::to_string(child) + "-0";
-  std::ofstream(left) << "x";
-  ASSERT_TRUE(fs::exists(left));
-  ncclUniqueId id;
-  ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
-  EXPECT_FALSE(fs::exists(left));
-}
-
 TEST(Nccl, EachRowIsRefusedWithItsStatus) {
   ncclUniqueId id;
   ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);

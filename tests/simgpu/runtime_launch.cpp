@@ -1,4 +1,4 @@
-// Kernels: registration by nvcc's start-up code, modules loaded at run time, attributes and launches.
+// Kernels: registration by nvcc's start-up code, attributes and launches.
 #include <fatbinary_section.h>
 
 #include <cstring>
@@ -9,10 +9,9 @@
 namespace switchyard::simgpu {
 namespace {
 
-struct Image {  // a fat binary, or PTX given at run time; read at the first use of one of its kernels
-  const void* fat_binary = nullptr;
-  std::string ptx{};
-  std::unique_ptr<Module> module{};
+struct Image {
+  const void* fat_binary;
+  std::unique_ptr<Module> module{};  // at the first use of one of its kernels
 };
 struct Kernel {
   Image* image;
@@ -26,9 +25,7 @@ using Kernels = std::map<const void*, Kernel>;  // by the address that stands fo
 Function& load(Kernel& k) {
   Image& image = *k.image;
   const Limits l = limits();
-  if (!image.module)
-    image.module =
-        std::make_unique<Module>(image.fat_binary ? ptx_of(image.fat_binary, 10 * l.major + l.minor) : image.ptx);
+  if (!image.module) image.module = std::make_unique<Module>(ptx_of(image.fat_binary, 10 * l.major + l.minor));
   if (!k.function) k.function = image.module->find(k.name);
   if (!k.function) throw Fault(cudaErrorSymbolNotFound, fmt::format("simgpu: kernel {} is not in the PTX", k.name));
   return *k.function;
@@ -119,16 +116,16 @@ SIMGPU_API cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host) {
   *kernel = reinterpret_cast<cudaKernel_t>(const_cast<void*>(host));
   return cudaSuccess;
 }
-SIMGPU_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
-                                          cudaStream_t stream) {
-  return launch(kernel, grid, block, arguments, shared, stream);
-}
 
 // ---- the API
 
 SIMGPU_API cudaError_t cudaLaunchKernel(const void* f, dim3 grid, dim3 block, void** arguments, size_t shared,
                                         cudaStream_t stream) {
   return launch(f, grid, block, arguments, shared, stream);
+}
+SIMGPU_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
+                                          cudaStream_t stream) {
+  return launch(kernel, grid, block, arguments, shared, stream);
 }
 SIMGPU_API cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute attribute, int value) {
   return with("cudaFuncSetAttribute", f, [&](Kernel& k, const Function& function) {
@@ -139,28 +136,4 @@ SIMGPU_API cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute att
     k.dynamic_shared_limit = value;
     return cudaSuccess;
   });
-}
-
-// Modules given as text or fat binary at run time: what the conformance tests launch.
-SIMGPU_API cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJitOption*, void**, unsigned,
-                                           cudaLibraryOption*, void**, unsigned) {
-  return call([&] {
-    const bool binary = std::memcmp(code, "\x50\xed\x55\xba", 4) == 0;
-    auto* image = binary ? new Image{code} : new Image{nullptr, static_cast<const char*>(code)};
-    return *library = reinterpret_cast<cudaLibrary_t>(image), cudaSuccess;
-  });
-}
-SIMGPU_API cudaError_t cudaLibraryGetKernel(cudaKernel_t* kernel, cudaLibrary_t library, const char* name) {
-  auto* handle = new char;  // an address to stand for it
-  the<Kernels>()[handle] = {reinterpret_cast<Image*>(library), name};
-  *kernel = reinterpret_cast<cudaKernel_t>(handle);
-  return with("cudaLibraryGetKernel", handle, [](Kernel&, Function&) { return cudaSuccess; });
-}
-SIMGPU_API cudaError_t cudaLibraryUnload(cudaLibrary_t library) {
-  const cudaError_t status = cudaDeviceSynchronize();
-  const std::lock_guard lock(device_mutex());
-  std::erase_if(the<Kernels>(),
-                [&](const auto& entry) { return entry.second.image == reinterpret_cast<Image*>(library); });
-  delete reinterpret_cast<Image*>(library);
-  return status;
 }

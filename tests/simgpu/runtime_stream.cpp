@@ -34,13 +34,6 @@ cudaError_t with(cudaEvent_t handle, F body) {
   });
 }
 
-// Work goes on while the host asks, and an answer that it is over is knowledge that the host has.
-cudaError_t query(const Moment& moment) {
-  if (moment.is_over()) return Scheduler::get().host_has_seen(moment.clock), cudaSuccess;
-  Scheduler::get().step();
-  return cudaErrorNotReady;
-}
-
 cudaError_t wait(cudaError_t status, const std::vector<Moment>& moments) {
   return status == cudaSuccess ? finish(Scheduler::get().synchronize(moments)) : status;
 }
@@ -69,9 +62,6 @@ SIMGPU_API cudaError_t cudaDeviceSynchronize() {
   std::vector<Moment> now;
   const cudaError_t status = call([&] { return now = Scheduler::get().now(), cudaSuccess; });
   return wait(status, now);
-}
-SIMGPU_API cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  return with(stream, [](Stream& s) { return query(s.now()); });
 }
 SIMGPU_API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   return with(stream, [&](Stream& s) {
@@ -116,7 +106,10 @@ SIMGPU_API cudaError_t cudaEventQuery(cudaEvent_t event) {
     const Moment& m = e.moment;
     if (m.stream && reached(Order::get().host, m.stream->number) < m.sequence && !std::exchange(e.counted, true))
       ++Journal::get().counters["host_waits"];
-    return query(e.moment);
+    // Work goes on while the host asks, and an answer that it is over is knowledge that the host has.
+    if (m.is_over()) return Scheduler::get().host_has_seen(m.clock), cudaSuccess;
+    Scheduler::get().step();
+    return cudaErrorNotReady;
   });
 }
 SIMGPU_API cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {

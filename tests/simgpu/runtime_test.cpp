@@ -106,16 +106,10 @@ TEST(RuntimeRefusals, EachRowIsRefusedWithItsStatus) {
 TEST_F(Runtime, LaunchBoundsAreKept) {
   const Ptx ptx(".reg .b32 %r<2>;\n", 1);
   EXPECT_EQ(ptx.run(1, 1024, static_cast<int*>(nullptr)), cudaSuccess);
-  cudaLibrary_t library;
-  cudaKernel_t kernel;
-  const char* text =
-      ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k()\n.maxntid 64, 2, 1\n{\nret;\n}\n";
-  ASSERT_EQ(cudaLibraryLoadData(&library, text, nullptr, nullptr, 0, nullptr, nullptr, 0), cudaSuccess);
-  ASSERT_EQ(cudaLibraryGetKernel(&kernel, library, "k"), cudaSuccess);
-  EXPECT_EQ(cudaLaunchKernel(reinterpret_cast<void*>(kernel), dim3(1), dim3(128), nullptr, 0, nullptr), cudaSuccess);
-  EXPECT_EQ(cudaLaunchKernel(reinterpret_cast<void*>(kernel), dim3(1), dim3(129), nullptr, 0, nullptr),
-            cudaErrorLaunchOutOfResources);
-  EXPECT_EQ(cudaLibraryUnload(library), cudaSuccess);
+  const Ptx bounded(
+      {{".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n.maxntid 64, 2, 1\n{\nret;\n}\n", 80}});
+  EXPECT_EQ(cudaLaunchKernel(bounded.kernel(), dim3(1), dim3(128), nullptr, 0, nullptr), cudaSuccess);
+  EXPECT_EQ(cudaLaunchKernel(bounded.kernel(), dim3(1), dim3(129), nullptr, 0, nullptr), cudaErrorLaunchOutOfResources);
 }
 
 TEST_F(Runtime, MoreDynamicSharedMemoryAfterTheAttribute) {
@@ -296,60 +290,23 @@ TEST_F(Runtime, PinnedMemoryIsTheHostsAfterAWait) {
 
 // ---- loading
 
-std::string entry(const std::string& text, uint32_t architecture) {
-  struct {
-    uint16_t kind = 1, version = 0x101;
-    uint32_t header_bytes = 64;
-    uint64_t payload = 0;
-    uint32_t packed = 0, options = 0;
-    uint16_t minor = 0, major = 8;
-    uint32_t architecture = 0, name = 0, name_bytes = 0;
-    uint64_t flags = 0, reserved = 0, unpacked = 0;
-  } header;
-  header.architecture = architecture;
-  header.payload = (text.size() + 8) / 8 * 8;
-  std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
-  bytes += text;
-  bytes.resize(sizeof header + header.payload);
-  return bytes;
-}
-
 TEST_F(Runtime, TakesTheNewestPtxThatTheDeviceCanRun) {
   auto ptx = [](int value) {
     return ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p0)\n{\n.reg .b64 "
            "%q<2>;\nld.param.u64 %q1, [p0];\nst.global.u32 [%q1], " +
            std::to_string(value) + ";\nret;\n}\n";
   };
-  const std::string entries = entry(ptx(80), 80) + entry(ptx(100), 100) + entry(ptx(90), 90);
-  struct {
-    uint32_t magic = 0xba55ed50;
-    uint16_t version = 1, header_bytes = 16;
-    uint64_t bytes = 0;
-  } header;
-  header.bytes = entries.size();
-  const std::string container = std::string(reinterpret_cast<const char*>(&header), sizeof header) + entries;
   for (const auto& [cc, expected] :
        std::vector<std::pair<std::string, int>>{{"8.6", 80}, {"9.0", 90}, {"10.0", 100}, {"12.0", 100}}) {
     set("CC", cc);
-    cudaLibrary_t library;
-    cudaKernel_t kernel;
+    const Ptx newest({{ptx(80), 80}, {ptx(100), 100}, {ptx(90), 90}});
+    ASSERT_EQ(newest.status(), cudaSuccess);
     Buffer<int> out(1);
-    int* p = out.data();
-    void* arguments[] = {&p};
-    ASSERT_EQ(cudaLibraryLoadData(&library, container.data(), nullptr, nullptr, 0, nullptr, nullptr, 0), cudaSuccess);
-    ASSERT_EQ(cudaLibraryGetKernel(&kernel, library, "k"), cudaSuccess);
-    ASSERT_EQ(cudaLaunchKernel(reinterpret_cast<void*>(kernel), dim3(1), dim3(1), arguments, 0, nullptr), cudaSuccess);
+    ASSERT_EQ(newest.run(1, 1, out.data()), cudaSuccess);
     EXPECT_EQ(out.get()[0], expected);
-    ASSERT_EQ(cudaLibraryUnload(library), cudaSuccess);
   }
   set("CC", "8.0");  // what nvcc embedded in this program is for 9.0, packed
-  cudaLibrary_t library;
-  cudaKernel_t kernel;
-  const std::string only = entry(ptx(90), 90);
-  header.bytes = only.size();
-  const std::string newer = std::string(reinterpret_cast<const char*>(&header), sizeof header) + only;
-  ASSERT_EQ(cudaLibraryLoadData(&library, newer.data(), nullptr, nullptr, 0, nullptr, nullptr, 0), cudaSuccess);
-  EXPECT_EQ(cudaLibraryGetKernel(&kernel, library, "k"), cudaErrorNoKernelImageForDevice);
+  EXPECT_EQ(Ptx({{ptx(90), 90}}).status(), cudaErrorNoKernelImageForDevice);
   set("CC", "9.0");
   cudaGetLastError();
 }

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 #include <dlfcn.h>
+#include <fatbinary_section.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -11,6 +12,11 @@
 #include <vector>
 
 #include "tests/simgpu/control.h"
+
+// What the code that nvcc generates calls at the start of a program.
+extern "C" void** __cudaRegisterFatBinary(void* wrapper);
+extern "C" void __cudaRegisterFunction(void** image, const char* host, char* device, const char* name, int, uint3*,
+                                       uint3*, dim3*, dim3*, int*);
 
 namespace simgpu_test {
 
@@ -94,33 +100,68 @@ class Buffer {
   size_t count_;
 };
 
-// A module from the body of its kernel `k`, whose parameters are pointers p0, p1...
+// Kernels `k`, for one architecture each, in a container as nvcc embeds it.
 class Ptx {
  public:
-  Ptx(const std::string& body, int parameters) {
-    text_ = ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k(";
-    for (int n = 0; n < parameters; ++n) text_ += (n ? ", .param .u64 p" : ".param .u64 p") + std::to_string(n);
-    text_ += ")\n{\n" + body + "ret;\n}\n";
-    EXPECT_EQ(cudaLibraryLoadData(&library_, text_.c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0), cudaSuccess);
-    status_ = cudaLibraryGetKernel(&kernel_, library_, "k");
+  struct Entry {
+    std::string text;
+    uint32_t architecture;
+  };
+  explicit Ptx(const std::vector<Entry>& entries) : text_(entries.at(0).text) {
+    std::string all;
+    for (const Entry& e : entries) {
+      struct {
+        uint16_t kind = 1, version = 0x101;
+        uint32_t header_bytes = 64;
+        uint64_t payload = 0;
+        uint32_t packed = 0, options = 0;
+        uint16_t minor = 0, major = 8;
+        uint32_t architecture = 0, name = 0, name_bytes = 0;
+        uint64_t flags = 0, reserved = 0, unpacked = 0;
+      } header;
+      header.architecture = e.architecture;
+      header.payload = (e.text.size() + 8) / 8 * 8;
+      all += std::string(reinterpret_cast<const char*>(&header), sizeof header) + e.text;
+      all.resize(all.size() + header.payload - e.text.size());
+    }
+    struct {
+      uint32_t magic = 0xba55ed50;
+      uint16_t version = 1, header_bytes = 16;
+      uint64_t bytes = 0;
+    } header;
+    header.bytes = all.size();
+    container_ = std::string(reinterpret_cast<const char*>(&header), sizeof header) + all;
+    wrapper_.data = reinterpret_cast<const unsigned long long*>(container_.data());
+    __cudaRegisterFunction(__cudaRegisterFatBinary(&wrapper_), &handle_, nullptr, "k", -1, nullptr, nullptr, nullptr,
+                           nullptr, nullptr);
+    status_ = cudaFuncSetAttribute(&handle_, cudaFuncAttributeMaxDynamicSharedMemorySize, 0);  // which loads it
   }
-  ~Ptx() { cudaLibraryUnload(library_); }
+  // From the body of a kernel whose parameters are pointers p0, p1...
+  Ptx(const std::string& body, int parameters) : Ptx({{whole(body, parameters), 80}}) {}
+  ~Ptx() { cudaDeviceSynchronize(); }
   Ptx(const Ptx&) = delete;
   Ptx& operator=(const Ptx&) = delete;
   cudaError_t status() const { return status_; }
   const std::string& text() const { return text_; }
+  const void* kernel() const { return &handle_; }
   template <class... T>
   cudaError_t run(unsigned blocks, unsigned threads, T*... pointers) const {
     void* values[] = {const_cast<void*>(static_cast<const void*>(pointers))...};
     void* arguments[sizeof...(T)];
     for (size_t n = 0; n < sizeof...(T); ++n) arguments[n] = &values[n];
-    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel_), dim3(blocks), dim3(threads), arguments, 0, nullptr);
+    return cudaLaunchKernel(&handle_, dim3(blocks), dim3(threads), arguments, 0, nullptr);
   }
 
  private:
-  std::string text_;
-  cudaLibrary_t library_{};
-  cudaKernel_t kernel_{};
+  static std::string whole(const std::string& body, int parameters) {
+    std::string text = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(";
+    for (int n = 0; n < parameters; ++n) text += (n ? ", .param .u64 p" : ".param .u64 p") + std::to_string(n);
+    return text + ")\n{\n" + body + "ret;\n}\n";
+  }
+
+  std::string text_, container_;
+  __fatBinC_Wrapper_t wrapper_{};
+  char handle_ = 0;  // its address stands for the kernel
   cudaError_t status_ = cudaErrorUnknown;
 };
 
