@@ -2,7 +2,6 @@
 // set, the heuristic answers from arithmetic, a product becomes one operation of its stream. What the genuine library
 // takes and this one does not know is a finding (exit code 66), never ignored.
 #include "tests/simgpu/blas.h"
-#include "tests/simgpu/library.h"
 
 #include <cublasLt.h>
 
@@ -29,7 +28,7 @@ const Descriptor* descriptor(Handle handle) {
 
 template <class Handle>
 cublasStatus_t create(const char* name, Handle* handle, Descriptor attributes) {
-  if (const cublasStatus_t status = check(kDescribe, name, {.handle = handle})) return status;
+  if (const cublasStatus_t status = check(kDefine, name, {.handle = handle})) return status;
   *handle = reinterpret_cast<Handle>(new Descriptor(std::move(attributes)));
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -90,21 +89,19 @@ void run(Operation& operation, const Product& p, const void* A, const void* B, v
 
 }  // namespace
 
-#define API extern "C" SIMGPU_EXPORT
-
-API cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+SIMGPU_API cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   if (const cublasStatus_t status = check(kCreate, "cublasLtCreate", {.handle = handle})) return status;
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) return CUBLAS_STATUS_NOT_INITIALIZED;
   *handle = new cublasLtContext;
   return CUBLAS_STATUS_SUCCESS;
 }
-API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
+SIMGPU_API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   if (const cublasStatus_t status = check(kDestroy, "cublasLtDestroy", {.handle = handle})) return status;
   delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }
-API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genuine library's words
+SIMGPU_API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genuine library's words
   switch (status) {
     case CUBLAS_STATUS_SUCCESS: return "success";
     case CUBLAS_STATUS_NOT_INITIALIZED: return "the library was not initialized";
@@ -115,36 +112,37 @@ API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genu
   }
 }
 
-API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
-                                            cudaDataType_t scale) {
+SIMGPU_API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
+                                                   cudaDataType_t scale) {
   return create("cublasLtMatmulDescCreate", desc,
                 {{{CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, {4, compute}},
                   {CUBLASLT_MATMUL_DESC_SCALE_TYPE, {4, scale}},
                   {CUBLASLT_MATMUL_DESC_TRANSA, {4, CUBLAS_OP_N}},
                   {CUBLASLT_MATMUL_DESC_TRANSB, {4, CUBLAS_OP_N}}}});
 }
-API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) { return destroy(desc); }
-API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
-                                                  const void* buffer, size_t bytes) {
+SIMGPU_API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) { return destroy(desc); }
+SIMGPU_API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
+                                                         cublasLtMatmulDescAttributes_t attribute, const void* buffer,
+                                                         size_t bytes) {
   return set("cublasLtMatmulDescSetAttribute", desc, attribute, buffer, bytes);
 }
 
-API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
-                                              uint64_t columns, int64_t ld) {
+SIMGPU_API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
+                                                     uint64_t columns, int64_t ld) {
   return create("cublasLtMatrixLayoutCreate", layout,
                 {{{CUBLASLT_MATRIX_LAYOUT_TYPE, {4, type}},
                   {CUBLASLT_MATRIX_LAYOUT_ROWS, {8, rows}},
                   {CUBLASLT_MATRIX_LAYOUT_COLS, {8, columns}},
                   {CUBLASLT_MATRIX_LAYOUT_LD, {8, static_cast<uint64_t>(ld)}}}});
 }
-API cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
-                                                    cublasLtMatrixLayoutAttribute_t attribute, const void* buffer,
-                                                    size_t bytes) {
+SIMGPU_API cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                           cublasLtMatrixLayoutAttribute_t attribute,
+                                                           const void* buffer, size_t bytes) {
   return set("cublasLtMatrixLayoutSetAttribute", layout, attribute, buffer, bytes);
 }
-API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy(layout); }
+SIMGPU_API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy(layout); }
 
-API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
   return create("cublasLtMatmulPreferenceCreate", preference,
                 {{{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, {8, 0}},
                   {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, {4, CUBLASLT_REDUCTION_SCHEME_MASK}},
@@ -153,21 +151,21 @@ API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* pr
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, {4, 256}},
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, {4, 256}}}});
 }
-API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
+SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
   return destroy(preference);
 }
-API cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
-                                                        cublasLtMatmulPreferenceAttributes_t attribute,
-                                                        const void* buffer, size_t bytes) {
+SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                               cublasLtMatmulPreferenceAttributes_t attribute,
+                                                               const void* buffer, size_t bytes) {
   return set("cublasLtMatmulPreferenceSetAttribute", preference, attribute, buffer, bytes);
 }
 
 // Two algorithms: one that keeps its f32 sums in the workspace, if it fits and may, and one that needs none.
-API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
-                                                  cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                                  cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                                  cublasLtMatmulPreference_t preference, int requested,
-                                                  cublasLtMatmulHeuristicResult_t results[], int* returned) {
+SIMGPU_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
+                                                         cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                                         cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                                         cublasLtMatmulPreference_t preference, int requested,
+                                                         cublasLtMatmulHeuristicResult_t results[], int* returned) {
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.preference = descriptor(preference);
   call.requested = requested, call.results = results, call.returned = returned;
@@ -195,12 +193,14 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cubla
   return CUBLAS_STATUS_SUCCESS;
 }
 
-API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
-                                           cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                           const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
+SIMGPU_API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
+                                                  cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                                  cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                                  const cublasLtMatmulAlgo_t* algo,
+                                                  cublasLtMatmulHeuristicResult_t* result) {
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.algorithm = reinterpret_cast<const Algorithm*>(algo), call.results = result;
-  if (const cublasStatus_t status = check(kRecheck, "cublasLtMatmulAlgoCheck", call)) return status;
+  if (const cublasStatus_t status = check(kCheck, "cublasLtMatmulAlgoCheck", call)) return status;
   if (!takes(*call.algorithm, product_of(call))) return CUBLAS_STATUS_NOT_SUPPORTED;  // an answer, no misuse
   *result = {};
   result->algo = *algo;
@@ -209,11 +209,12 @@ API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatm
   return CUBLAS_STATUS_SUCCESS;
 }
 
-API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha, const void* A,
-                                  cublasLtMatrixLayout_t a, const void* B, cublasLtMatrixLayout_t b, const void* beta,
-                                  const void* C, cublasLtMatrixLayout_t c, void* D, cublasLtMatrixLayout_t d,
-                                  const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes,
-                                  cudaStream_t stream) {
+SIMGPU_API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha,
+                                         const void* A, cublasLtMatrixLayout_t a, const void* B,
+                                         cublasLtMatrixLayout_t b, const void* beta, const void* C,
+                                         cublasLtMatrixLayout_t c, void* D, cublasLtMatrixLayout_t d,
+                                         const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes,
+                                         cudaStream_t stream) {
   if (!algo) return not_simulated("no algo");
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.alpha = alpha, call.beta = beta, call.A = A, call.B = B, call.C = C, call.D = D;

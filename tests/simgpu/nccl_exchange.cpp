@@ -14,8 +14,6 @@
 #include <cstring>
 #include <set>
 
-#include "tests/simgpu/library.h"
-
 namespace switchyard::simgpu::nccl {
 namespace {
 
@@ -93,7 +91,7 @@ class Exchange {
 
   Progress step(Operation& operation) {
     for (const Request& r : requests_)
-      if (r.comm->aborted) return end();
+      if (r.comm->seat().presence == Presence::aborted) return end();
     if (active != nullptr && active != this) return Progress::waiting;
     active = this;
     const auto now = std::chrono::steady_clock::now();
@@ -148,19 +146,13 @@ class Exchange {
   void start(Operation& operation) {
     std::stable_partition(requests_.begin(), requests_.end(), [](const Request& r) { return !r.is_pair(); });
     for (const Request& r : requests_) {
-      std::snprintf(r.comm->seat(r.comm->rank).doing, sizeof(Seat::doing), "is in %s", text().c_str());
+      std::snprintf(r.comm->seat().doing, sizeof(Seat::doing), "is in %s", text().c_str());
       if (r.kind == Kind::send)
         add(r, r.peer, true, operation.read({r.send, r.bytes()}, "ncclSend: sendbuff"), r.bytes());
       else if (r.kind == Kind::receive)
         add(r, r.peer, false, nullptr, r.bytes());
       else
         start_collective(operation, r);
-    }
-    auto sent = messages_.begin();  // to the rank itself: received in the order of sending
-    for (Message& m : messages_) {
-      if (!m.request->is_to_self() || m.is_out) continue;
-      sent = std::find_if(sent, messages_.end(), [](const Message& s) { return s.request->is_to_self() && s.is_out; });
-      m.data = (sent++)->data;
     }
   }
 
@@ -219,7 +211,7 @@ class Exchange {
     std::string awaited;
     for (const Message& m : messages_) {
       Communicator& comm = *m.request->comm;
-      if (comm.seat(comm.rank).accused == 2) return fail(comm, ncclInvalidUsage, comm.seat(comm.rank).accusation);
+      if (comm.seat().accused == 2) return fail(comm, ncclInvalidUsage, comm.seat().accusation);
       if (m.is_done()) continue;
       const std::string end = comm.fate(m.peer);
       if (!end.empty() && pump()) return;  // it went after a last message
@@ -235,8 +227,7 @@ class Exchange {
   Progress end() {
     if (active == this) active = nullptr;
     for (const Request& r : requests_)
-      std::snprintf(r.comm->seat(r.comm->rank).doing, sizeof(Seat::doing), "has nothing to do after %s",
-                    text().c_str());
+      std::snprintf(r.comm->seat().doing, sizeof(Seat::doing), "has nothing to do after %s", text().c_str());
     return Progress::done;
   }
 

@@ -74,6 +74,8 @@ TEST_F(NotSimulated, NcclsOtherTypesOperationsAndGroups) {
   expect_finding("type 6");
   EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclAvg, comm, first), ncclInvalidUsage);
   expect_finding("op 4");
+  EXPECT_EQ(ncclSend(data, 4, ncclFloat32, 0, comm, first), ncclInvalidUsage);
+  expect_finding("a message to the rank itself");
   EXPECT_EQ(ncclGroupStart(), ncclSuccess);
   EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclSum, comm, first), ncclSuccess);
   EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclSum, comm, second), ncclSuccess);
