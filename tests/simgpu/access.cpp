@@ -79,7 +79,7 @@ void misaligned(const Accessor& a) {
 }
 void out_of_bounds(const Accessor& a, uint64_t size) {
   fault(a.warp, a.instruction, a.lane,
-        fmt::format("an access to byte {} of {} in shared, local or parameter memory", a.address, size));
+        fmt::format("an access to byte {} of {} in shared or parameter memory", a.address, size));
 }
 Allocation& look_up(const Accessor& a) {
   Allocation* found = Memory::get().find(a.address);

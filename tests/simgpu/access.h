@@ -87,9 +87,8 @@ inline uint8_t* access_bytes(Accessor a) {
   if (space == Space::global) return access_global(a);
   if (space == Space::shared) return access_shared(a);
   Launch& launch = *a.warp.launch;
-  const uint64_t size = space == Space::local ? launch.function.local_bytes : launch.function.parameter_bytes;
+  const uint64_t size = launch.function.parameter_bytes;
   if (a.address >= size || a.address + a.bytes > size) out_of_bounds(a, size);
-  if (space == Space::local) return launch.local.data() + (a.warp.index * 32 + a.lane) * size + a.address;
   if (a.touch != Touch::read) fault(a.warp, a.instruction, a.lane, "a write to a kernel parameter");
   return const_cast<uint8_t*>(launch.parameters) + a.address;
 }

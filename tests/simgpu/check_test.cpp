@@ -197,6 +197,7 @@ TEST_F(Checks, UnknownInstructionsAreRefusedByName) {
         "cp.async.bulk.commit_group;",
         "cp.async.commit_group;",
         "membar.gl;",
+        "ld.local.u32 %r1, [%q1];",
         "atom.global.add.f32 %f1, [%q1], %f2;",
         "bar.sync 1;",
         "bar.arrive 0, 64;",

@@ -93,10 +93,8 @@ class KernelReader {
     return source(arguments[argument], type);
   }
   Operand destination(std::string_view text, Type type);
-  void destinations(Type type);   // d, or d|p, from the first argument
-  void address(size_t argument);  // source[0], immediate
+  void address(size_t argument);                                                    // source[0], immediate
   void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
-  uint64_t constant(size_t argument) const;
   Operand constant(uint64_t value, int bits);
   Space space() const;  // that the opcode names
   void branch_to(std::string_view label) { branch_ = label; }
@@ -110,7 +108,7 @@ class KernelReader {
   };
   std::optional<Register> find_register(std::string_view name);
   Operand allocate(int bits);
-  void place(Variable& variable, uint32_t& used) const;
+  const Variable& place(Variable variable);
   void before(Handler run, Operand d, Operand a);  // a helper of the instruction: it runs first, or last
   void after(Handler run, Operand d, Operand a);
   void read_head(std::string_view head);

@@ -120,7 +120,7 @@ TEST_F(Instructions, SpecialRegisters) {
 // ---- memory
 
 TEST_F(Instructions, LoadsAndStoresOfAllSizesInAllSpaces) {
-  const std::string spaces[] = {"global", "shared", "local", "generic shared", "generic global"};
+  const std::string spaces[] = {"global", "shared", "generic shared", "generic global"};
   for (const std::string& space : spaces) {
     for (const int bits : {8, 16, 32, 64}) {
       for (const int count : {1, 2, 4}) {
@@ -139,13 +139,11 @@ TEST_F(Instructions, LoadsAndStoresOfAllSizesInAllSpaces) {
         const std::string list = count == 1 ? from : '{' + from + '}', other = count == 1 ? to : '{' + to + '}',
                           bytes = std::to_string(bits / 8 * count);
         std::string body =
-            ".reg .b16 %h<20>; .reg .b32 %r<20>; .reg .b64 %q<30>;\n.shared .align 16 .b8 buffer[512];\n.local .align "
-            "16 .b8 mine[16];\n"
+            ".reg .b16 %h<20>; .reg .b32 %r<20>; .reg .b64 %q<30>;\n.shared .align 16 .b8 buffer[512];\n"
             "mov.u32 %r1, %tid.x; mul.wide.u32 %q2, %r1, 16; ld.param.u64 %q3, [p0]; add.s64 %q3, %q3, %q2; "
             "ld.param.u64 %q4, [p1]; add.s64 %q4, %q4, %q2;\n"
             "ld.param.u64 %q6, [p2]; add.s64 %q6, %q6, %q2;\n";
         if (kind == "shared") body += "mov.u64 %q5, buffer; add.s64 %q5, %q5, %q2;\n";
-        if (kind == "local") body += "mov.u64 %q5, mine;\n";
         if (kind == "global") body += "mov.u64 %q5, %q6;\n";
         if (generic && kind != "global") body += "cvta." + kind + ".u64 %q5, %q5;\n";
         body += "ld.global" + vector + type + ' ' + list + ", [%q3];\nst" + where + vector + type + " [%q5], " + list +

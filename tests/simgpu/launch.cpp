@@ -162,7 +162,6 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   launch.shared_bytes = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
   launch.shared_shadow = Shadow(launch.shared_bytes + 16);
   launch.shared.resize(launch.shared_bytes + 16);
-  launch.local.resize(warp_count * 32 * f.local_bytes);
   for (const Instruction& i : f.code) i.window = Window{};
 
   struct alignas(64) Line {  // as wide as the loops over lanes want to load

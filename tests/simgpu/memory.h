@@ -79,7 +79,7 @@ class Shadow {
   std::vector<Page> pages_;
 };
 
-enum class Space : uint8_t { shared, local, parameter, global, generic };
+enum class Space : uint8_t { shared, parameter, global, generic };
 
 struct Allocation {
   enum class Kind : uint8_t { device, pinned };

@@ -52,7 +52,7 @@ void load_parameter(Warp& w, const Instruction& i, uint32_t active) {  // one pl
 void decode_load_or_store(KernelReader& d) {
   const bool loads = d.words[0] == "ld";
   const Type type = d.type();
-  d.require(d.only("global shared local param nc v2 v4 wb") && d.types.size() == 1 && d.arguments.size() == 2 &&
+  d.require(d.only("global shared param nc v2 v4 wb") && d.types.size() == 1 && d.arguments.size() == 2 &&
             type.bits >= 8);
   Instruction& out = d.out;
   out.space = d.space();
@@ -181,7 +181,9 @@ void decode_shfl(KernelReader& d) {
   d.require(d.only("sync up down bfly idx") && d.has("sync") && d.arguments.size() == 5);
   for (size_t k = 0; k < 4; ++k) d.out.source[k] = d.source(k + 1, kBits);
   d.out.kind = d.has("up") ? kUp : d.has("down") ? kDown : d.has("bfly") ? kButterfly : kIndex;
-  d.destinations(kBits);
+  const auto both = split(d.arguments[0], '|');
+  d.out.d = d.destination(both[0], kBits);
+  if (both.size() > 1) d.out.d2 = d.destination(both[1], kPredicate);
   d.out.run = shuffle;
 }
 
@@ -190,7 +192,7 @@ void decode_vote(KernelReader& d) {
   d.out.kind = d.has("all") ? kAll : d.has("any") ? kAny : kBallot;
   d.out.source[0] = d.source(1, kPredicate);
   d.out.source[3] = d.source(2, kBits);
-  d.destinations(d.out.kind == kBallot ? kBits : kPredicate);
+  d.out.d = d.destination(d.arguments[0], d.out.kind == kBallot ? kBits : kPredicate);
   d.out.run = vote;
 }
 
@@ -209,11 +211,11 @@ void decode_barrier(KernelReader& d) {
   }
   const bool reduces = d.has("red");
   const size_t at = reduces ? 1 : 0;
-  d.require(d.only("sync red or") && d.arguments.size() == 1 + 2 * at && d.constant(at) == 0);
+  d.require(d.only("sync red or") && d.arguments.size() == 1 + 2 * at && d.arguments[at] == "0");
   out.flow = Flow::barrier;
   if (!reduces) return;
   out.source[0] = d.source(2, kPredicate);
-  d.destinations(kPredicate);
+  out.d = d.destination(d.arguments[0], kPredicate);
 }
 
 void decode_flow(KernelReader& d) {

@@ -45,12 +45,15 @@ struct Reader {
   std::string_view take(size_t end);  // up to there
 };
 
-struct Declaration {  // .space [.align n] .type name[size]
+struct Variable {                                                          // .space [.align n] .type name[size]
+  enum class Kind : uint8_t { other, parameter, shared, dynamic_shared };  // dynamic: without a size
   std::string_view name{};
+  Kind kind = Kind::other;
+  uint64_t offset = 0;
   uint32_t bytes = 1, align = 1;
-  bool is_shared = false, is_open = false;  // open: without a size, dynamic shared memory
 };
-Declaration read_declaration(std::string_view statement);
+using Variables = std::map<std::string_view, Variable>;
+Variable read_variable(std::string_view statement);
 
 // ---- kernels
 
@@ -88,14 +91,6 @@ struct Instruction {
   mutable Window window{};  // cleared when a launch begins: memory is not freed while one runs
 };
 
-struct Variable {
-  enum class Kind : uint8_t { shared, dynamic_shared, local, parameter };
-  Kind kind = Kind::parameter;
-  uint64_t offset = 0;
-  uint32_t bytes = 0, align = 1;
-};
-using Variables = std::map<std::string, Variable, std::less<>>;
-
 using Extent = std::array<uint32_t, 3>;
 constexpr uint64_t count_of(Extent e) { return uint64_t{e[0]} * e[1] * e[2]; }
 struct SpecialRegister {  // %tid.x
@@ -117,7 +112,7 @@ struct Function {
   const Module* module = nullptr;
   std::string name{}, readable_name{};
   std::vector<Variable> parameters{};
-  uint32_t parameter_bytes = 0, shared_bytes = 0, local_bytes = 0, register_bytes = 0, max_threads = 1024;
+  uint32_t parameter_bytes = 0, shared_bytes = 0, register_bytes = 0, max_threads = 1024;
   bool uses_dynamic_shared = false;
   std::vector<Instruction> code{};
   std::vector<SpecialRegister> specials{};

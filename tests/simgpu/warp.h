@@ -44,7 +44,7 @@ struct Launch {
   const uint8_t* parameters = nullptr;
   KernelCounters counters{};
   uint32_t first_interval = 0;  // of the current block
-  std::vector<uint8_t> shared, local;
+  std::vector<uint8_t> shared;
   Shadow shared_shadow{0};
   std::vector<Interval> intervals;
   std::array<uint32_t, 64> known_before{};  // operations found to be before this one, by their number's last bits
