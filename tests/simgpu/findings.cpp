@@ -1,14 +1,16 @@
-// Settings, the seed, clocks, findings and counters. A finding makes the process end with code 66, whatever its own
-// code was, so that no test passes over it.
+// Settings, the seed, clocks, findings and counters, and what tests ask beside CUDA's calls (control.h). A finding
+// makes the process end with code 66, whatever its own code was, so that no test passes over it; so does a device fault
+// of one that ends well all the same.
 #include "tests/simgpu/findings.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+
+#include "tests/simgpu/decode.h"
+#include "tests/simgpu/stream.h"
 
 namespace switchyard::simgpu {
 namespace {
@@ -110,28 +112,88 @@ void report(const std::string& kind, const std::string& key, const std::string& 
   if (++finding.count == 1) fmt::print(stderr, "simgpu: {}: {}\n", kind, text);
 }
 
+namespace {
+
+void write(const std::string& path, std::ios::openmode mode, const std::string& text) {
+  std::ofstream file(path, mode);
+  if (!path.empty() && !(file << text).flush())
+    fmt::print(stderr, "simgpu: cannot write {}: {}\n", path, std::strerror(errno));
+}
+
 // SIMGPU_REPORT: the path; %r in it is the rank, as Open MPI tells it. SIMGPU_RUNS: the file to which each process adds
 // a line for every kernel, all in one write: how often it ran and its name.
-void write_report_at_exit() {
+void write_report_at_exit(int status, void*) {
   const std::lock_guard lock(device_mutex());
   const Journal& j = Journal::get();
   if (std::string path = setting_text("REPORT"); !path.empty()) {
     const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
     if (const auto at = path.find("%r"); at != std::string::npos) path.replace(at, 2, rank ? rank : "0");
-    std::ofstream file(path);
-    file << report_of(j).dump(1) << '\n';
-    if (!file.flush()) fmt::print(stderr, "simgpu: cannot write {}: {}\n", path, std::strerror(errno));
+    write(path, std::ios::trunc, report_of(j).dump(1) + '\n');
   }
-  if (const std::string path = setting_text("RUNS"); !path.empty()) {
-    std::string lines;
-    for (const auto& [kernel, runs] : the<Runs>().of) lines += fmt::format("{} {}\n", runs, kernel);
-    std::ofstream file(path, std::ios::app);
-    if (!(file << lines).flush()) fmt::print(stderr, "simgpu: cannot write {}: {}\n", path, std::strerror(errno));
-  }
-  if (j.findings.empty()) return;
+  std::string lines;
+  for (const auto& [kernel, runs] : the<Runs>().of) lines += fmt::format("{} {}\n", runs, kernel);
+  write(setting_text("RUNS"), std::ios::app, lines);
+  const bool has_faulted = status == 0 && Scheduler::get().sticky() != cudaSuccess;
+  if (j.findings.empty() && !has_faulted) return;
   std::fflush(nullptr);
-  fmt::print(stderr, "simgpu: {} finding{}\n", j.findings.size(), j.findings.size() == 1 ? "" : "s");
+  if (!j.findings.empty())
+    fmt::print(stderr, "simgpu: {} finding{}\n", j.findings.size(), j.findings.size() == 1 ? "" : "s");
   std::_Exit(66);
 }
+__attribute__((constructor)) void at_load() { on_exit(write_report_at_exit, nullptr); }
 
+}  // namespace
 }  // namespace switchyard::simgpu
+
+using namespace switchyard::simgpu;
+
+SIMGPU_API int simgpu_finding_count() {
+  const std::lock_guard lock(device_mutex());
+  return static_cast<int>(Journal::get().findings.size());
+}
+SIMGPU_API const char* simgpu_finding(int index) {
+  const std::lock_guard lock(device_mutex());
+  static std::string text;
+  const Finding& f = std::next(Journal::get().findings.begin(), index)->second;
+  return (text = f.kind + ": " + f.text).c_str();
+}
+SIMGPU_API const char* simgpu_fault() {
+  const std::lock_guard lock(device_mutex());
+  return Journal::get().fault.c_str();
+}
+SIMGPU_API void simgpu_forget() {
+  cudaDeviceSynchronize();
+  const std::lock_guard lock(device_mutex());
+  Journal::get() = Journal{};
+  Scheduler::get().forget_fault();
+  cudaGetLastError();
+}
+SIMGPU_API void simgpu_set(const char* name, const char* value) { change_setting(name, value); }
+SIMGPU_API unsigned long long simgpu_count(const char* name) {
+  const std::lock_guard lock(device_mutex());
+  return Journal::get().counters[name];
+}
+SIMGPU_API SimgpuKernelCounters simgpu_kernel(const char* part_of_name) {
+  const std::lock_guard lock(device_mutex());
+  SimgpuKernelCounters sum{};
+  for (const auto& [name, k] : Journal::get().kernels) {
+    if (name.find(part_of_name) != std::string::npos) add(sum, k);
+  }
+  return sum;
+}
+
+SIMGPU_API const char* simgpu_row(int index) {
+  static const std::vector<std::string> all = [] {
+    std::vector<std::string> lines;
+    for (const auto& [key, row] : Table::get().rows) {
+      std::string& text = lines.emplace_back(key + " -");
+      for (size_t k = 0; k < 5; ++k) text += row.modifiers >> k & 1 ? std::string(1, "nrfsa"[k]) : "";
+      auto add = [&](Type t) { text += fmt::format(" {}{}", "bsufhp"[static_cast<int>(t.kind)], t.bits); };
+      add(row.destination);
+      std::for_each(row.sources.begin(), row.sources.end(), add);
+    }
+    std::sort(lines.begin(), lines.end());
+    return lines;
+  }();
+  return static_cast<size_t>(index) < all.size() ? all[static_cast<size_t>(index)].c_str() : nullptr;
+}

@@ -76,10 +76,10 @@ struct Journal {
   std::map<std::string, Finding> findings;        // by kind and key
   std::map<std::string, KernelCounters> kernels;  // by readable name
   std::map<std::string, uint64_t> counters;
+  std::string fault;  // the last of the device
 };
 struct Runs {  // how often each kernel that is there has run, by the name that nvcc gave; no test forgets it
   std::map<std::string, uint64_t> of;
 };
-void write_report_at_exit();
 
 }  // namespace switchyard::simgpu

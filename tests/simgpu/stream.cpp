@@ -35,7 +35,7 @@ bool Scheduler::destroy(cudaStream_t handle) {
 
 void Scheduler::wait_for(Stream& stream, const Moment& moment) {
   join(stream.clock, moment.clock);
-  if (&stream != moment.stream && !moment.is_over()) stream.queue.push_back({++stream.issued, 0, {}, {moment}});
+  if (&stream != moment.stream && !moment.is_over()) stream.queue.push_back({++stream.issued, 0, {}, moment});
 }
 
 uint32_t Scheduler::enqueue(Stream& s, std::string name, Body body) {
@@ -55,15 +55,15 @@ uint32_t Scheduler::enqueue(Stream& s, std::string name, Body body) {
 
 bool Scheduler::try_front(Stream& stream) {
   Item& item = stream.queue.front();
-  if (!std::all_of(item.waits.begin(), item.waits.end(), [](const Moment& m) { return m.is_over(); })) return false;
+  if (!item.after.is_over()) return false;
   if (item.body && sticky_ == cudaSuccess) {
     Operation operation(item.operation);
     try {
       if (item.body(operation) == Progress::waiting) return false;
     } catch (const Fault& fault) {
       sticky_ = fault.status;
-      fault_text_ = fault.what();
-      fmt::print(stderr, "simgpu: device fault: {}\n", fault_text_);
+      Journal::get().fault = fault.what();
+      fmt::print(stderr, "simgpu: device fault: {}\n", fault.what());
     }
   }
   stream.done = item.sequence;

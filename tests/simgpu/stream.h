@@ -22,7 +22,7 @@ struct Moment {  // in the life of a stream: what has been enqueued up to here
 struct Item {
   uint32_t sequence, operation;
   Body body;  // none: it only waits
-  std::vector<Moment> waits{};
+  Moment after{};
 };
 
 struct Stream {
@@ -50,7 +50,6 @@ class Scheduler {
   void host_has_seen(const Clock& clock);
   std::vector<Moment> now() const;  // of all streams
   cudaError_t sticky() const { return sticky_; }
-  const std::string& fault_text() const { return fault_text_; }
   void forget_fault() { sticky_ = cudaSuccess; }
 
   // Not under it: the host waits. The sticky status.
@@ -63,7 +62,6 @@ class Scheduler {
   std::vector<std::unique_ptr<Stream>> streams_;  // [0]: the legacy default stream; never removed
   std::set<Stream*> live_;
   cudaError_t sticky_ = cudaSuccess;
-  std::string fault_text_;
   uint64_t calls_ = 0;  // of the host, to see whether it is idle
 };
 
