@@ -123,9 +123,8 @@ void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* 
       note_read(cell, me, launch);
       continue;
     }
-    for (Access read : {cell.read, cell.other_warp, cell.other_operation}) {
+    for (Access read : {cell.read, cell.other_warp, cell.other_operation})
       if (clashes(read)) report_conflict(at(k), read, "write after read");
-    }
     cell.write = me;
     if (!atomic) cell.read = cell.other_warp = cell.other_operation = 0;
   }

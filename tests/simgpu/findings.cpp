@@ -32,16 +32,14 @@ constexpr std::pair<const char*, unsigned long long KernelCounters::*> kKernelCo
 nlohmann::json report_of(const Journal& j) {
   nlohmann::json out = j.counters;
   out["seed"] = seed();
-  for (const auto& [kernel, k] : j.kernels) {
+  for (const auto& [kernel, k] : j.kernels)
     for (const auto& [name, member] : kKernelCounters) out["kernels"][kernel][name] = k.*member;
-  }
   out["findings"] = nlohmann::json::array();
   for (const auto& [key, f] : j.findings)
     out["findings"].push_back({{"kind", f.kind}, {"text", f.text}, {"count", f.count}});
   if (!setting("OPERATIONS", 0)) return out;
-  for (const OperationRecord& o : Order::get().operations()) {
+  for (const OperationRecord& o : Order::get().operations())
     out["operations"].push_back({{"name", o.name}, {"stream", o.stream}, {"sequence", o.sequence}, {"after", o.clock}});
-  }
   return out;
 }
 
@@ -176,9 +174,8 @@ SIMGPU_API unsigned long long simgpu_count(const char* name) {
 SIMGPU_API SimgpuKernelCounters simgpu_kernel(const char* part_of_name) {
   const std::lock_guard lock(device_mutex());
   SimgpuKernelCounters sum{};
-  for (const auto& [name, k] : Journal::get().kernels) {
+  for (const auto& [name, k] : Journal::get().kernels)
     if (name.find(part_of_name) != std::string::npos) add(sum, k);
-  }
   return sum;
 }
 

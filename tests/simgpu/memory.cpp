@@ -126,9 +126,8 @@ void Memory::guard(const void* begin, size_t bytes, int protection, uint32_t ope
 void Memory::protect(const Guard& range) {  // each page gets the least that the guards in force allow
   for (uint64_t page = range.begin; page < range.end; page += kHostPage) {
     int allowed = PROT_READ | PROT_WRITE;
-    for (const Guard& g : guards_) {
+    for (const Guard& g : guards_)
       if (page >= g.begin && page < g.end) allowed &= g.protection;
-    }
     protect_pages(page, kHostPage, allowed);
   }
 }
@@ -166,12 +165,11 @@ bool touch(uint32_t operation, Allocation& allocation, size_t offset, size_t byt
   auto check = [&](Access earlier, size_t at, const char* kind) {
     const uint32_t other = operation_of(earlier);
     if (!earlier || other == known) return;
-    if (order.before(other, operation)) {
+    if (order.before(other, operation))
       known = other;
-    } else {
+    else
       report_unordered(order[operation].name, '\'' + order[operation].name + '\'', operation, other, writes,
                        Memory::get().describe(allocation.begin + at), kind);
-    }
   };
   allocation.shadow->for_each(offset, bytes, [&](Cell& cell, size_t at) {
     check(cell.write, at, writes ? "write after write" : "read after write");

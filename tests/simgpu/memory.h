@@ -56,9 +56,8 @@ class Shadow {
       Page& page = pages_[first / kPage];
       const int log2 = std::countr_zero((offset - first) | stop);
       if (page.shift > log2) divide(page, log2);
-      for (size_t k = (offset - first) >> page.shift; k < stop >> page.shift && first + (k << page.shift) < end; ++k) {
+      for (size_t k = (offset - first) >> page.shift; k < stop >> page.shift && first + (k << page.shift) < end; ++k)
         f(page.cells[k], first + (k << page.shift));
-      }
       offset = first + kPage;
     }
   }

@@ -89,9 +89,8 @@ Statement Reader::next() {
     take(end + passed);
     return s;
   };
-  for (std::string_view word : {".loc", ".file", ".version", ".target", ".address_size"}) {
+  for (std::string_view word : {".loc", ".file", ".version", ".target", ".address_size"})
     if (rest.starts_with(word) && rest[word.size()] <= ' ') return until(text.find('\n', at), 1);
-  }
   const bool is_directive = rest[0] == '.';
   bool has_blank = false;  // a label has none; a ':' behind one is part of an opcode
   for (size_t k = at; k < text.size(); ++k) {

@@ -32,9 +32,8 @@ void move(Warp& w, const Instruction& i, uint32_t active) {
       std::memcpy(access_bytes({w, i, l, touch, addresses[l], bytes, values}), values, bytes);
     } else {
       std::memcpy(values, access_bytes({w, i, l, touch, addresses[l], bytes}), bytes);
-      for (int k = 0; k < i.count; ++k) {
+      for (int k = 0; k < i.count; ++k)
         if (registers[k]) registers[k][l] = put<E>(values[k]);
-      }
     }
   });
   count_cost(w, i, addresses.data(), active, bytes, touch);

@@ -41,9 +41,8 @@ constexpr ErrorText kErrors[] = {
     ERROR(cudaErrorUnknown, "unknown error"),
 };
 ErrorText find_error(cudaError_t status) {
-  for (const ErrorText& e : kErrors) {
+  for (const ErrorText& e : kErrors)
     if (e.status == status) return e;
-  }
   return {status, "unrecognized error code", "unrecognized error code"};
 }
 

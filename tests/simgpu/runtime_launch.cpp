@@ -65,9 +65,8 @@ cudaError_t launch(const void* f, dim3 grid, dim3 block, void** arguments, size_
     if (!stream) return refuse("any", "stream");
     if (const char* why = why_refused(k, function, grid, block, shared)) return refuse("cudaLaunchKernel", why);
     std::vector<uint8_t> parameters(function.parameter_bytes);
-    for (size_t n = 0; n < function.parameters.size(); ++n) {
+    for (size_t n = 0; n < function.parameters.size(); ++n)
       std::memcpy(parameters.data() + function.parameters[n].offset, arguments[n], function.parameters[n].bytes);
-    }
     const bool faults = static_cast<int64_t>(++Journal::get().counters["launches"]) == setting("FAIL_LAUNCH", 0);
     auto body = [=, &function, parameters = std::move(parameters)](Operation& o) {
       if (faults) throw Fault(cudaErrorIllegalAddress, "SIMGPU_FAIL_LAUNCH: " + function.readable_name);
@@ -130,9 +129,8 @@ SIMGPU_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 b
 SIMGPU_API cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute attribute, int value) {
   return with("cudaFuncSetAttribute", f, [&](Kernel& k, const Function& function) {
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return refuse("cudaFuncSetAttribute", "attribute");
-    if (value < 0 || value + static_cast<int>(function.shared_bytes) > limits().shared_per_block) {
+    if (value < 0 || value + static_cast<int>(function.shared_bytes) > limits().shared_per_block)
       return refuse("cudaFuncSetAttribute", "more shared memory than a block can have");
-    }
     k.dynamic_shared_limit = value;
     return cudaSuccess;
   });

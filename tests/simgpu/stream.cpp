@@ -41,9 +41,8 @@ void Scheduler::wait_for(Stream& stream, const Moment& moment) {
 uint32_t Scheduler::enqueue(Stream& s, std::string name, Body body) {
   ++calls_;
   Stream& standard = *streams_[0];
-  for (Stream* other : live_) {
+  for (Stream* other : live_)
     if (&s == &standard ? other->blocking : other == &standard && s.blocking) wait_for(s, other->now());
-  }
   join(s.clock, Order::get().host);
   s.clock.resize(std::max<size_t>(s.clock.size(), s.number + 1));
   s.clock[s.number] = ++s.issued;
@@ -73,9 +72,8 @@ bool Scheduler::try_front(Stream& stream) {
 
 bool Scheduler::step() {
   std::vector<Stream*> ready;
-  for (const auto& s : streams_) {
+  for (const auto& s : streams_)
     if (!s->queue.empty()) ready.push_back(s.get());
-  }
   while (!ready.empty()) {
     const auto chosen = ready.begin() + static_cast<ptrdiff_t>(draw(ready.size()));
     if (try_front(**chosen)) return true;
