@@ -78,10 +78,10 @@ T bitwise(T a, F f) {  // f(bits, the sign's)
   return std::bit_cast<T>(f(std::bit_cast<Slot<T>>(a), Slot<T>{1} << (8 * sizeof(T) - 1)));
 }
 
-template <int sources, class F>
-void add_rounded(Table& t, const std::string& name, F f, uint32_t single = 0) {
-  t.add<sources>(Types<float>{}, name, f, kNearest | kRounding | kFtz | single);
-  t.add<sources>(Types<double>{}, name, f, kNearest | kRounding);
+template <int sources, uint32_t single = 0, class F>
+void add_rounded(Table& t, const std::string& name, F f) {
+  t.add<sources, kNearest | kRounding | kFtz | single>(Types<float>{}, name, f);
+  t.add<sources, kNearest | kRounding>(Types<double>{}, name, f);
 }
 
 void add_reals(Table& t) {
@@ -90,14 +90,10 @@ void add_reals(Table& t) {
   add_rounded<2>(t, "sub", [](auto a, auto b) { return a - b; });
   add_rounded<2>(t, "mul", [](auto a, auto b) { return a * b; });
   add_rounded<3>(t, "fma", [](auto a, auto b, auto c) { return std::fma(a, b, c); });
-  add_rounded<2>(
-      t, "div", [](auto a, auto b) { return a / b; }, kApprox);
-  add_rounded<1>(
-      t, "sqrt", [](auto a) { return std::sqrt(a); }, kApprox);
-  t.add<1>(
-      both, "rcp", [](auto a) { return 1 / a; }, kNearest | kRounding | kFtz | kApprox);
-  t.add<1>(
-      Types<float>{}, "ex2", [](float a) { return std::exp2(operand(a)); }, kFtz | kApprox);
+  add_rounded<2, kApprox>(t, "div", [](auto a, auto b) { return a / b; });
+  add_rounded<1, kApprox>(t, "sqrt", [](auto a) { return std::sqrt(a); });
+  t.add<1, kNearest | kRounding | kFtz | kApprox>(both, "rcp", [](auto a) { return 1 / a; });
+  t.add<1, kFtz | kApprox>(Types<float>{}, "ex2", [](float a) { return std::exp2(operand(a)); });
   t.add<2>(both, "copysign", [](auto a, auto b) { return std::copysign(b, a); });  // the sign of a, the value of b
   t.add<2>(both, "min", [](auto a, auto b) { return extreme<false>(a, b); });
   t.add<2>(both, "max", [](auto a, auto b) { return extreme<true>(a, b); });
@@ -121,15 +117,14 @@ void add_conversion(Table& t) {
   constexpr bool same = std::is_same_v<D, S>, single = std::is_same_v<D, float> || std::is_same_v<S, float>;
   constexpr uint32_t modes = kSat | (single && !same ? uint32_t{kFtz} : 0);
   const std::string types = name_of<D>() + '.' + name_of<S>();
-  if constexpr (to_real || !from_real)
-    t.row<D, S>(
-        "cvt." + types, [](S v) { return static_cast<D>(v); }, to_real ? modes | kNearest | kRounding : 0);
-  if constexpr (from_real && !to_real)  // .ri: to a whole number, in the mode of the moment
-    t.row<D, S>(
-        "cvt.ri." + types, [](S v) { return clamp_to<D>(std::nearbyint(double{v})); }, modes);
-  if constexpr (from_real && same)
-    t.row<D, S>(
-        "cvt.ri." + types, [](S v) { return std::nearbyint(v); }, modes);
+  [[maybe_unused]] const auto convert = [](S v) { return static_cast<D>(v); };
+  [[maybe_unused]] const auto round = [](S v) {
+    return std::nearbyint(v);
+  };  // .ri: to a whole number, in the mode of the moment
+  [[maybe_unused]] const auto clamp = [](S v) { return clamp_to<D>(std::nearbyint(static_cast<double>(v))); };
+  if constexpr (to_real || !from_real) t.row<D, S>("cvt." + types, convert, to_real ? modes | kNearest | kRounding : 0);
+  if constexpr (from_real && !to_real) t.row<D, S>("cvt.ri." + types, clamp, modes);
+  if constexpr (from_real && same) t.row<D, S>("cvt.ri." + types, round, modes);
 }
 template <class... T>
 void add_conversions(Table& t, Types<T...>) {
@@ -137,16 +132,19 @@ void add_conversions(Table& t, Types<T...>) {
   (to(T{}), ...);
 }
 
-BF16 nearest(BF16, float v) {
-  const uint32_t u = std::bit_cast<uint32_t>(v);
-  return {static_cast<uint16_t>(v != v ? 0x7fffu : (u + 0x7fff + (u >> 16 & 1)) >> 16)};
-}
-F16 nearest(F16, float v) { return {v != v ? uint16_t{0x7fff} : std::bit_cast<uint16_t>(static_cast<_Float16>(v))}; }
-template <class H>
+// bf16 and f16 are their bits.
 void add_half_conversions(Table& t) {
-  t.row<H, float>(
-      "cvt." + name_of<H>() + ".f32", [](float v) { return nearest(H{}, v); }, kNearest);
-  t.row<float, H>("cvt.f32." + name_of<H>(), [](H v) { return widen(v); });
+  const auto to_bf16 = [](float v) {
+    const uint32_t u = std::bit_cast<uint32_t>(v);
+    return static_cast<uint16_t>(v != v ? 0x7fffu : (u + 0x7fff + (u >> 16 & 1)) >> 16);
+  };
+  const auto to_f16 = [](float v) {
+    return v != v ? uint16_t{0x7fff} : std::bit_cast<uint16_t>(static_cast<_Float16>(v));
+  };
+  t.row<uint16_t, float>("cvt.bf16.f32", to_bf16, kNearest);
+  t.row<uint16_t, float>("cvt.f16.f32", to_f16, kNearest);
+  t.row<float, uint16_t>("cvt.f32.bf16", [](uint16_t v) { return std::bit_cast<float>(uint32_t{v} << 16); });
+  t.row<float, uint16_t>("cvt.f32.f16", [](uint16_t v) { return static_cast<float>(std::bit_cast<_Float16>(v)); });
 }
 
 // ---- mov, selp, setp
@@ -209,8 +207,7 @@ void add_arithmetic(Table& t) {
   add_integers(t);
   add_reals(t);
   add_conversions(t, Types<int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, float, double>{});
-  add_half_conversions<BF16>(t);
-  add_half_conversions<F16>(t);
+  add_half_conversions(t);
 }
 
 void add_moves_and_comparisons(Table& t) {

@@ -22,13 +22,11 @@ template <class T>
 constexpr Type type_of() {
   using Kind = Type::Kind;
   if (std::is_same_v<T, Pred>) return {Kind::predicate, 1};
-  if (is_half<T>) return {Kind::half, 16};
   return {std::is_floating_point_v<T> ? Kind::f : std::is_signed_v<T> ? Kind::s : Kind::u, 8 * sizeof(T)};
 }
 template <class T>
 std::string name_of() {
   if (std::is_same_v<T, Pred>) return "pred";
-  if (is_half<T>) return std::is_same_v<T, BF16> ? "bf16" : "f16";
   return "bsuf"[static_cast<int>(type_of<T>().kind)] + std::to_string(8 * sizeof(T));
 }
 // `name` with its type; one that ends in .b is followed by the width alone.
@@ -56,8 +54,8 @@ struct Table {
   void row(const std::string& key, F, uint32_t modifiers = 0) {
     rows[key] = {apply<F, D, S...>, modifiers, type_of<D>(), {type_of<S>()...}};
   }
-  template <int sources, class... T, class F>
-  void add(Types<T...>, const std::string& name, F f, uint32_t modifiers = 0) {
+  template <int sources, uint32_t modifiers = 0, class... T, class F>
+  void add(Types<T...>, const std::string& name, F f) {
     if constexpr (sources == 1) (row<T, T>(key_of<T>(name), f, modifiers), ...);
     if constexpr (sources == 2) (row<T, T, T>(key_of<T>(name), f, modifiers), ...);
     if constexpr (sources == 3) (row<T, T, T, T>(key_of<T>(name), f, modifiers), ...);

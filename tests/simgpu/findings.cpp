@@ -185,7 +185,7 @@ SIMGPU_API const char* simgpu_row(int index) {
     for (const auto& [key, row] : Table::get().rows) {
       std::string& text = lines.emplace_back(key + " -");
       for (size_t k = 0; k < 5; ++k) text += row.modifiers >> k & 1 ? std::string(1, "nrfsa"[k]) : "";
-      auto add = [&](Type t) { text += fmt::format(" {}{}", "bsufhp"[static_cast<int>(t.kind)], t.bits); };
+      auto add = [&](Type t) { text += fmt::format(" {}{}", "bsufp"[static_cast<int>(t.kind)], t.bits); };
       add(row.destination);
       std::for_each(row.sources.begin(), row.sources.end(), add);
     }

@@ -19,8 +19,8 @@ bool read_type(std::string_view word, Type& type) {
   using Kind = Type::Kind;
   static const std::map<std::string_view, Type> all = [] {
     std::map<std::string_view, Type> types = {{"pred", {Kind::predicate, 1}},
-                                              {"bf16", {Kind::half, 16}},
-                                              {"f16", {Kind::half, 16}},
+                                              {"bf16", {Kind::bits, 16}},
+                                              {"f16", {Kind::bits, 16}},
                                               {"f32", {Kind::f, 32}},
                                               {"f64", {Kind::f, 64}}};
     for (const char* name : {"b8", "b16", "b32", "b64", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"})

@@ -18,7 +18,7 @@ namespace switchyard::simgpu {
 // ---- words and statements
 
 struct Type {
-  enum class Kind : uint8_t { bits, s, u, f, half, predicate };  // half: bf16, f16
+  enum class Kind : uint8_t { bits, s, u, f, predicate };
   Kind kind = Kind::bits;
   int bits = 32;
 };

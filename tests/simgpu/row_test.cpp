@@ -183,7 +183,8 @@ std::vector<Row> all_rows() {
       // Which half type it is stands in the key: of two types the first is the destination's.
       const std::string& named =
           is_source ? row.words.back() : row.words[row.words.size() - (row.words[0] == "cvt" ? 2 : 1)];
-      return Kind{t[0], std::stoi(t.substr(1)), named.starts_with("bf16")};
+      const bool half = named == "bf16" || named == "f16";
+      return Kind{half ? 'h' : t[0], std::stoi(t.substr(1)), named == "bf16"};
     };
     row.destination = kind(type, false);
     while (s >> type) row.sources.push_back(kind(type, true));

@@ -59,31 +59,17 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
 
 // ---- values
 
-struct BF16 {
-  uint16_t bits;
-};
-struct F16 {
-  uint16_t bits;
-};
 struct Pred {};  // bool; a bit for each lane
-template <class T>
-constexpr bool is_half = std::is_same_v<T, BF16> || std::is_same_v<T, F16>;
-
-inline float widen(BF16 v) { return std::bit_cast<float>(uint32_t{v.bits} << 16); }
-inline float widen(F16 v) { return static_cast<float>(std::bit_cast<_Float16>(v.bits)); }
 template <class T>
 using Slot = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 template <class T>
 T get(Slot<T> slot) {
   if constexpr (sizeof(T) >= 4) return std::bit_cast<T>(slot);
-  if constexpr (sizeof(T) == 2) return std::bit_cast<T>(static_cast<uint16_t>(slot));
-  if constexpr (sizeof(T) == 1) return static_cast<T>(slot);
+  if constexpr (sizeof(T) < 4) return static_cast<T>(slot);
 }
 template <class T>
 Slot<T> put(T value) {
-  if constexpr (std::is_integral_v<T> && sizeof(T) < 4)
-    return static_cast<uint32_t>(int32_t{value});  // extended by its sign
-  if constexpr (!std::is_integral_v<T> && sizeof(T) == 2) return std::bit_cast<uint16_t>(value);
+  if constexpr (sizeof(T) < 4) return static_cast<uint32_t>(int32_t{value});  // extended by its sign
   if constexpr (sizeof(T) >= 4) return std::bit_cast<Slot<T>>(value);
 }
 
