@@ -3,10 +3,7 @@
 // takes and this one does not know is a finding (exit code 66), never ignored.
 #include "tests/simgpu/blas.h"
 
-#include <cublasLt.h>
-
 #include <cstring>
-#include <string>
 #include <vector>
 
 using namespace switchyard::simgpu;

@@ -4,10 +4,8 @@
 #include "tests/simgpu/findings.h"
 
 #include <algorithm>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "tests/simgpu/decode.h"
 #include "tests/simgpu/stream.h"

@@ -6,7 +6,6 @@
 #include <map>
 #include <mutex>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "tests/simgpu/control.h"

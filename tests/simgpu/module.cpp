@@ -5,9 +5,7 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
-#include <cstring>
 
 #include "tests/simgpu/decode.h"
 

@@ -4,12 +4,8 @@
 #pragma once
 
 #include <array>
-#include <map>
-#include <memory>
-#include <string>
 #include <string_view>
 #include <unordered_map>
-#include <vector>
 
 #include "tests/simgpu/memory.h"
 

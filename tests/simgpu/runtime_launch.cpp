@@ -1,8 +1,6 @@
 // Kernels: registration by nvcc's start-up code, attributes and launches.
 #include <fatbinary_section.h>
 
-#include <cstring>
-
 #include "tests/simgpu/runtime.h"
 #include "tests/simgpu/warp.h"
 

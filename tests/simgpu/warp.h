@@ -2,7 +2,6 @@
 // are computed, and only active ones are stored.
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <tuple>
