@@ -117,13 +117,6 @@ SIMGPU_API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, c
                   {CUBLASLT_MATMUL_DESC_TRANSA, {4, CUBLAS_OP_N}},
                   {CUBLASLT_MATMUL_DESC_TRANSB, {4, CUBLAS_OP_N}}}});
 }
-SIMGPU_API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) { return destroy(desc); }
-SIMGPU_API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
-                                                         cublasLtMatmulDescAttributes_t attribute, const void* buffer,
-                                                         size_t bytes) {
-  return set("cublasLtMatmulDescSetAttribute", desc, attribute, buffer, bytes);
-}
-
 SIMGPU_API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
                                                      uint64_t columns, int64_t ld) {
   return create("cublasLtMatrixLayoutCreate", layout,
@@ -132,13 +125,6 @@ SIMGPU_API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* lay
                   {CUBLASLT_MATRIX_LAYOUT_COLS, {8, columns}},
                   {CUBLASLT_MATRIX_LAYOUT_LD, {8, static_cast<uint64_t>(ld)}}}});
 }
-SIMGPU_API cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
-                                                           cublasLtMatrixLayoutAttribute_t attribute,
-                                                           const void* buffer, size_t bytes) {
-  return set("cublasLtMatrixLayoutSetAttribute", layout, attribute, buffer, bytes);
-}
-SIMGPU_API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy(layout); }
-
 SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
   return create("cublasLtMatmulPreferenceCreate", preference,
                 {{{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, {8, 0}},
@@ -148,14 +134,15 @@ SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreferenc
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, {4, 256}},
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, {4, 256}}}});
 }
-SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
-  return destroy(preference);
-}
-SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
-                                                               cublasLtMatmulPreferenceAttributes_t attribute,
-                                                               const void* buffer, size_t bytes) {
-  return set("cublasLtMatmulPreferenceSetAttribute", preference, attribute, buffer, bytes);
-}
+#define DESCRIPTOR(Name, Attribute)                                                                                  \
+  SIMGPU_API cublasStatus_t cublasLt##Name##Destroy(cublasLt##Name##_t handle) { return destroy(handle); }           \
+  SIMGPU_API cublasStatus_t cublasLt##Name##SetAttribute(cublasLt##Name##_t handle, Attribute a, const void* buffer, \
+                                                         size_t bytes) {                                             \
+    return set("cublasLt" #Name "SetAttribute", handle, a, buffer, bytes);                                           \
+  }
+DESCRIPTOR(MatmulDesc, cublasLtMatmulDescAttributes_t)
+DESCRIPTOR(MatrixLayout, cublasLtMatrixLayoutAttribute_t)
+DESCRIPTOR(MatmulPreference, cublasLtMatmulPreferenceAttributes_t)
 
 // Two algorithms: one that keeps its f32 sums in the workspace, if it fits and may, and one that needs none.
 SIMGPU_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,

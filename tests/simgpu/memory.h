@@ -106,7 +106,6 @@ class Memory {
   std::string describe(uint64_t address) const;
   bool in_arena(uint64_t address) const { return address - base_ < kArena; }
   uint64_t shared_window() const { return base_ + kArena; }
-  size_t used() const { return used_; }
   static size_t limit() { return static_cast<size_t>(setting("MEMORY", int64_t{8} << 30)); }
 
   // Until the host has seen the operation, the pages that lie wholly in the range allow it only `protection`.

@@ -45,7 +45,8 @@ ncclResult_t not_simulated(const std::string& what) {
 ncclResult_t flush(Group taken) {
   if (taken.error != ncclSuccess || taken.requests.empty()) return taken.error;
   for (const Request& r : taken.requests)
-    if (r.stream != taken.requests.front().stream) return not_simulated("a group that uses several streams");
+    if (r.stream != taken.requests.front().stream || r.comm != taken.requests.front().comm)
+      return not_simulated("a group of several streams or communicators");
   return enqueue(std::move(taken.requests)) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 

@@ -80,7 +80,7 @@ TEST_F(NotSimulated, NcclsOtherTypesOperationsAndGroups) {
   EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclSum, comm, first), ncclSuccess);
   EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclSum, comm, second), ncclSuccess);
   EXPECT_EQ(ncclGroupEnd(), ncclInvalidUsage);
-  expect_finding("a group that uses several streams");
+  expect_finding("a group of several streams");
   EXPECT_EQ(ncclGroupStart(), ncclSuccess);
   ncclComm_t part = nullptr;
   EXPECT_EQ(ncclCommSplit(comm, 0, 0, &part, nullptr), ncclInvalidUsage);

@@ -18,14 +18,7 @@ struct Event {
 
 using Events = std::set<Event*>;
 
-// Calls body(stream) or body(event), or refuses a handle that is none.
-template <class F>
-cudaError_t with(cudaStream_t handle, F body) {
-  return call([&] {
-    Stream* s = Scheduler::get().find(handle);
-    return s ? body(*s) : refuse("any", "stream");
-  });
-}
+// Calls body(event), or refuses a handle that is none.
 template <class F>
 cudaError_t with(cudaEvent_t handle, F body) {
   return call([&] {
