@@ -246,7 +246,7 @@ TEST_F(Checks, WavefrontsCountBankConflicts) {
 
 // ---- kernels as ours are written
 
-TEST_F(Checks, ArraysInParametersAreIndexed) {
+TEST_F(Checks, StructsInParametersAreRead) {
   Buffer<float> a(5), b(7);
   float* const pointers[] = {a.data(), b.data()};
   const int counts[] = {5, 7};

@@ -35,8 +35,9 @@ cudaError_t with(cudaStream_t handle, F body) {
 }
 
 struct Limits {
-  int major, minor, shared_per_block;
+  int capability;        // SIMGPU_CC: 86 for 8.6
+  int shared_per_block;  // bytes
 };
-Limits limits();  // of a device of compute capability SIMGPU_CC
+Limits limits();
 
 }  // namespace switchyard::simgpu

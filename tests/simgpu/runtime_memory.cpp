@@ -54,7 +54,6 @@ bool is_device(const Allocation* a) { return a && a->kind != Allocation::Kind::p
 bool is_pinned(const Allocation* a) { return a && !is_device(a); }
 
 bool is_direction(cudaMemcpyKind kind, bool from_device, bool to_device) {
-  if (kind == cudaMemcpyDefault) return true;
   return from_device == (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) &&
          to_device == (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice);
 }

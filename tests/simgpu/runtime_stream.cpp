@@ -39,8 +39,9 @@ using namespace switchyard::simgpu;
 SIMGPU_API cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return call([&] {
     if (flags > cudaStreamNonBlocking) return refuse("cudaStreamCreateWithFlags", "flags");
-    Stream* made = Scheduler::get().create(flags != cudaStreamNonBlocking);
-    return *stream = reinterpret_cast<cudaStream_t>(made), cudaSuccess;
+    if (flags != cudaStreamNonBlocking)
+      report("not simulated", "cudaStreamCreateWithFlags", "a stream that waits for the default stream");
+    return *stream = reinterpret_cast<cudaStream_t>(Scheduler::get().create()), cudaSuccess;
   });
 }
 SIMGPU_API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
