@@ -11,8 +11,8 @@
 namespace switchyard::simgpu::blas {
 namespace {
 
-float load(const void* from, Element element, int64_t at) {
-  if (element == Element::f32) return static_cast<const float*>(from)[at];
+float load(const void* from, cudaDataType type, int64_t at) {
+  if (type == CUDA_R_32F) return static_cast<const float*>(from)[at];
   return __bfloat162float(static_cast<const __nv_bfloat16*>(from)[at]);
 }
 
@@ -24,7 +24,7 @@ std::vector<float> widened(const Product& p, const void* from, int64_t rows, int
   float* to = out.data();
   for (int64_t j = 0; j < columns; ++j)
     for (int64_t i = 0; i < rows; ++i) *to++ = load(from, p.in, i * row_step + j * column_step);
-  if (p.rounds_to_tf32 && p.in == Element::f32) std::transform(out.begin(), out.end(), out.begin(), round_to_tf32);
+  if (p.rounds_to_tf32 && p.in == CUDA_R_32F) std::transform(out.begin(), out.end(), out.begin(), round_to_tf32);
   return out;
 }
 
@@ -54,7 +54,7 @@ void finish(const Product& p, const float* sums, void* d) {
       const int64_t at = j * p.ldd + i;
       float value = p.alpha * sums[j * p.m + i];
       if (p.beta != 0) value += p.beta * load(d, p.out, at);
-      if (p.out == Element::f32)
+      if (p.out == CUDA_R_32F)
         static_cast<float*>(d)[at] = value;
       else
         static_cast<__nv_bfloat16*>(d)[at] = __float2bfloat16_rn(value);
@@ -76,7 +76,9 @@ constexpr auto kUnsupported = CUBLAS_STATUS_NOT_SUPPORTED;
 
 int64_t rows(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_ROWS); }
 int64_t columns(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_COLS); }
-int64_t type(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_TYPE); }
+cudaDataType type(const Descriptor* layout) {
+  return static_cast<cudaDataType>(layout->get(CUBLASLT_MATRIX_LAYOUT_TYPE));
+}
 int64_t ld(const Descriptor* layout) { return layout->get(CUBLASLT_MATRIX_LAYOUT_LD); }
 bool short_ld(const Descriptor* layout) { return ld(layout) < rows(layout); }
 int64_t k_of_b(const Call& c) { return product_of(c).transpose_b ? columns(c.b) : rows(c.b); }
@@ -89,7 +91,8 @@ bool wrong_size(const Call& c) {
   return known != c.descriptor->end() && c.buffer_bytes != known->second.bytes;
 }
 bool types_do_not_combine(const Call& c) {  // of the types that the backend uses
-  const int64_t in = type(c.a), out = type(c.d), compute = c.matmul->get(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE);
+  const cudaDataType in = type(c.a), out = type(c.d);
+  const int64_t compute = c.matmul->get(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE);
   if (compute == CUBLAS_COMPUTE_32F_FAST_TF32 || in == CUDA_R_32F) return in != CUDA_R_32F || out != CUDA_R_32F;
   return in == CUDA_R_16BF && out != CUDA_R_16BF && out != CUDA_R_32F;
 }
@@ -160,9 +163,6 @@ cublasStatus_t check(CallName bit, const char* name, const Call& call) {
 }
 
 Product product_of(const Call& c) {
-  const auto element = [](const Descriptor* layout) {
-    return type(layout) == CUDA_R_32F ? Element::f32 : Element::bf16;
-  };
   Product p{};
   p.transpose_a = c.matmul->get(CUBLASLT_MATMUL_DESC_TRANSA) != CUBLAS_OP_N;
   p.transpose_b = c.matmul->get(CUBLASLT_MATMUL_DESC_TRANSB) != CUBLAS_OP_N;
@@ -172,8 +172,8 @@ Product product_of(const Call& c) {
   p.lda = ld(c.a);
   p.ldb = ld(c.b);
   p.ldd = ld(c.d);
-  p.in = element(c.a);
-  p.out = element(c.d);
+  p.in = type(c.a);
+  p.out = type(c.d);
   p.alpha = c.alpha ? *static_cast<const float*>(c.alpha) : 0;
   p.beta = c.beta ? *static_cast<const float*>(c.beta) : 0;
   p.rounds_to_tf32 = c.matmul->get(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE) == CUBLAS_COMPUTE_32F_FAST_TF32;

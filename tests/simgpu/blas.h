@@ -11,15 +11,14 @@
 
 namespace switchyard::simgpu::blas {
 
-enum class Element : uint8_t { f32, bf16 };
-constexpr int64_t bytes_of(Element element) { return element == Element::f32 ? 4 : 2; }
+constexpr int64_t bytes_of(cudaDataType type) { return type == CUDA_R_32F ? 4 : 2; }  // else bf16
 
 // D (m, n) = alpha op(A) op(B) + beta C, where C is D; op(A) is (m, k) and op(B) is (k, n).
 struct Product {
   int64_t m, n, k;
   bool transpose_a, transpose_b;
   int64_t lda, ldb, ldd;  // elements from one column of the stored matrix to the next
-  Element in, out;
+  cudaDataType in, out;
   float alpha, beta;
   bool rounds_to_tf32;  // the call permits TF32: f32 operands lose 13 bits, as they would on the tensor cores
 };

@@ -61,8 +61,8 @@ cublasStatus_t check_simulated(const Call& c) {
 }
 
 // The columns of a stored matrix, so that padding between them stays untouched.
-Span columns_of(const void* begin, int64_t rows, int64_t columns, int64_t ld, Element element) {
-  const auto bytes = [element](int64_t elements) { return static_cast<size_t>(elements * bytes_of(element)); };
+Span columns_of(const void* begin, int64_t rows, int64_t columns, int64_t ld, cudaDataType type) {
+  const auto bytes = [type](int64_t elements) { return static_cast<size_t>(elements * bytes_of(type)); };
   if (rows == ld) return {begin, bytes(rows * columns)};
   return {begin, bytes(rows), static_cast<size_t>(columns), bytes(ld)};
 }

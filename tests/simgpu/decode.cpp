@@ -137,12 +137,11 @@ void KernelReader::address(size_t argument) {
   if (r && r->bits == 32) before(cast<uint64_t, uint32_t>, out.source[0], r->place);
 }
 
-void KernelReader::list(std::string_view text, Type t, bool is_destination, size_t at) {
+void KernelReader::list(std::string_view text, Type t, bool is_destination) {
   for (std::string_view element : elements(text)) {
-    if (at >= out.list.size()) refuse("too many elements");
-    out.list[at++] = is_destination ? destination(element, t) : source(element, t);
+    if (out.count >= out.list.size()) refuse("too many elements");
+    out.list[out.count++] = is_destination ? destination(element, t) : source(element, t);
   }
-  out.count = static_cast<uint8_t>(at);
 }
 
 Space KernelReader::space() const {

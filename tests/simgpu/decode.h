@@ -91,8 +91,8 @@ class KernelReader {
     return source(arguments[argument], type);
   }
   Operand destination(std::string_view text, Type type);
-  void address(size_t argument);                                                    // source[0], immediate
-  void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
+  void address(size_t argument);                                     // source[0], immediate
+  void list(std::string_view text, Type type, bool is_destination);  // into out.list and out.count
   Operand constant(uint64_t value, int bits);
   Space space() const;  // that the opcode names
   void branch_to(std::string_view label) { branch_ = label; }

@@ -127,7 +127,7 @@ void write_report_at_exit(int status, void*) {
     write(path, std::ios::trunc, report_of(j).dump(1) + '\n');
   }
   std::string lines;
-  for (const auto& [kernel, runs] : the<Runs>().of) lines += fmt::format("{} {}\n", runs, kernel);
+  for (const auto& [kernel, runs] : the<Runs>()) lines += fmt::format("{} {}\n", runs, kernel);
   write(setting_text("RUNS"), std::ios::app, lines);
   const bool has_faulted = status == 0 && Scheduler::get().sticky() != cudaSuccess;
   if (j.findings.empty() && !has_faulted) return;

@@ -77,8 +77,7 @@ struct Journal {
   std::map<std::string, uint64_t> counters;
   std::string fault;  // the last of the device
 };
-struct Runs {  // how often each kernel that is there has run, by the name that nvcc gave; no test forgets it
-  std::map<std::string, uint64_t> of;
-};
+// How often each kernel that is there has run, by the name that nvcc gave; no test forgets it.
+struct Runs : std::map<std::string, uint64_t> {};
 
 }  // namespace switchyard::simgpu

@@ -128,12 +128,9 @@ void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
   launch.first_interval = static_cast<uint32_t>(launch.intervals.size());
   std::fill(launch.shared.begin(), launch.shared.end(), uint8_t{0xff});
   for (Warp& w : warps) {
-    Warp fresh;
-    fresh.registers = w.registers;
-    fresh.launch = &launch, fresh.index = w.index, fresh.block = number;
     const auto lanes = std::min<uint64_t>(32, count_of(launch.block) - w.index * 32);
-    fresh.alive = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
-    w = std::move(fresh);
+    const auto alive = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
+    w = Warp{w.registers, &launch, w.index, number, alive};
     add_group(w, 0, w.alive);
     begin_interval(w);
     for (const SpecialRegister& r : launch.function.specials)
@@ -157,7 +154,7 @@ void set_constants(Warp& w, const Function& f) {
 void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block, uint32_t dynamic_shared,
                 const std::vector<uint8_t>& parameters) {
   const uint64_t warp_count = (count_of(block) + 31) / 32;
-  Launch launch(f, operation, grid, block);
+  Launch launch{f, operation, grid, block};
   launch.parameters = parameters.data();
   launch.shared_bytes = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
   launch.shared_shadow = Shadow(launch.shared_bytes + 16);
@@ -181,7 +178,7 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   for (uint32_t number : order) run_block(launch, warps, number);
 
   ++launch.counters.launches;
-  ++the<Runs>().of[f.name];
+  ++the<Runs>()[f.name];
   add(Journal::get().kernels[f.readable_name], launch.counters);
 }
 

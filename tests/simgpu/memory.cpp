@@ -37,15 +37,14 @@ Memory::Memory() {
   base_ = reinterpret_cast<uint64_t>(base);
   alias_ = map(kArena, PROT_READ | PROT_WRITE, MAP_SHARED, file_);
   struct sigaction action {};
-  action.sa_sigaction = [](int s, siginfo_t* info, void* context) { explain_fault(s, info, context); };
+  action.sa_sigaction = explain_fault;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
   sigaction(SIGSEGV, &action, &previous_handler);
 }
 
 // The host touched the arena: say what lies there, then die as it would without this handler.
-void Memory::explain_fault(int signal, void* info, void* context) {
-  auto* details = static_cast<siginfo_t*>(info);
-  const auto address = reinterpret_cast<uint64_t>(details->si_addr);
+void Memory::explain_fault(int signal, siginfo_t* info, void*) {
+  const auto address = reinterpret_cast<uint64_t>(info->si_addr);
   Memory& memory = get();
   if (memory.in_arena(address)) {
     std::string why = "host code touches device memory";
@@ -55,8 +54,6 @@ void Memory::explain_fault(int signal, void* info, void* context) {
                         Order::get()[g.operation].name);
     }
     fmt::print(stderr, "simgpu: {}: {}\n", why, memory.describe(address));
-  } else if (previous_handler.sa_flags & SA_SIGINFO) {
-    return previous_handler.sa_sigaction(signal, details, context);
   }
   sigaction(signal, &previous_handler, nullptr);
 }
@@ -69,12 +66,8 @@ Allocation* Memory::allocate(size_t bytes, Allocation::Kind kind) {
   if (bytes > kArena / 2 || at + bytes + 2 * kHostPage > kArena) return nullptr;
   top_ = pinned ? round_up(at + bytes, kHostPage) + kHostPage : at + bytes + 256;
   auto a = std::make_unique<Allocation>();
-  *a = {base_ + at,
-        bytes,
-        alias_ + at,
-        kind,
-        static_cast<uint32_t>(allocations_.size() + 1),
-        std::make_unique<Shadow>(bytes)};
+  const auto number = static_cast<uint32_t>(allocations_.size() + 1);
+  *a = {base_ + at, bytes, alias_ + at, kind, number, std::make_unique<Shadow>(bytes)};
   if (pinned) protect_pages(a->begin, bytes, PROT_READ | PROT_WRITE);
   if (!pinned) used_ += bytes;
   return (allocations_[a->begin] = std::move(a)).get();

@@ -3,6 +3,8 @@
 // never used twice and a gap follows each allocation, so that a stale or overshooting pointer always faults.
 #pragma once
 
+#include <signal.h>
+
 #include <bit>
 #include <memory>
 
@@ -118,7 +120,7 @@ class Memory {
     int protection;
     uint32_t operation;
   };
-  static void explain_fault(int signal, void* info, void* context);
+  static void explain_fault(int signal, siginfo_t* info, void* context);
   void protect(const Guard& guard);
 
   uint64_t base_ = 0;

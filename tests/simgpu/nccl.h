@@ -62,7 +62,8 @@ class Communicator {
   uint32_t operations = 0;  // collectives so far
 
  private:
-  Communicator(std::string name, int ranks, int rank, int world_rank);
+  Communicator(const std::string& name_, int ranks_, int rank_, int world_rank_)
+      : name(name_), ranks(ranks_), rank(rank_), world_rank(world_rank_) {}
   ncclResult_t open();
   ncclResult_t await(const char* what, const std::function<bool(Seat&)>& ready);
   bool has_died(int peer) const;
@@ -73,7 +74,6 @@ class Communicator {
 };
 
 double timeout_seconds();  // SIMGPU_NCCL_TIMEOUT, 20 by default: no progress for so long is a deadlock
-std::string new_name();    // of a communicator yet to be
 void set_last_error(const std::string& text);
 const char* last_error();
 

@@ -3,6 +3,8 @@
 // and this one does not know is a finding (exit code 66), never ignored.
 #include "tests/simgpu/nccl.h"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -90,7 +92,8 @@ ncclResult_t erase(ncclComm_t handle, bool aborts) {
 SIMGPU_API ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   if (const ncclResult_t result = check(kGlobal, "ncclGetUniqueId", {.out = id})) return result;
   std::memset(id, 0, sizeof *id);
-  std::snprintf(id->internal, sizeof id->internal, "%s", new_name().c_str());
+  static std::atomic<int> count{0};
+  std::snprintf(id->internal, sizeof id->internal, "simgpu-nccl-%d-%d", getpid(), count++);
   return ncclSuccess;
 }
 SIMGPU_API ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {

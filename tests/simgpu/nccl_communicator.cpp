@@ -52,9 +52,6 @@ size_t Ring::take(uint8_t* to, size_t bytes) {
   return bytes;
 }
 
-Communicator::Communicator(std::string name_, int ranks_, int rank_, int world_rank_)
-    : name(std::move(name_)), ranks(ranks_), rank(rank_), world_rank(world_rank_) {}
-
 ncclResult_t Communicator::open() {
   if (cudaGetDevice(&device) != cudaSuccess) return ncclUnhandledCudaError;
   const auto size = static_cast<size_t>(ranks);
@@ -176,11 +173,6 @@ std::shared_ptr<Communicator> Communicator::split(int color, int key, ncclResult
 }
 
 double timeout_seconds() { return static_cast<double>(setting("NCCL_TIMEOUT", 20)); }
-
-std::string new_name() {
-  static std::atomic<int> count{0};
-  return fmt::format("simgpu-nccl-{}-{}", getpid(), count++);
-}
 
 void set_last_error(const std::string& text) {
   const std::lock_guard hold(last_error_mutex);

@@ -20,13 +20,13 @@ void count_cost(Warp& w, const Instruction& i, const uint64_t* addresses, uint32
 template <class E, bool writes>
 void move(Warp& w, const Instruction& i, uint32_t active) {
   std::array<uint64_t, 32> addresses;
-  std::array<Slot<E>*, 8> registers;
+  std::array<Slot<E>*, 4> registers;
   const uint32_t bytes = sizeof(E) * i.count;
   constexpr Touch touch = writes ? Touch::write : Touch::read;
   for (int k = 0; k < i.count; ++k) registers[k] = i.list[k] ? slots<E>(w, i.list[k]) : nullptr;
   for_lanes(active, [&](uint32_t l) { addresses[l] = address_of(w, i, l); });
   for_lanes(active, [&](uint32_t l) {
-    E values[8];
+    E values[4];
     if constexpr (writes) {
       for (int k = 0; k < i.count; ++k) values[k] = get<E>(registers[k][l]);
       std::memcpy(access_bytes({w, i, l, touch, addresses[l], bytes, values}), values, bytes);

@@ -80,7 +80,7 @@ struct Instruction {
   int32_t predicate = -1, target = -1;
   Operand d{}, d2{};
   std::array<Operand, 4> source{};
-  std::array<Operand, 8> list{};  // elements of vectors
+  std::array<Operand, 4> list{};  // elements of vectors
   int64_t immediate = 0;
   uint32_t file = 0, line = 0, from_file = 0, from_line = 0, ptx_line = 0;  // from: where it was inlined
   std::string_view text{};

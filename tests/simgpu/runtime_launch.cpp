@@ -97,7 +97,7 @@ SIMGPU_API void __cudaUnregisterFatBinary(void**) {}
 SIMGPU_API void __cudaRegisterFunction(void** image, const char* host, char*, const char* name, int, uint3*, uint3*,
                                        dim3*, dim3*, int*) {
   the<Kernels>()[host] = {reinterpret_cast<Image*>(image), name};
-  the<Runs>().of[name];
+  the<Runs>()[name];
 }
 SIMGPU_API unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, struct CUstream_st* stream) {
   configuration = {grid, block, shared, stream};

@@ -33,8 +33,6 @@ struct Interval {  // who an access was by
   uint32_t block, warp, barriers, syncs;
 };
 struct Launch {
-  Launch(const Function& f, uint32_t operation_, Extent grid_, Extent block_)
-      : function(f), operation(operation_), grid(grid_), block(block_) {}
   const Function& function;
   const uint32_t operation;
   const Extent grid, block;
@@ -43,9 +41,9 @@ struct Launch {
   const uint8_t* parameters = nullptr;
   KernelCounters counters{};
   uint32_t first_interval = 0;  // of the current block
-  std::vector<uint8_t> shared;
+  std::vector<uint8_t> shared{};
   Shadow shared_shadow{0};
-  std::vector<Interval> intervals;
+  std::vector<Interval> intervals{};
   std::array<uint32_t, 64> known_before{};  // operations found to be before this one, by their number's last bits
 };
 
