@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Refuses an #include against the table in layers.txt, naming both files, and files that have grown past 400 lines. In
+# Refuses an #include against the table in layers.txt, naming both files, files that have grown past 400 lines, and more
+# lines of the simulated GPU than it may have without its tests, so that it stays small enough to be read and trusted. In
 # kernels/cuda also code that only some devices would run, so that tests run other code (__CUDA_ARCH__), what prints or
 # stops inside a kernel, and groups that wait beyond a block. Exit code 1. Usage: check-layers.sh [ROOT], another tree
 # with a scripts/layers.txt of its own.
@@ -47,6 +48,9 @@ awk '
     }
   }
   FNR == 401 { refuse(file ": longer than 400 lines; split it by idea") }
+  file ~ /^tests\/simgpu\// && file !~ /(_test|_program)\.cpp$|\/(blas_problem|check_kernels|replay|row_reference|support)\./ {
+    ++simulator
+  }
   /^[ \t]*#[ \t]*include[ \t]*["<]/ && module != "" {
     split($0, quoted, /["<>]/); target = quoted[2]
     if (target ~ /^switchyard\//) target = "include/" target
@@ -57,5 +61,9 @@ awk '
     else if (target ~ /^src\// && other in known && other != module)
       refuse(file ":" FNR " includes " target ": a header in src is for its own module")
   }
-  END { exit failed }
-' table=scripts/layers.txt scripts/layers.txt "${files[@]}"
+  END {
+    if (simulator > simulator_limit)
+      refuse("tests/simgpu: " simulator " lines without its tests, and " simulator_limit " are the most")
+    exit failed
+  }
+' simulator_limit=4740 table=scripts/layers.txt scripts/layers.txt "${files[@]}"

@@ -69,6 +69,17 @@ TEST_F(Layers, AModuleThatIsNotInTheTableAndAFileThatIsTooLongAreNamed) {
                  {"kernels/add.h: module kernels is not in scripts/layers.txt", "src/ops/long.cpp: longer than 400"});
 }
 
+TEST_F(Layers, TheSimulatorWithoutItsTestsHasAMostOfLines) {
+  std::string lines;
+  for (int i = 0; i < 400; ++i) lines += "//\n";
+  for (int k = 0; k < 11; ++k) write(fmt::format("tests/simgpu/part_{}.cpp", k), lines);
+  for (const char* test : {"warp_test.cpp", "rank_program.cpp", "check_kernels.cu", "support.h"})
+    write(std::string("tests/simgpu/") + test, lines);
+  expect_outcome(check_layers(), 0);
+  write("tests/simgpu/more.h", lines);
+  expect_outcome(check_layers(), 1, {"tests/simgpu: 4800 lines without its tests, and 4740 are the most"});
+}
+
 TEST_F(Layers, WhatHasNoPlaceInAKernelIsNamedWithItsLine) {
   write("src/ops/print.cpp", "void f() { assert(1); }\n");
   write("kernels/cuda/add.cu", "// no assert\nstatic_assert(true);\nint printf_count;\n");
