@@ -117,6 +117,8 @@ compile() {   # FILE OBJECT: with the copy of the file
   mkdir -p "$(dirname "$at/$2")"
   # Only PTX is executed, so no time goes into machine code; and to be without warnings is no test of ours.
   command="$(sed -E 's/code=\[(compute_[0-9]+),sm_[0-9]+\]/code=\1/g; s/,?-Werror(=all-warnings)?//g' <<<"${command//"$2"/"$at/$2"}")"
+  # A read past the end of a span may find a zero, and do no harm where nobody looks.
+  if [[ "$1" == src/* ]]; then command="${command/ -c / -D_GLIBCXX_ASSERTIONS -c }"; fi
   (cd "$tree" && eval "$command")
 }
 
