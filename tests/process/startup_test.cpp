@@ -23,11 +23,26 @@ TEST(Startup, SaysWhatTheRunIsBeforeTheFirstStep) {
   const Outcome outcome = train({"tiny", 2, {"train.steps=1", "parallel.expert=2"}}, scratch.path("run"));
   expect_outcome(outcome, 0);
   expect_in_order(outcome.out,
-                  {"model      ", " parameters, ", " active per token, 2 layers, f32\n",
-                   "layout     2 ranks: data 2, experts split over 2, each held by 1; ZeRO 1; 1 thread per rank\n",
-                   "dispatch   ", "batch      8 sequences of 32 tokens = 256 tokens a step, in micro-batches of 2\n",
-                   "data       ", " samples an epoch\n", "disk       ", " free, a checkpoint takes ", "memory ", "now",
-                   "peak\n", "  weights ", "  gradients ", "  optimizer ", "  activations ", "  all ", "step 1/1 "});
+                  {"model      ",
+                   " parameters, ",
+                   " active per token, 2 layers, f32\n",
+                   "layout     2 ranks: data 2, experts split over 2, each held by 1; ZeRO 1; 1 thread per rank, ",
+                   "core",
+                   "dispatch   ",
+                   "batch      8 sequences of 32 tokens = 256 tokens a step, in micro-batches of 2\n",
+                   "data       ",
+                   " samples an epoch\n",
+                   "disk       ",
+                   " free, a checkpoint takes ",
+                   "memory ",
+                   "now",
+                   "peak\n",
+                   "  weights ",
+                   "  gradients ",
+                   "  optimizer ",
+                   "  activations ",
+                   "  all ",
+                   "step 1/1 "});
   EXPECT_EQ(count_of(outcome.err, "this rank may use"), 0) << outcome.err;
 }
 
@@ -41,8 +56,8 @@ TEST(Startup, WarnsOfFewerCoresThanThreads) {
   const Command bound{"taskset", "-c", std::to_string(core)};
   const Outcome outcome =
       run(bound + Train{"tiny", 1, {"train.steps=1", "run.threads=2"}}.command(scratch.path("run")));
-  expect_outcome(outcome, 0, {"2 threads per rank"});
-  EXPECT_THAT(outcome.err, testing::HasSubstr("2 threads, but this rank may use 1 cores only"));
+  expect_outcome(outcome, 0, {fmt::format("2 threads per rank, rank 0 bound to cores {} of ", core)});
+  EXPECT_THAT(outcome.err, testing::HasSubstr("2 threads, but this rank may use 1 core only"));
   EXPECT_LT(outcome.text().find("2 threads per rank"), outcome.text().find("step 1/1 "));
 }
 
