@@ -35,13 +35,13 @@ run=runs/quickstart
 experiment=(configs/quickstart.yaml "train.steps=$steps" "run.dir=$run")
 settings_of() { sed 's/ *#.*//' "$@"; }   # without the remarks where each is from
 before=
-if grep -qs '"finished"' "$run/verdict.json"; then
+if grep -qs '"finished"' "$run/verdict.json" && [ -d "$run/hf" ]; then
   before="finished run"
 elif [ -d "$run/checkpoints" ]; then
   if settings_of "$run/config.yaml" | cmp -s - <("$program" config "${experiment[@]}" --resolved | settings_of); then
     echo "an unfinished run of $steps steps is in $run: it goes on from its last checkpoint"
   else
-    before="unfinished run with other settings"
+    before="run with other settings"
   fi
 fi
 if [ -n "$before" ]; then

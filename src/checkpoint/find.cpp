@@ -15,10 +15,9 @@ constexpr size_t kMaxCandidates = 32;  // damaged ones that are stepped over bef
 
 // Rank 0: the folders to try, one a line, best first; behind a first line that says whether one was named.
 std::string list_candidates(const fs::path& where) {
-  require(fs::exists(where), ExitCode::input,
-          "{} does not exist; accepted: the folder of a checkpoint, or of a run, of which the newest is taken",
-          where.string());
-  require(fs::is_directory(where), ExitCode::input, "{} is no folder of a checkpoint or run", where.string());
+  require(fs::is_directory(where), ExitCode::input,
+          "{} {}; accepted: the folder of a checkpoint, or of a run, of which the newest is taken", where.string(),
+          fs::exists(where) ? "is no folder" : "does not exist");
   if (fs::exists(where / "manifest")) return "named\n" + fs::absolute(where).string() + "\n";
   const fs::path store = fs::is_directory(store_of(where)) ? store_of(where) : where;
   const std::vector<int64_t> steps = steps_in(Folder(store));

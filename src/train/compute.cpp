@@ -77,7 +77,7 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
       run.threads > 0 ? run.threads : std::max<int64_t>(1, cores_there() / world.ranks_on_this_machine());
   const int64_t allowed = std::ssize(cores_allowed());
   if (threads > allowed)
-    log()->warn("{} threads, but this rank may use {} only: start mpirun with --bind-to none, or set run.threads",
+    log()->warn("{} threads, but this rank may use {} only: start mpirun with --bind-to none, or lower run.threads",
                 threads, plural(allowed, "core"));
   set_num_threads(static_cast<int>(threads));
   return threads;
