@@ -314,7 +314,8 @@ void other_order() {  // of two communicators on two streams: works by luck on a
       DO(ncclAllReduce(a.data, a.data, 4, ncclInt32, ncclSum, world, stream));
     else
       DO(ncclAllReduce(b.data, b.data, 4, ncclInt32, ncclSum, other, second));
-    for (int i = 0; i < 100; ++i) Mark(first ? stream : second).is_ahead();  // it begins
+    const Mark called(first ? stream : second);
+    for (int i = 0; i < 100; ++i) called.is_ahead();  // it begins
     meet();
   }
   const Mark end(stream), second_end(second);
