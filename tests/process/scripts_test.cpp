@@ -72,12 +72,12 @@ TEST_F(Layers, AModuleThatIsNotInTheTableAndAFileThatIsTooLongAreNamed) {
 TEST_F(Layers, TheSimulatorWithoutItsTestsHasAMostOfLines) {
   std::string lines;
   for (int i = 0; i < 400; ++i) lines += "//\n";
-  for (int k = 0; k < 11; ++k) write(fmt::format("tests/simgpu/part_{}.cpp", k), lines);
+  for (int k = 0; k < 12; ++k) write(fmt::format("tests/simgpu/part_{}.cpp", k), lines);
   for (const char* test : {"warp_test.cpp", "rank_program.cpp", "check_kernels.cu", "support.h"})
     write(std::string("tests/simgpu/") + test, lines);
   expect_outcome(check_layers(), 0);
   write("tests/simgpu/more.h", lines);
-  expect_outcome(check_layers(), 1, {"tests/simgpu: 4800 lines without its tests, and 4740 are the most"});
+  expect_outcome(check_layers(), 1, {"tests/simgpu: 5200 lines without its tests, and 5150 are the most"});
 }
 
 TEST_F(Layers, WhatHasNoPlaceInAKernelIsNamedWithItsLine) {

@@ -6,6 +6,19 @@
 namespace switchyard::simgpu {
 namespace {
 
+void join(Epochs& epochs, const Epochs& other) {
+  for (size_t k = 0; k < epochs.size(); ++k) epochs[k] = std::max(epochs[k], other[k]);
+}
+void join(Seen& seen, const Seen& other) {
+  for (const auto& [block, epochs] : other) join(seen[block], epochs);
+}
+void join(Knowledge& known, const Knowledge& other) {
+  join(known.seen, other.seen);
+  join(known.acquired, other.acquired);
+  join(known.fenced, other.fenced);
+  join(known.observed, other.observed);
+}
+
 bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
   Launch& launch = *w.launch;
   const uint32_t operation = operation_of(earlier);
@@ -16,9 +29,17 @@ bool is_ordered(Warp& w, Access earlier, uint32_t lane) {
     return true;
   }
   const Interval& then = launch.intervals[interval_of(earlier)];
-  if (then.block != w.block) return false;
-  if (then.barriers < w.barriers) return true;
-  return then.warp == w.index && (then.syncs != w.syncs || (lane_of(earlier) == lane && !(earlier & kMany)));
+  if (then.block != w.block) {
+    const auto found = w.known.acquired.find(then.block);
+    return found != w.known.acquired.end() && then.epoch <= found->second[then.warp];
+  }
+  if (then.warp != w.index) return then.epoch <= w.known.seen[then.warp];
+  return then.syncs != w.syncs || (lane_of(earlier) == lane && !(earlier & kMany));
+}
+
+// Of an atomic: the same shared address is another place in each block.
+uint64_t location(const Warp& w, uint64_t address) {
+  return Memory::get().in_arena(address) ? address : address ^ uint64_t { w.block + 1 } << 48;
 }
 
 // Shared memory is another block's, or a launch's before, until something has been written to it.
@@ -50,8 +71,8 @@ std::string key(const Accessor& a, const char* kind) {
 void report_conflict(const Accessor& a, Access other, const char* kind) {
   const Launch& launch = *a.warp.launch;
   if (operation_of(other) != launch.operation) {
-    return report_unordered(key(a, kind), where(a), launch.operation, operation_of(other), a.touch != Touch::read,
-                            place(a), kind);
+    return report_unordered(key(a, kind), where(a), launch.operation, operation_of(other), is_write(a.touch), place(a),
+                            kind);
   }
   const Interval& then = launch.intervals[interval_of(other)];
   report(a.shared ? "shared memory race" : "device memory race", key(a, kind),
@@ -79,23 +100,29 @@ void misaligned(const Accessor& a) {
 }
 void out_of_bounds(const Accessor& a, uint64_t size) {
   fault(a.warp, a.instruction, a.lane,
-        fmt::format("an access to byte {} of {} in shared or parameter memory", a.address, size));
+        fmt::format("an access to byte {} of {} in shared, local or parameter memory", a.address, size));
 }
 Allocation& look_up(const Accessor& a) {
   Allocation* found = Memory::get().find(a.address);
   if (found && found->contains(a.address, a.bytes)) return *found;
   fault(a.warp, a.instruction, a.lane,
-        fmt::format("an illegal {} of {} bytes at {}", a.touch != Touch::read ? "write" : "read", a.bytes, place(a)));
+        fmt::format("an illegal {} of {} bytes at {}", is_write(a.touch) ? "write" : "read", a.bytes, place(a)));
+}
+
+void check_not_copying(const Accessor& a) {
+  for (uint64_t word = a.address / 4; word <= (a.address + a.bytes - 1) / 4; ++word) {
+    if (a.warp.launch->copying[word]) report("cp.async not waited for", key(a, ""), where(a) + ", " + place(a));
+  }
 }
 
 void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* data) {
   const uint32_t cell_bytes = a.bytes / count;
   Warp& w = a.warp;
   const Launch& launch = *w.launch;
-  const bool atomic = a.touch == Touch::update, writes = a.touch != Touch::read;
-  const Access me = w.access | a.lane << 3 | (atomic ? kAtomic : 0);
+  const bool strong = is_strong(a.touch), writes = is_write(a.touch);
+  const Access me = w.access | a.lane << 3 | (strong ? kAtomic : 0);
   auto clashes = [&](Access earlier) {
-    if (!earlier || (atomic && (earlier & kAtomic))) return false;
+    if (!earlier || (strong && (earlier & kAtomic))) return false;
     return ((earlier ^ me) >> 3 != 0 || (earlier & kMany)) && !is_ordered(w, earlier, a.lane);
   };
   auto at = [&](uint32_t k) {
@@ -108,7 +135,7 @@ void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* 
     if (a.shared && is_stale(launch, cell.write)) cell.write = 0;
     if (a.shared && is_stale(launch, cell.read)) cell.read = cell.other_warp = 0;
     if (!writes && cell.read == me && cell.write && !(cell.write & kAtomic)) continue;  // it has looked before
-    if (!cell.write && a.touch != Touch::write &&
+    if (!cell.write && (!writes || a.touch == Touch::update) &&
         (a.shared || a.instruction.window.allocation->kind != Allocation::Kind::pinned)) {
       report(a.shared ? "uninitialised shared memory read" : "uninitialised device memory read", key(a, ""),
              where(a) + ", " + place(at(k)));
@@ -126,7 +153,7 @@ void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* 
     for (Access read : {cell.read, cell.other_warp, cell.other_operation})
       if (clashes(read)) report_conflict(at(k), read, "write after read");
     cell.write = me;
-    if (!atomic) cell.read = cell.other_warp = cell.other_operation = 0;
+    if (!strong) cell.read = cell.other_warp = cell.other_operation = 0;
   }
 }
 
@@ -145,8 +172,8 @@ void count_sectors(KernelCounters& counters, const uint64_t* addresses, uint32_t
     end = std::unique(sectors.begin(), end);
   }
   const auto count = static_cast<uint64_t>(end - sectors.begin());
-  if (touch != Touch::write) counters.sectors_read += count;
-  if (touch != Touch::read) counters.sectors_written += count;
+  if (touch != Touch::write && touch != Touch::strong_write) counters.sectors_read += count;
+  if (is_write(touch)) counters.sectors_written += count;
 }
 
 // 32 banks of 4 bytes; lanes that use one word share it. 8 and 16 bytes go by half and quarter warps.
@@ -175,7 +202,37 @@ void begin_interval(Warp& w) {
   if (launch.intervals.size() >= kMostIntervals)
     throw Fault(cudaErrorUnknown, "simgpu: a launch too long for the checks");
   w.access = make_access(launch.operation, static_cast<uint32_t>(launch.intervals.size()), 0, false);
-  launch.intervals.push_back({w.block, w.index, w.barriers, w.syncs});
+  launch.intervals.push_back({w.block, w.epoch, w.syncs, w.index});
+}
+
+void fence(Warp& w) {
+  Knowledge& k = w.known;
+  for (const auto& [block, epochs] : k.observed) join(block == w.block ? k.seen : k.acquired[block], epochs);
+  k.observed.clear();
+  k.fenced = k.acquired;
+  Epochs& own = k.fenced[w.block] = k.seen;
+  own[w.index] = w.epoch++;
+  begin_interval(w);
+}
+
+void publish(Warp& w, uint64_t address) {
+  if (!w.known.fenced.empty()) join(w.launch->published[location(w, address)], w.known.fenced);
+}
+
+void observe(Warp& w, uint64_t address) {
+  if (w.launch->published.empty()) return;
+  const auto found = w.launch->published.find(location(w, address));
+  if (found != w.launch->published.end()) join(w.known.observed, found->second);
+}
+
+void arrive(Barrier& barrier, Warp& w) {
+  join(barrier.known, w.known);
+  barrier.known.seen[w.index] = std::max(barrier.known.seen[w.index], w.epoch++);
+}
+
+void leave(const Barrier& barrier, Warp& w) {
+  join(w.known, barrier.known);
+  ++w.syncs;
 }
 
 }  // namespace switchyard::simgpu

@@ -1,15 +1,19 @@
 // Every access of a kernel to memory: where its bytes are, whether it may touch them (bounds, alignment, bytes that
 // have been written, other accesses without order), and what it costs (sectors, wavefronts).
 //
-// Order within a launch: an access happened before those behind the next barrier of its block; among lanes of one warp
-// also before those behind a __syncwarp. Blocks are never ordered, but their atomics may meet.
+// Order within a launch: an access was in an epoch of its warp. A barrier shows a warp the ended epochs of all who came
+// to it. A fence ends an epoch and lets the warp's next atomic publish what it has seen; an atomic of another warp
+// observes that, and its next fence makes it seen there. Lanes of one warp are ordered by a barrier or __syncwarp
+// alone.
 #pragma once
 
 #include "tests/simgpu/warp.h"
 
 namespace switchyard::simgpu {
 
-enum class Touch : uint8_t { read, write, update };  // update: an atomic, reads and writes
+enum class Touch : uint8_t { read, write, update, strong_read, strong_write };  // update: an atomic, reads and writes
+constexpr bool is_strong(Touch t) { return t >= Touch::update; }
+constexpr bool is_write(Touch t) { return t != Touch::read && t != Touch::strong_read; }
 
 struct Accessor {  // a lane at an instruction, and the bytes that it reads or writes (a power of two)
   Warp& warp;
@@ -22,6 +26,7 @@ struct Accessor {  // a lane at an instruction, and the bytes that it reads or w
   bool shared = false;
 };
 void check_cells(Cell* cells, uint32_t count, const Accessor& a, const uint8_t* data);
+void check_not_copying(const Accessor& a);
 Allocation& look_up(const Accessor& a);
 [[noreturn]] void misaligned(const Accessor& a);
 [[noreturn]] void out_of_bounds(const Accessor& a, uint64_t size);
@@ -65,6 +70,7 @@ inline uint8_t* access_shared(Accessor a) {
   if (a.address >= launch.shared_bytes || a.address + a.bytes > launch.shared_bytes)
     out_of_bounds(a, launch.shared_bytes);
   uint8_t* data = launch.shared.data() + a.address;
+  if (launch.copies_pending) check_not_copying(a);
   uint32_t count = 0;
   Cell* cells = launch.shared_shadow.cells(a.address, std::countr_zero(a.bytes), count);
   check_cells(cells, count, a, data);
@@ -87,9 +93,10 @@ inline uint8_t* access_bytes(Accessor a) {
   if (space == Space::global) return access_global(a);
   if (space == Space::shared) return access_shared(a);
   Launch& launch = *a.warp.launch;
-  const uint64_t size = launch.function.parameter_bytes;
+  const uint64_t size = space == Space::local ? launch.function.local_bytes : launch.function.parameter_bytes;
   if (a.address >= size || a.address + a.bytes > size) out_of_bounds(a, size);
-  if (a.touch != Touch::read) fault(a.warp, a.instruction, a.lane, "a write to a kernel parameter");
+  if (space == Space::local) return launch.local.data() + (a.warp.index * 32 + a.lane) * size + a.address;
+  if (is_write(a.touch)) fault(a.warp, a.instruction, a.lane, "a write to a kernel parameter");
   return const_cast<uint8_t*>(launch.parameters) + a.address;
 }
 
@@ -101,6 +108,12 @@ inline uint64_t address_of(Warp& w, const Instruction& i, uint32_t lane) {
 void count_sectors(KernelCounters& counters, const uint64_t* addresses, uint32_t active, Touch touch);
 void count_wavefronts(KernelCounters& counters, const uint64_t* addresses, uint32_t active, uint32_t bytes);
 
-void begin_interval(Warp& w);  // behind a barrier
+// Order: what barriers, fences and atomics do.
+void begin_interval(Warp& w);
+void fence(Warp& w);
+void publish(Warp& w, uint64_t address);
+void observe(Warp& w, uint64_t address);
+void arrive(Barrier& barrier, Warp& w);  // ends its epoch
+void leave(const Barrier& barrier, Warp& w);
 
 }  // namespace switchyard::simgpu

@@ -67,10 +67,10 @@ namespace {
 
 using C = const Call&;
 constexpr auto *kText = "cublasLtMatmul()", *kChoice = "cublasLtMatmulAlgoGetHeuristic()";
-constexpr auto *kSetter = "cublasLtMatmulDescSetAttribute()", *kAlgo = "cublasLtMatmulAlgoCheck()";
+constexpr auto *kSetter = "cublasLtMatmulDescSetAttribute()", *kCheck = "cublasLtMatmulAlgoCheck()";
 constexpr auto *kLayout = "cublasLtMatrixLayoutAttribute_t", *kAssumed = "which does not say: assumed";
 constexpr int kLastAttribute = CUBLASLT_MATMUL_DESC_EMULATION_DESCRIPTOR;  // of any descriptor
-constexpr unsigned kProduct = kChoose | kCheck | kMatmul, kWithAlgo = kCheck | kMatmul;
+constexpr unsigned kProduct = kChoose | kRecheck | kMatmul, kWithAlgo = kRecheck | kMatmul;
 constexpr auto kInvalid = CUBLAS_STATUS_INVALID_VALUE;
 constexpr auto kUnsupported = CUBLAS_STATUS_NOT_SUPPORTED;
 
@@ -101,7 +101,7 @@ constexpr LtRefusal kRefusals[] = {
     // Seen of the genuine library, on a machine without a GPU.
     {kCreate, "null handle pointer", kInvalid, "cublasLtCreate()", [](C c) { return !c.handle; }},
     {kDestroy, "null handle", kInvalid, "cublasLtDestroy()", [](C c) { return !c.handle; }},
-    {kDefine, "null descriptor pointer", kInvalid, "cublasLtMatmulDescCreate()", [](C c) { return !c.handle; }},
+    {kDescribe, "null descriptor pointer", kInvalid, "cublasLtMatmulDescCreate()", [](C c) { return !c.handle; }},
     {kSet, "null descriptor", kInvalid, kSetter, [](C c) { return !c.descriptor; }},
     {kSet, "unknown attribute", kInvalid, kSetter, [](C c) { return c.attribute < 0 || c.attribute > kLastAttribute; }},
     {kSet, "null buffer", kInvalid, kSetter, [](C c) { return !c.buffer; }},
@@ -136,10 +136,10 @@ constexpr LtRefusal kRefusals[] = {
     {kProduct, "ldc", kInvalid, kLayout, [](C c) { return short_ld(c.c); }},
     {kProduct, "ldd", kInvalid, kLayout, [](C c) { return short_ld(c.d); }},
 
-    {kCheck, "null result", kInvalid, kAlgo, [](C c) { return !c.algorithm || !c.results; }},
-    {kWithAlgo, "algo not from the heuristic", kInvalid, kAlgo,
+    {kRecheck, "null result", kInvalid, kCheck, [](C c) { return !c.algorithm || !c.results; }},
+    {kWithAlgo, "algo not from the heuristic", kInvalid, kCheck,
      [](C c) { return c.algorithm->made_here != kMadeHere; }},
-    {kWithAlgo, "algo of another problem", kInvalid, kAlgo,
+    {kWithAlgo, "algo of another problem", kInvalid, kCheck,
      [](C c) { return c.algorithm->problem != hash_of(product_of(c)); }},
     {kMatmul, "size that algo does not take", kUnsupported, kAssumed,
      [](C c) { return !takes(*c.algorithm, product_of(c)); }},

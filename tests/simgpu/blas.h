@@ -1,4 +1,4 @@
-// The cuBLASLt stand-in: the arithmetic of products, descriptors and algorithms, and what is refused (library.h).
+// The cuBLASLt stand-in: the arithmetic of products, descriptors and algorithms, and what is refused (refusal_table.h).
 // Products are column-major with f32 accumulation in ascending k and one rounding at the end, so that the same call
 // gives the same bits on every machine that has fused multiply-add.
 #pragma once
@@ -7,7 +7,7 @@
 
 #include <map>
 
-#include "tests/simgpu/library.h"
+#include "tests/simgpu/refusal_table.h"
 
 namespace switchyard::simgpu::blas {
 
@@ -52,7 +52,15 @@ struct Algorithm {
 static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 constexpr uint64_t kMadeHere = 0x73696d67'70754c74;
 
-enum CallName : unsigned { kCreate = 1, kDestroy = 2, kDefine = 4, kSet = 8, kChoose = 16, kCheck = 32, kMatmul = 64 };
+enum CallName : unsigned {
+  kCreate = 1,
+  kDestroy = 2,
+  kDescribe = 4,
+  kSet = 8,
+  kChoose = 16,
+  kRecheck = 32,
+  kMatmul = 64
+};
 
 // The arguments of any of the calls; each fills in what it has.
 struct Call {

@@ -2,6 +2,7 @@
 // set, the heuristic answers from arithmetic, a product becomes one operation of its stream. What the genuine library
 // takes and this one does not know is a finding (exit code 66), never ignored.
 #include "tests/simgpu/blas.h"
+#include "tests/simgpu/library.h"
 
 #include <cstring>
 #include <vector>
@@ -25,7 +26,7 @@ const Descriptor* descriptor(Handle handle) {
 
 template <class Handle>
 cublasStatus_t create(const char* name, Handle* handle, Descriptor attributes) {
-  if (const cublasStatus_t status = check(kDefine, name, {.handle = handle})) return status;
+  if (const cublasStatus_t status = check(kDescribe, name, {.handle = handle})) return status;
   *handle = reinterpret_cast<Handle>(new Descriptor(std::move(attributes)));
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -86,19 +87,21 @@ void run(Operation& operation, const Product& p, const void* A, const void* B, v
 
 }  // namespace
 
-SIMGPU_API cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+#define API extern "C" SIMGPU_EXPORT
+
+API cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   if (const cublasStatus_t status = check(kCreate, "cublasLtCreate", {.handle = handle})) return status;
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) return CUBLAS_STATUS_NOT_INITIALIZED;
   *handle = new cublasLtContext;
   return CUBLAS_STATUS_SUCCESS;
 }
-SIMGPU_API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
+API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   if (const cublasStatus_t status = check(kDestroy, "cublasLtDestroy", {.handle = handle})) return status;
   delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }
-SIMGPU_API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genuine library's words
+API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in the genuine library's words
   switch (status) {
     case CUBLAS_STATUS_SUCCESS: return "success";
     case CUBLAS_STATUS_NOT_INITIALIZED: return "the library was not initialized";
@@ -109,23 +112,36 @@ SIMGPU_API const char* cublasLtGetStatusString(cublasStatus_t status) {  // in t
   }
 }
 
-SIMGPU_API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
-                                                   cudaDataType_t scale) {
+API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
+                                            cudaDataType_t scale) {
   return create("cublasLtMatmulDescCreate", desc,
                 {{{CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, {4, compute}},
                   {CUBLASLT_MATMUL_DESC_SCALE_TYPE, {4, scale}},
                   {CUBLASLT_MATMUL_DESC_TRANSA, {4, CUBLAS_OP_N}},
                   {CUBLASLT_MATMUL_DESC_TRANSB, {4, CUBLAS_OP_N}}}});
 }
-SIMGPU_API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
-                                                     uint64_t columns, int64_t ld) {
+API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) { return destroy(desc); }
+API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
+                                                  const void* buffer, size_t bytes) {
+  return set("cublasLtMatmulDescSetAttribute", desc, attribute, buffer, bytes);
+}
+
+API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
+                                              uint64_t columns, int64_t ld) {
   return create("cublasLtMatrixLayoutCreate", layout,
                 {{{CUBLASLT_MATRIX_LAYOUT_TYPE, {4, type}},
                   {CUBLASLT_MATRIX_LAYOUT_ROWS, {8, rows}},
                   {CUBLASLT_MATRIX_LAYOUT_COLS, {8, columns}},
                   {CUBLASLT_MATRIX_LAYOUT_LD, {8, static_cast<uint64_t>(ld)}}}});
 }
-SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+API cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                    cublasLtMatrixLayoutAttribute_t attribute, const void* buffer,
+                                                    size_t bytes) {
+  return set("cublasLtMatrixLayoutSetAttribute", layout, attribute, buffer, bytes);
+}
+API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy(layout); }
+
+API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
   return create("cublasLtMatmulPreferenceCreate", preference,
                 {{{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, {8, 0}},
                   {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, {4, CUBLASLT_REDUCTION_SCHEME_MASK}},
@@ -134,22 +150,21 @@ SIMGPU_API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreferenc
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, {4, 256}},
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, {4, 256}}}});
 }
-#define DESCRIPTOR(Name, Attribute)                                                                                  \
-  SIMGPU_API cublasStatus_t cublasLt##Name##Destroy(cublasLt##Name##_t handle) { return destroy(handle); }           \
-  SIMGPU_API cublasStatus_t cublasLt##Name##SetAttribute(cublasLt##Name##_t handle, Attribute a, const void* buffer, \
-                                                         size_t bytes) {                                             \
-    return set("cublasLt" #Name "SetAttribute", handle, a, buffer, bytes);                                           \
-  }
-DESCRIPTOR(MatmulDesc, cublasLtMatmulDescAttributes_t)
-DESCRIPTOR(MatrixLayout, cublasLtMatrixLayoutAttribute_t)
-DESCRIPTOR(MatmulPreference, cublasLtMatmulPreferenceAttributes_t)
+API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
+  return destroy(preference);
+}
+API cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                        cublasLtMatmulPreferenceAttributes_t attribute,
+                                                        const void* buffer, size_t bytes) {
+  return set("cublasLtMatmulPreferenceSetAttribute", preference, attribute, buffer, bytes);
+}
 
 // Two algorithms: one that keeps its f32 sums in the workspace, if it fits and may, and one that needs none.
-SIMGPU_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
-                                                         cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                                         cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                                         cublasLtMatmulPreference_t preference, int requested,
-                                                         cublasLtMatmulHeuristicResult_t results[], int* returned) {
+API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
+                                                  cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                                  cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                                  cublasLtMatmulPreference_t preference, int requested,
+                                                  cublasLtMatmulHeuristicResult_t results[], int* returned) {
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.preference = descriptor(preference);
   call.requested = requested, call.results = results, call.returned = returned;
@@ -177,14 +192,12 @@ SIMGPU_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle
   return CUBLAS_STATUS_SUCCESS;
 }
 
-SIMGPU_API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
-                                                  cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                                  cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                                  const cublasLtMatmulAlgo_t* algo,
-                                                  cublasLtMatmulHeuristicResult_t* result) {
+API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
+                                           cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                           const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.algorithm = reinterpret_cast<const Algorithm*>(algo), call.results = result;
-  if (const cublasStatus_t status = check(kCheck, "cublasLtMatmulAlgoCheck", call)) return status;
+  if (const cublasStatus_t status = check(kRecheck, "cublasLtMatmulAlgoCheck", call)) return status;
   if (!takes(*call.algorithm, product_of(call))) return CUBLAS_STATUS_NOT_SUPPORTED;  // an answer, no misuse
   *result = {};
   result->algo = *algo;
@@ -193,12 +206,11 @@ SIMGPU_API cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cubla
   return CUBLAS_STATUS_SUCCESS;
 }
 
-SIMGPU_API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha,
-                                         const void* A, cublasLtMatrixLayout_t a, const void* B,
-                                         cublasLtMatrixLayout_t b, const void* beta, const void* C,
-                                         cublasLtMatrixLayout_t c, void* D, cublasLtMatrixLayout_t d,
-                                         const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes,
-                                         cudaStream_t stream) {
+API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha, const void* A,
+                                  cublasLtMatrixLayout_t a, const void* B, cublasLtMatrixLayout_t b, const void* beta,
+                                  const void* C, cublasLtMatrixLayout_t c, void* D, cublasLtMatrixLayout_t d,
+                                  const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes,
+                                  cudaStream_t stream) {
   if (!algo) return not_simulated("no algo");
   Call call{handle, descriptor(desc), descriptor(a), descriptor(b), descriptor(c), descriptor(d)};
   call.alpha = alpha, call.beta = beta, call.A = A, call.B = B, call.C = C, call.D = D;

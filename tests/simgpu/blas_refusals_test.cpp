@@ -24,7 +24,7 @@ class Refusals : public testing::Test {
       EXPECT_EQ(problem.ask(), CUBLAS_STATUS_SUCCESS);
       change(problem);
       if (call == kMatmul) return problem.run();
-      return call == kCheck ? problem.check() : problem.ask();
+      return call == kRecheck ? problem.check() : problem.ask();
     };
   }
   // The layouts of the matrices named, made anew with another value.
@@ -150,7 +150,7 @@ TEST_F(Refusals, EachRowIsRefusedWithItsStatus) {
                                     "algo check", "matmul"};
   int provoked = 0;
   for (const LtRefusal& row : refusals())
-    for (const CallName call : {kCreate, kDestroy, kDefine, kSet, kChoose, kCheck, kMatmul})
+    for (const CallName call : {kCreate, kDestroy, kDescribe, kSet, kChoose, kRecheck, kMatmul})
       if (row.calls & call) {
         const auto& provocations = call >= kChoose ? products : attributes;
         ASSERT_TRUE(provocations.count(row.argument)) << row.argument;

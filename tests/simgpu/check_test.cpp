@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <numeric>
 #include <set>
 
 #include "tests/simgpu/support.h"
@@ -51,8 +52,94 @@ TEST_F(Checks, BytesOfNeighboursAreNoRace) {
   for (size_t k = 0; k < got.size(); ++k) EXPECT_EQ(got[k], k);
 }
 
+// ---- fences: tracked, not exempt
+
+class LastBlock : public Checks, public testing::WithParamInterface<int> {};
+TEST_P(LastBlock, ReductionNeedsFenceAndBarriers) {
+  Buffer<float> x(512);
+  Buffer<int> counter(std::vector<int>{0});
+  auto launch = [&](int bug) {
+    counter.set({0});
+    last_block(x.data(), counter.data(), out.data(), 8, bug);
+  };
+  if (GetParam() == 0) {
+    launch(0);
+    const auto got = out.get();
+    EXPECT_EQ(std::accumulate(got.begin(), got.begin() + 64, 0.0f), 511.0f * 512 / 2);
+  } else {
+    check(launch, GetParam(), GetParam() == 3 ? "shared memory race" : "device memory race", "last_block_kernel");
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Bugs, LastBlock, testing::Values(0, 1, 2, 3));
+
+TEST_F(Checks, ReleaseAndAcquireOrder) {
+  int seen_in_time = 0;
+  for (int bug = 0; bug < 3; ++bug) {
+    for (int seed = 1; seed < 9; ++seed) {
+      set("SEED", std::to_string(seed));
+      Buffer<int> data(std::vector<int>{0}), flag(std::vector<int>{0}), seen(std::vector<int>{0});
+      flag_by_release(data.data(), flag.data(), seen.data(), bug);
+      const int value = seen.get()[0];
+      seen_in_time += value == 7;
+      EXPECT_TRUE(value == 7 || value == -1);
+      if (bug == 0 || value == -1) {
+        EXPECT_EQ(all_findings(), "");
+      } else {
+        expect_finding("device memory race", "flag_by_release_kernel");
+      }
+    }
+  }
+  EXPECT_GT(seen_in_time, 3);
+  EXPECT_LT(seen_in_time, 21);
+}
+
+// ---- cp.async
+
+TEST_F(Checks, AsyncCopyIsRightAndOrdered) {
+  std::vector<float> values(768);
+  std::iota(values.begin(), values.end(), 0.0f);
+  Buffer<float> in(values);
+  async_copy(in.data(), out.data(), 0);
+  const auto got = out.get();
+  for (size_t k = 0; k < 768; ++k) EXPECT_EQ(got[k], values[k / 256 * 256 + (63 - k % 256 / 4) * 4 + k % 4]);
+}
+TEST_F(Checks, AsyncCopyNotWaitedFor) {
+  Buffer<float> in(std::vector<float>(768, 1));
+  check([&](int bug) { async_copy(in.data(), out.data(), bug); }, 1, "cp.async not waited for", "async_copy_kernel");
+}
+TEST_F(Checks, AsyncCopyWithoutBarrierAfterTheWait) {
+  Buffer<float> in(std::vector<float>(768, 1));
+  check([&](int bug) { async_copy(in.data(), out.data(), bug); }, 2, "shared memory race", "async_copy_kernel");
+}
+TEST_F(Checks, AsyncCopyOverwritesWhatIsStillRead) {
+  Buffer<float> in(std::vector<float>(768, 1));
+  async_copy(in.data(), out.data(), 3);
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  bool overwritten = false;
+  for (const std::string& f : findings())
+    overwritten |= f.find("write after read in") != std::string::npos && f.find("cp.async") != std::string::npos;
+  EXPECT_TRUE(overwritten) << all_findings();
+  forget();
+}
+TEST_F(Checks, AsyncCopyReadInFlight) {
+  Buffer<float> in(std::vector<float>(768, 1));
+  check([&](int bug) { async_copy(in.data(), out.data(), bug); }, 4, "cp.async not waited for", "ld.shared");
+}
+TEST_F(Checks, AsyncCopyFillsItsTailWithZeros) {
+  for (int bytes : {0, 4, 8, 12, 16}) {
+    Buffer<float> in(
+        std::vector<float>(static_cast<size_t>(std::max(bytes / 4, 1)), 3));  // no more than what is read exists
+    async_copy_tail(in.data(), out.data(), bytes);
+    const auto got = out.get();
+    for (int k = 0; k < 4; ++k) EXPECT_EQ(got[static_cast<size_t>(k)], k < bytes / 4 ? 3 : 0) << bytes;
+  }
+}
+
 // ---- barriers
 
+TEST_F(Checks, NamedBarrierOrdersThoseThatCome) {
+  check([&](int bug) { named_barrier(out.data(), bug); }, 1, "shared memory race", "named_barrier_kernel");
+}
 TEST_F(Checks, CountsOfBarriersDoNotWrap) {
   Buffer<int> two(std::vector<int>{0, 0});
   for (int count : {1, 127, 128, 255, 256, 257, 65536}) {
@@ -67,6 +154,10 @@ TEST_F(Checks, CountsOfBarriersDoNotWrap) {
 TEST_F(Checks, BarrierInDivergentCodeFaults) {
   divergent_barrier(out.data());
   expect_fault(cudaErrorLaunchFailure, "a barrier that lane 16 of the warp has not come to in");
+}
+TEST_F(Checks, BarrierThatAWarpDoesNotComeToFaults) {
+  barrier_without_warp(out.data());
+  expect_fault(cudaErrorLaunchTimeout, "a barrier that only 3 warps come to");
 }
 TEST_F(Checks, MemberMaskOfAbsentLanesFaults) {
   missing_lane(out.data(), 1);
@@ -153,6 +244,19 @@ TEST_F(Checks, SeedsOrderBlocksWarpsAndLanes) {
   EXPECT_TRUE(lanes && warps && blocks);
 }
 
+TEST_F(Checks, SumsByAtomicsDependOnTheSeed) {
+  std::vector<float> values(1024);
+  for (size_t k = 0; k < values.size(); ++k) values[k] = 1.0f / static_cast<float>(k + 1);
+  std::set<float> sums;
+  for (const std::string& seed : kSeeds) {
+    set("SEED", seed);
+    Buffer<float> in(values), sum(std::vector<float>{0});
+    mixed_order(in.data(), sum.data());
+    sums.insert(sum.get()[0]);
+  }
+  EXPECT_GT(sums.size(), 1u);
+}
+
 // Two processes under one seed draw the same; run by SameSeedGivesSameOrder.
 TEST_F(Checks, DISABLED_PrintsItsOrder) {
   set("SEED", std::getenv("SIMGPU_SEED"));
@@ -187,30 +291,11 @@ TEST_F(Checks, SameSeedGivesSameOrder) {
 
 TEST_F(Checks, UnknownInstructionsAreRefusedByName) {
   for (const std::string instruction :
-       {"nanosleep.u32 10;",
-        "griddepcontrol.wait;",
-        "griddepcontrol.launch_dependents;",
-        "wgmma.fence.sync.aligned;",
-        "mov.u32 %r1, %clock;",
-        "add.rn.sat.bf16 %h1, %h2, %h3;",
-        "ld.global.weird.u32 %r1, [%q1];",
-        "cp.async.bulk.commit_group;",
-        "cp.async.commit_group;",
-        "membar.gl;",
-        "ld.local.u32 %r1, [%q1];",
-        "atom.global.add.f32 %f1, [%q1], %f2;",
-        "bar.sync 1;",
-        "bar.arrive 0, 64;",
-        "ld.volatile.global.u32 %r1, [%q1];",
-        "st.release.gpu.global.u32 [%q1], %r1;",
-        "atom.acquire.gpu.global.add.u32 %r1, [%q1], 1;",
-        "cvt.rn.satfinite.e4m3x2.f32 %h1, %f1, %f2;",
-        "brx.idx %r1, table;",
-        "call.uni f, ();",
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f2};",
-        "redux.sync.add.s32 %r1, %r2, -1;",
-        "set.eq.u32.s32 %r1, %r2, 1;",
-        "fma.rn.f32 %f1, %f2, %f3;",
+       {"nanosleep.u32 10;", "griddepcontrol.wait;", "griddepcontrol.launch_dependents;", "wgmma.fence.sync.aligned;",
+        "mov.u32 %r1, %clock;", "add.rn.sat.bf16 %h1, %h2, %h3;", "ld.global.weird.u32 %r1, [%q1];",
+        "cp.async.bulk.commit_group;", "cvt.rn.satfinite.e4m3x2.f32 %h1, %f1, %f2;", "brx.idx %r1, table;",
+        "call.uni f, ();", "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f2};",
+        "redux.sync.add.s32 %r1, %r2, -1;", "set.eq.u32.s32 %r1, %r2, 1;", "fma.rn.f32 %f1, %f2, %f3;",
         "mbarrier.init.shared.b64 [%r1], 1;"}) {
     const Ptx ptx(".reg .b16 %h<9>; .reg .b32 %r<9>; .reg .f32 %f<9>; .reg .b64 %q<9>;\n" + instruction + "\n", 1);
     EXPECT_EQ(ptx.status(), cudaErrorInvalidPtx) << instruction;
@@ -246,7 +331,7 @@ TEST_F(Checks, WavefrontsCountBankConflicts) {
 
 // ---- kernels as ours are written
 
-TEST_F(Checks, StructsInParametersAreRead) {
+TEST_F(Checks, ArraysInParametersAreIndexed) {
   Buffer<float> a(5), b(7);
   float* const pointers[] = {a.data(), b.data()};
   const int counts[] = {5, 7};

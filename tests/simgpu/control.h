@@ -21,7 +21,7 @@ unsigned long long simgpu_count(const char* name); /* launches host_waits alloca
 SimgpuKernelCounters simgpu_kernel(const char* part_of_name); /* sum over the kernels that have it in their name */
 
 /* A row of the table of instructions: "key modifiers destination sources...", nullptr behind the last. Modifiers are of
-   n (.rn), r (other roundings), f (.ftz), s (.sat), a (.approx), and - for none. */
+   n (.rn), r (other roundings), f (.ftz), s (.sat), a (.approx), and - for none. An atomic is "atom.add.s32". */
 const char* simgpu_row(int index);
 
 #ifdef __cplusplus

@@ -32,7 +32,7 @@ void under_csr(Warp& w, const Instruction& i, uint32_t active) {
 const Table& Table::get() {
   static const Table table = [] {
     Table t;
-    for (auto add : {add_arithmetic, add_moves_and_comparisons, add_operations}) add(t);
+    for (auto add : {add_arithmetic, add_moves_and_comparisons, add_memory, add_atomics, add_warp}) add(t);
     return t;
   }();
   return table;
@@ -91,6 +91,11 @@ void KernelReader::refuse(const std::string& why) const {
               fmt::format("simgpu: {}: '{}' at PTX line {} of {}", why, text, reader_.line, function_->readable_name));
 }
 
+uint64_t KernelReader::constant(size_t argument) const {
+  if (argument >= arguments.size() || !is_number(arguments[argument])) refuse("a number is missing");
+  return number(arguments[argument]);
+}
+
 Operand KernelReader::source(std::string_view text, Type t) {
   if (is_number(text)) return constant(number(text, t), t.bits);
   if (const auto r = find_register(text)) {
@@ -120,6 +125,12 @@ Operand KernelReader::destination(std::string_view text, Type t) {
   return part;
 }
 
+void KernelReader::destinations(Type t) {
+  const auto both = split(arguments.at(0), '|');
+  out.d = destination(both[0], t);
+  if (both.size() > 1) out.d2 = destination(both[1], kPredicate);
+}
+
 // [register + offset], [variable + offset], [number]
 void KernelReader::address(size_t argument) {
   if (argument >= arguments.size() || !arguments[argument].starts_with('[')) refuse("an address is missing");
@@ -137,18 +148,23 @@ void KernelReader::address(size_t argument) {
   if (r && r->bits == 32) before(cast<uint64_t, uint32_t>, out.source[0], r->place);
 }
 
-void KernelReader::list(std::string_view text, Type t, bool is_destination) {
+void KernelReader::list(std::string_view text, Type t, bool is_destination, size_t at) {
   for (std::string_view element : elements(text)) {
-    if (out.count >= out.list.size()) refuse("too many elements");
-    out.list[out.count++] = is_destination ? destination(element, t) : source(element, t);
+    if (at >= out.list.size()) refuse("too many elements");
+    out.list[at++] = is_destination ? destination(element, t) : source(element, t);
   }
+  out.count = static_cast<uint8_t>(at);
 }
 
 Space KernelReader::space() const {
-  return has("global")   ? Space::global
-         : has("shared") ? Space::shared
-         : has("param")  ? Space::parameter
-                         : Space::generic;
+  auto is = [this](const std::string& name) { return has(name) || has(name + "::cta") || has(name + "::entry"); };
+  if (is("global")) return Space::global;
+  return is("shared") ? Space::shared : is("local") ? Space::local : is("param") ? Space::parameter : Space::generic;
+}
+
+MemoryOrder KernelReader::order() const {
+  if (has("acquire") || has("release") || has("acq_rel")) return MemoryOrder::synchronizes;
+  return has("volatile") || has("relaxed") ? MemoryOrder::strong : MemoryOrder::weak;
 }
 
 void KernelReader::before(Handler run, Operand d, Operand a) {
@@ -220,24 +236,27 @@ std::optional<KernelReader::Register> KernelReader::find_register(std::string_vi
 const Variable* KernelReader::find_variable(std::string_view name) {
   if (auto v = variables_.find(name); v != variables_.end()) return &v->second;
   const auto v = module_.variables().find(name);
-  return v == module_.variables().end() ? nullptr : &place(v->second);
+  if (v == module_.variables().end()) return nullptr;
+  Variable& mine = variables_[std::string(name)] = v->second;
+  if (mine.kind == Variable::Kind::shared) place(mine, function_->shared_bytes);
+  return &mine;
 }
 
-const Variable& KernelReader::place(Variable v) {
-  if (v.kind != Variable::Kind::dynamic_shared) {
-    const bool shared = v.kind == Variable::Kind::shared;
-    uint32_t& used = shared ? function_->shared_bytes : function_->parameter_bytes;
-    v.offset = align_up(used, v.align);
-    used = static_cast<uint32_t>(v.offset) + v.bytes;
-  }
-  return variables_[v.name] = v;
+void KernelReader::place(Variable& v, uint32_t& used) const {
+  v.offset = align_up(used, v.align);
+  used = static_cast<uint32_t>(v.offset) + v.bytes;
 }
 
 void KernelReader::read_head(std::string_view head) {  // name(parameters) .maxntid x, y, z
   const size_t open = head.find('('), close = std::min(head.rfind(')'), head.size());
-  if (open != std::string_view::npos)
-    for (std::string_view text : split(head.substr(open + 1, close - open - 1), ','))
-      function_->parameters.push_back(place(read_variable(text)));
+  if (open != std::string_view::npos) {
+    for (std::string_view text : split(head.substr(open + 1, close - open - 1), ',')) {
+      const Declaration d = read_declaration(text);
+      Variable& v = variables_[std::string(d.name)] = {Variable::Kind::parameter, 0, d.bytes, d.align};
+      place(v, function_->parameter_bytes);
+      function_->parameters.push_back(v);
+    }
+  }
   const size_t at = head.find(".maxntid");
   if (at == std::string_view::npos) return;
   const std::string_view limits = head.substr(at + 8);
@@ -255,8 +274,12 @@ void KernelReader::read_statement(const Statement& s) {
   if (s.end == ':') return labels_[s.text] = static_cast<uint32_t>(function_->code.size()), void();
   if (s.text.empty() || s.text.starts_with(".pragma")) return;
   if (s.text.starts_with(".reg")) return read_registers();
-  if (!s.text.starts_with(".shared")) return read_instruction(s.line);
-  place(read_variable(s.text));
+  const bool is_local = s.text.starts_with(".local");
+  if (!is_local && !s.text.starts_with(".shared")) return read_instruction(s.line);
+  const Declaration d = read_declaration(s.text);
+  Variable& v = variables_[std::string(d.name)] = {is_local ? Variable::Kind::local : Variable::Kind::shared, 0,
+                                                   d.bytes, d.align};
+  place(v, is_local ? function_->local_bytes : function_->shared_bytes);
 }
 
 void KernelReader::leave_scope() {

@@ -48,6 +48,7 @@ struct Table {
   static const Table& get();
   std::unordered_map<std::string, Row> rows;
   std::map<std::string_view, Decoder> decoders;  // by the first word
+  std::map<std::string, Handler> atomics;        // add.s32
 
   // d = f(sources), of types D and S; or of one type, once for each in a list.
   template <class D, class... S, class F>
@@ -63,7 +64,9 @@ struct Table {
 };
 void add_arithmetic(Table& table);
 void add_moves_and_comparisons(Table& table);
-void add_operations(Table& table);
+void add_memory(Table& table);
+void add_atomics(Table& table);
+void add_warp(Table& table);
 
 constexpr Type kBits{Type::Kind::bits, 32}, kPredicate{Type::Kind::predicate, 1}, kAddress{Type::Kind::u, 64};
 
@@ -91,10 +94,13 @@ class KernelReader {
     return source(arguments[argument], type);
   }
   Operand destination(std::string_view text, Type type);
-  void address(size_t argument);                                     // source[0], immediate
-  void list(std::string_view text, Type type, bool is_destination);  // into out.list and out.count
+  void destinations(Type type);   // d, or d|p, from the first argument
+  void address(size_t argument);  // source[0], immediate
+  void list(std::string_view text, Type type, bool is_destination, size_t at = 0);  // into out.list and out.count
+  uint64_t constant(size_t argument) const;
   Operand constant(uint64_t value, int bits);
   Space space() const;  // that the opcode names
+  MemoryOrder order() const;
   void branch_to(std::string_view label) { branch_ = label; }
   const Variable* find_variable(std::string_view name);
   void decode_row();
@@ -106,7 +112,7 @@ class KernelReader {
   };
   std::optional<Register> find_register(std::string_view name);
   Operand allocate(int bits);
-  const Variable& place(Variable variable);
+  void place(Variable& variable, uint32_t& used) const;
   void before(Handler run, Operand d, Operand a);  // a helper of the instruction: it runs first, or last
   void after(Handler run, Operand d, Operand a);
   void read_head(std::string_view head);

@@ -187,6 +187,7 @@ SIMGPU_API const char* simgpu_row(int index) {
       add(row.destination);
       std::for_each(row.sources.begin(), row.sources.end(), add);
     }
+    for (const auto& [key, handler] : Table::get().atomics) lines.push_back("atom." + key);
     std::sort(lines.begin(), lines.end());
     return lines;
   }();

@@ -120,7 +120,7 @@ TEST_F(Instructions, SpecialRegisters) {
 // ---- memory
 
 TEST_F(Instructions, LoadsAndStoresOfAllSizesInAllSpaces) {
-  const std::string spaces[] = {"global", "shared", "generic shared", "generic global"};
+  const std::string spaces[] = {"global", "shared", "local", "generic shared", "generic global"};
   for (const std::string& space : spaces) {
     for (const int bits : {8, 16, 32, 64}) {
       for (const int count : {1, 2, 4}) {
@@ -139,11 +139,13 @@ TEST_F(Instructions, LoadsAndStoresOfAllSizesInAllSpaces) {
         const std::string list = count == 1 ? from : '{' + from + '}', other = count == 1 ? to : '{' + to + '}',
                           bytes = std::to_string(bits / 8 * count);
         std::string body =
-            ".reg .b16 %h<20>; .reg .b32 %r<20>; .reg .b64 %q<30>;\n.shared .align 16 .b8 buffer[512];\n"
+            ".reg .b16 %h<20>; .reg .b32 %r<20>; .reg .b64 %q<30>;\n.shared .align 16 .b8 buffer[512];\n.local .align "
+            "16 .b8 mine[16];\n"
             "mov.u32 %r1, %tid.x; mul.wide.u32 %q2, %r1, 16; ld.param.u64 %q3, [p0]; add.s64 %q3, %q3, %q2; "
             "ld.param.u64 %q4, [p1]; add.s64 %q4, %q4, %q2;\n"
             "ld.param.u64 %q6, [p2]; add.s64 %q6, %q6, %q2;\n";
         if (kind == "shared") body += "mov.u64 %q5, buffer; add.s64 %q5, %q5, %q2;\n";
+        if (kind == "local") body += "mov.u64 %q5, mine;\n";
         if (kind == "global") body += "mov.u64 %q5, %q6;\n";
         if (generic && kind != "global") body += "cvta." + kind + ".u64 %q5, %q5;\n";
         body += "ld.global" + vector + type + ' ' + list + ", [%q3];\nst" + where + vector + type + " [%q5], " + list +
@@ -180,7 +182,7 @@ TEST_F(Instructions, NarrowLoadsExtend) {
   for (size_t l = 0; l < 32; ++l) EXPECT_EQ(static_cast<int32_t>(got[l]), static_cast<int32_t>(in[l]) >> 31);
   got = run("ld.global.u8 %q4, [%q1+3]; cvt.u32.u64 %r0, %q4;", in);
   for (size_t l = 0; l < 32; ++l) EXPECT_EQ(got[l], in[l] >> 24);
-  got = run("cvt.s64.s32 %q4, %r1; st.global.u8 [%q1], %q4; ld.global.u32 %r0, [%q1];", in);
+  got = run("cvt.s64.s32 %q4, %r1; st.global.u8 [%q1], %q4; ld.volatile.global.u32 %r0, [%q1];", in);
   EXPECT_EQ(got, in);
   got = run("cvt.s64.s32 %q4, %r1; cvt.s64.s8 %q5, %q4; cvt.u32.u64 %r0, %q5;", in);
   for (size_t l = 0; l < 32; ++l) EXPECT_EQ(static_cast<int32_t>(got[l]), static_cast<int8_t>(in[l]));
@@ -188,14 +190,25 @@ TEST_F(Instructions, NarrowLoadsExtend) {
 
 // ---- atomics: each of the engine's, on memory and shared memory, against the host
 
-uint64_t after_atomic(const std::string& op, const std::string& type, uint64_t old, uint64_t b) {
+uint64_t after_atomic(const std::string& op, const std::string& type, uint64_t old, uint64_t b, uint64_t c) {
   const int bits = std::atoi(type.c_str() + 1);
   auto as_signed = [&](uint64_t v) {
     return type[0] == 's' ? (bits == 32 ? static_cast<int64_t>(static_cast<int32_t>(v)) : static_cast<int64_t>(v)) : 0;
   };
+  if (type == "f32")
+    return std::bit_cast<uint32_t>(std::bit_cast<float>(static_cast<uint32_t>(old)) +
+                                   std::bit_cast<float>(static_cast<uint32_t>(b)));
+  if (type == "f64") return std::bit_cast<uint64_t>(std::bit_cast<double>(old) + std::bit_cast<double>(b));
   if (op == "add") return old + b;
-  const bool first = type[0] == 's' ? as_signed(old) < as_signed(b) : old < b;
-  return first == (op == "min") ? old : b;
+  if (op == "min" || op == "max") {
+    const bool first = type[0] == 's' ? as_signed(old) < as_signed(b) : old < b;
+    return first == (op == "min") ? old : b;
+  }
+  if (op == "and") return old & b;
+  if (op == "or") return old | b;
+  if (op == "xor") return old ^ b;
+  if (op == "exch") return b;
+  return old == b ? c : old;  // cas
 }
 TEST_F(Instructions, AtomicsOfAllKinds) {
   int checked = 0;
@@ -203,47 +216,89 @@ TEST_F(Instructions, AtomicsOfAllKinds) {
   for (int n = 0; const char* row = row_at(n); ++n) {
     std::string key = row;
     if (!key.starts_with("atom.")) continue;
-    key = key.substr(5, key.find(' ') - 5);
+    key = key.substr(5);
     const std::string op = key.substr(0, key.find('.')), type = key.substr(key.rfind('.') + 1);
     const int bits = std::atoi(type.c_str() + 1);
     std::mt19937_64 random(static_cast<uint64_t>(n));
-    std::vector<uint64_t> old(32), b(32);
+    std::vector<uint64_t> old(32), b(32), c(32);
     for (size_t l = 0; l < 32; ++l) {
-      old[l] = random() & (~0ull >> (64 - bits));
-      b[l] = random() & (~0ull >> (64 - bits));
+      auto any = [&]() -> uint64_t {
+        if (type == "f32") return std::bit_cast<uint32_t>(static_cast<float>(random() % 1000) / 8);
+        if (type == "f64") return std::bit_cast<uint64_t>(static_cast<double>(random() % 1000) / 8);
+        return bits == 64 ? random() : random() & ((1ull << bits) - 1);
+      };
+      old[l] = any(), b[l] = any(), c[l] = any();
+      if (op == "cas" && l % 2) b[l] = old[l];
     }
-    const std::string reg = bits == 64 ? "%q" : "%r", width = std::to_string(bits);
+    const std::string reg = bits == 64 ? "%q" : bits == 32 ? "%r" : "%h", width = std::to_string(bits);
     for (const std::string space : {"global", "shared", ""}) {
-      std::string body =
-          ".reg .b32 %r<9>; .reg .b64 %q<20>; .shared .align 8 .b8 s[256];\nmov.u32 %r8, %tid.x; mul.wide.u32 %q10, "
-          "%r8, 8;\n";
-      for (int k = 0; k < 3; ++k)
-        body += "ld.param.u64 %q1" + std::to_string(k + 1) + ", [p" + std::to_string(k) + "]; add.s64 %q1" +
-                std::to_string(k + 1) + ", %q1" + std::to_string(k + 1) + ", %q10;\n";
-      body += "ld.global.b" + width + ' ' + reg + "1, [%q11]; ld.global.b" + width + ' ' + reg + "2, [%q12];\n";
-      body += "mov.u64 %q15, s; add.s64 %q15, %q15, %q10;\n";
-      if (space == "global") body += "mov.u64 %q15, %q13;\n";
-      if (space.empty()) body += "cvta.shared.u64 %q15, %q15;\n";
-      const std::string dot = space.empty() ? "" : "." + space;
-      body += "st" + dot + ".b" + width + " [%q15], " + reg + "1;\n";
-      body += "atom" + dot + '.' + key + ' ' + reg + "4, [%q15], " + reg + "2;\n";
-      body += "ld" + dot + ".b" + width + ' ' + reg + "5, [%q15]; st.global.b" + width + " [%q11], " + reg +
-              "4; st.global.b" + width + " [%q12], " + reg + "5;\n";
-      const Ptx ptx(body, 3);
-      ASSERT_EQ(ptx.status(), cudaSuccess) << ptx.text() << all_findings();
-      Buffer<uint64_t> p0(old), p1(b), p2(32);
-      ASSERT_EQ(ptx.run(1, 32, p0.data(), p1.data(), p2.data()), cudaSuccess);
-      const auto was = p0.get(), now = p1.get();
-      const uint64_t mask = bits == 64 ? ~0ull : (1ull << bits) - 1;
-      for (size_t l = 0; l < 32; ++l) {
-        const uint64_t expected = after_atomic(op, type, old[l], b[l]);
-        ASSERT_EQ(was[l] & mask, old[l] & mask) << key << dot;
-        ASSERT_EQ(now[l] & mask, expected & mask) << key << dot << ' ' << std::hex << old[l] << ' ' << b[l];
+      for (const bool returns : {true, false}) {
+        if (!returns && (op == "exch" || op == "cas")) continue;
+        std::string body =
+            ".reg .b16 %h<9>; .reg .b32 %r<9>; .reg .b64 %q<20>; .shared .align 8 .b8 s[256];\n"
+            "mov.u32 %r8, %tid.x; mul.wide.u32 %q10, %r8, 8;\n";
+        for (int k = 0; k < 4; ++k)
+          body += "ld.param.u64 %q1" + std::to_string(k + 1) + ", [p" + std::to_string(k) + "]; add.s64 %q1" +
+                  std::to_string(k + 1) + ", %q1" + std::to_string(k + 1) + ", %q10;\n";
+        body += "ld.global.b" + width + ' ' + reg + "1, [%q11]; ld.global.b" + width + ' ' + reg +
+                "2, [%q12]; ld.global.b" + width + ' ' + reg + "3, [%q13];\n";
+        body += "mov.u64 %q15, s; add.s64 %q15, %q15, %q10;\n";
+        if (space == "global") body += "mov.u64 %q15, %q14;\n";
+        if (space.empty()) body += "cvta.shared.u64 %q15, %q15;\n";
+        const std::string dot = space.empty() ? "" : "." + space;
+        body += "st" + dot + ".b" + width + " [%q15], " + reg + "1;\n";
+        if (returns)
+          body += "atom" + dot + '.' + key + ' ' + reg + "4, [%q15], " + reg + "2" +
+                  (op == "cas" ? ", " + reg + "3" : "") + ";\n";
+        else
+          body += "red" + dot + '.' + key + " [%q15], " + reg + "2;\nmov.b" + width + ' ' + reg + "4, " + reg + "1;\n";
+        body += "ld" + dot + ".b" + width + ' ' + reg + "5, [%q15]; st.global.b" + width + " [%q11], " + reg +
+                "4; st.global.b" + width + " [%q12], " + reg + "5;\n";
+        const Ptx ptx(body, 4);
+        ASSERT_EQ(ptx.status(), cudaSuccess) << ptx.text() << all_findings();
+        Buffer<uint64_t> p0(old), p1(b), p2(c), p3(32);
+        ASSERT_EQ(ptx.run(1, 32, p0.data(), p1.data(), p2.data(), p3.data()), cudaSuccess);
+        const auto was = p0.get(), now = p1.get();
+        const uint64_t mask = bits == 64 ? ~0ull : (1ull << bits) - 1;
+        for (size_t l = 0; l < 32; ++l) {
+          const uint64_t expected = after_atomic(op, type, old[l], b[l], c[l]);
+          ASSERT_EQ(was[l] & mask, old[l] & mask) << key << dot;
+          ASSERT_EQ(now[l] & mask, expected & mask) << key << dot << ' ' << std::hex << old[l] << ' ' << b[l];
+        }
+        ++checked;
       }
-      ++checked;
     }
   }
-  EXPECT_EQ(checked, 30);
+  EXPECT_GT(checked, 100);
+}
+
+TEST_F(Instructions, VectorAtomicsAddEachElement) {
+  const Ptx ptx(
+      ".reg .b32 %f<9>; .reg .b64 %q<3>;\nld.param.u64 %q1, [p0]; ld.param.u64 %q2, [p1];\nmov.f32 %f1, 0f3F800000; "
+      "mov.f32 %f2, 0f40000000;\n"
+      "atom.global.add.v4.f32 {%f4, %f5, %f6, %f7}, [%q1], {%f1, %f2, %f1, %f2};\nred.global.add.v2.f32 [%q1+16], "
+      "{%f1, %f2};\nst.global.v4.f32 [%q2], {%f4, %f5, %f6, %f7};\n",
+      2);
+  ASSERT_EQ(ptx.status(), cudaSuccess);
+  Buffer<float> x(std::vector<float>{1, 2, 3, 4, 5, 6}), old(4);
+  ASSERT_EQ(ptx.run(1, 1, x.data(), old.data()), cudaSuccess);
+  EXPECT_EQ(x.get(), (std::vector<float>{2, 4, 4, 6, 6, 8}));
+  EXPECT_EQ(old.get(), (std::vector<float>{1, 2, 3, 4}));
+}
+
+TEST_F(Instructions, FloatAtomicsFlushInGlobalMemoryOnly) {
+  for (const bool shared : {false, true}) {
+    const std::string where = shared ? "shared" : "global";
+    const Ptx ptx(
+        ".reg .b32 %f<9>; .reg .b64 %q<5>; .shared .align 8 .b8 s[8];\nld.param.u64 %q1, [p0]; mov.u64 %q2, " +
+            std::string(shared ? "s" : "%q1") + ";\nmov.b32 %f1, 3; st." + where +
+            ".b32 [%q2], %f1; mov.b32 %f2, 4; red." + where + ".add.f32 [%q2], %f2; ld." + where +
+            ".b32 %f3, [%q2]; st.global.b32 [%q1], %f3;\n",
+        1);
+    Buffer<uint32_t> out(1);
+    ASSERT_EQ(ptx.run(1, 1, out.data()), cudaSuccess);
+    EXPECT_EQ(out.get()[0], shared ? 7u : 0u);
+  }
 }
 
 }  // namespace

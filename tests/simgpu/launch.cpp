@@ -25,12 +25,15 @@ class Block {
     std::vector<Warp*> order;
     for (Warp& w : warps_) order.push_back(&w);
     while (running()) {
+      bool moved = false;
       std::shuffle(order.begin(), order.end(), launch_.random);
       for (Warp* w : order) {
-        if (w->groups.empty() || w->waits) continue;
+        if (w->groups.empty() || w->barrier >= 0) continue;
         run_warp(*w);
-        complete_barrier();
+        complete_barriers();
+        moved = true;
       }
+      if (!moved) report_stuck();
     }
   }
 
@@ -43,7 +46,7 @@ class Block {
   void run_warp(Warp& w) {
     const Instruction* code = launch_.function.code.data();
     uint64_t warp_instructions = 0, instructions = 0;
-    while (!w.groups.empty() && !w.waits) {
+    while (!w.groups.empty() && w.barrier < 0) {
       const uint32_t next = w.groups.size() > 1 ? w.groups[w.groups.size() - 2].at : ~0u, lanes = w.groups.back().lanes;
       uint32_t at = w.groups.back().at, active = 0;
       const Instruction* i = nullptr;
@@ -78,6 +81,7 @@ class Block {
     if (i.flow == Flow::branch) return add_group(w, static_cast<uint32_t>(i.target), active);
     if (i.flow == Flow::barrier) return come_to_barrier(w, i, at, active);
     w.alive &= ~active;
+    if (!w.alive) arrive(exited_, w);
   }
 
   void come_to_barrier(Warp& w, const Instruction& i, uint32_t at, uint32_t active) {
@@ -85,34 +89,54 @@ class Block {
     auto refuse = [&](const std::string& what) { fault(w, i, lane, what, cudaErrorLaunchFailure); };
     if (active != w.alive)
       refuse(fmt::format("a barrier that lane {} of the warp has not come to", std::countr_zero(w.alive & ~active)));
-    const bool reduces{i.source[0]};
-    if (arrived_ && reduces_ != reduces) refuse("a barrier that others came to in another way");
-    reduces_ = reduces;
-    ++arrived_;
-    if (reduces) any_ |= (bits(w, i.source[0]) & active) != 0;
-    add_group(w, at, active);
-    w.waits = true;
+    const uint32_t number = slots<uint32_t>(w, i.source[0])[lane],
+                   threads = i.source[1] ? slots<uint32_t>(w, i.source[1])[lane] : 0;
+    if (number >= barriers_.size() || threads % 32) refuse(fmt::format("barrier {} of {} threads", number, threads));
+    Barrier& b = barriers_[number];
+    const bool reduces = i.kind == kOr;
+    if (b.arrived && (b.expected != threads || b.reduces != reduces))
+      refuse("a barrier that others came to in another way");
+    b.expected = threads;
+    b.reduces = reduces;
+    ++b.arrived;
+    arrive(b, w);
+    if (reduces) b.any |= (bits(w, i.source[2]) & active) != 0;
+    add_group(w, at + (i.kind == kArrive), active);
+    if (i.kind == kArrive) return begin_interval(w);
+    w.barrier = static_cast<int>(number);
+    b.waiting.push_back(&w);
   }
 
-  void complete_barrier() {
-    if (!arrived_ || arrived_ < running()) return;
-    for (Warp& w : warps_) {
-      if (!std::exchange(w.waits, false)) continue;
-      const Instruction& i = launch_.function.code[w.groups.back().at++];
-      if (reduces_) set_bits(w, i.d, w.alive, any_ ? ~0u : 0);
-      ++w.barriers;
-      begin_interval(w);
+  void complete_barriers() {
+    for (Barrier& b : barriers_) {
+      if (!b.arrived || b.arrived < (b.expected ? b.expected / 32 : running())) continue;
+      for (Warp* w : b.waiting) {
+        const Instruction& i = launch_.function.code[w->groups.back().at++];
+        if (b.reduces) set_bits(*w, i.d, w->alive, b.any ? ~0u : 0);
+        leave(b, *w);
+        if (!b.expected) leave(exited_, *w);  // a barrier of all: also what the exited ones did is over
+        begin_interval(*w);
+        w->barrier = -1;
+      }
+      b = Barrier{};
     }
-    arrived_ = 0;
-    any_ = false;
+  }
+
+  void report_stuck() {
+    for (const Warp& w : warps_) {
+      if (w.barrier < 0) continue;
+      const uint32_t arrived = barriers_[static_cast<size_t>(w.barrier)].arrived;
+      fault(w, launch_.function.code[w.groups.back().at], 0,
+            fmt::format("a barrier that only {} warps come to", arrived), cudaErrorLaunchTimeout);
+    }
   }
 
   Launch& launch_;
   const uint64_t patience_ =
       static_cast<uint64_t>(setting("PATIENCE", 400'000'000));  // instructions of a warp between barriers
   std::vector<Warp>& warps_;
-  uint32_t arrived_ = 0;                // warps, at the barrier
-  bool reduces_ = false, any_ = false;  // any: a lane for which the predicate holds
+  std::array<Barrier, 16> barriers_;
+  Barrier exited_;
 };
 
 uint32_t value_of(const SpecialRegister& r, const Warp& w, int lane) {
@@ -137,6 +161,13 @@ void run_block(Launch& launch, std::vector<Warp>& warps, uint32_t number) {
       store_lanes<uint32_t>(w, r.place, ~0u, [&](int l) { return value_of(r, w, l); });
   }
   Block(launch, warps).run();
+  for (const Warp& w : warps) {
+    if (w.pending.empty()) continue;
+    report("cp.async not waited for", launch.function.name,
+           where(w, *w.pending[0].instruction, w.pending[0].lane) + ", at the end");
+    launch.copies_pending = 0;
+    std::fill(launch.copying.begin(), launch.copying.end(), false);
+  }
 }
 
 void set_constants(Warp& w, const Function& f) {
@@ -159,6 +190,8 @@ void run_launch(const Function& f, uint32_t operation, Extent grid, Extent block
   launch.shared_bytes = (f.uses_dynamic_shared ? f.dynamic_shared_begin() : f.shared_bytes) + dynamic_shared;
   launch.shared_shadow = Shadow(launch.shared_bytes + 16);
   launch.shared.resize(launch.shared_bytes + 16);
+  launch.local.resize(warp_count * 32 * f.local_bytes);
+  launch.copying.resize(launch.shared_bytes / 4 + 4);
   for (const Instruction& i : f.code) i.window = Window{};
 
   struct alignas(64) Line {  // as wide as the loops over lanes want to load

@@ -80,7 +80,7 @@ class Shadow {
   std::vector<Page> pages_;
 };
 
-enum class Space : uint8_t { shared, parameter, global, generic };
+enum class Space : uint8_t { shared, local, parameter, global, generic };
 
 struct Allocation {
   enum class Kind : uint8_t { device, pinned };
@@ -108,6 +108,7 @@ class Memory {
   std::string describe(uint64_t address) const;
   bool in_arena(uint64_t address) const { return address - base_ < kArena; }
   uint64_t shared_window() const { return base_ + kArena; }
+  size_t used() const { return used_; }
   static size_t limit() { return static_cast<size_t>(setting("MEMORY", int64_t{8} << 30)); }
 
   // Until the host has seen the operation, the pages that lie wholly in the range allow it only `protection`.

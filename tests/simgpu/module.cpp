@@ -110,8 +110,8 @@ std::string_view Reader::block() {
   return take(end);
 }
 
-Variable read_variable(std::string_view statement) {
-  Variable v;
+Declaration read_declaration(std::string_view statement) {
+  Declaration d;
   Type type;
   bool points = false;  // .ptr: an .align that follows is of what a parameter points to
   const auto words = split(statement, ' ');
@@ -119,23 +119,22 @@ Variable read_variable(std::string_view statement) {
     const std::string_view word = words[k];
     if (word == ".align") {
       const auto align = static_cast<uint32_t>(number(words.at(++k)));
-      if (!points) v.align = align;
+      if (!points) d.align = align;
     } else if (word[0] == '.') {
       points |= word == ".ptr";
-      if (word == ".param") v.kind = Variable::Kind::parameter;
-      if (word == ".shared" && !points) v.kind = Variable::Kind::shared;
+      d.is_shared |= word == ".shared" && !points;
       read_type(word.substr(1), type);
     } else {
-      v.name = word.substr(0, word.find('['));
-      v.bytes = static_cast<uint32_t>(type.bits / 8);
-      v.align = std::max(v.align, v.bytes);
-      if (v.name == word) continue;
-      const std::string_view size = word.substr(v.name.size() + 1);
-      if (!is_number(size)) v.kind = Variable::Kind::dynamic_shared;
-      v.bytes *= is_number(size) ? static_cast<uint32_t>(number(size)) : 0;
+      d.name = word.substr(0, word.find('['));
+      d.bytes = static_cast<uint32_t>(type.bits / 8);
+      d.align = std::max(d.align, d.bytes);
+      if (d.name == word) continue;
+      const std::string_view size = word.substr(d.name.size() + 1);
+      d.is_open = !is_number(size);
+      d.bytes *= d.is_open ? 0 : static_cast<uint32_t>(number(size));
     }
   }
-  return v;
+  return d;
 }
 
 // ---- modules
@@ -227,8 +226,9 @@ Module::Module(std::string text) : text_(std::move(text)) {
       const size_t quote = s.text.find('"') + 1;
       files_[static_cast<uint32_t>(number(trim(s.text.substr(5))))] =
           s.text.substr(quote, s.text.find('"', quote) - quote);
-    } else if (const Variable v = read_variable(s.text); s.end == ';' && v.kind >= Variable::Kind::shared) {
-      variables_[v.name] = v;
+    } else if (const Declaration d = read_declaration(s.text); s.end == ';' && d.is_shared) {
+      variables_[std::string(d.name)] = {d.is_open ? Variable::Kind::dynamic_shared : Variable::Kind::shared, 0,
+                                         d.bytes, d.align};
     } else if (s.end != '\n' && !s.text.empty()) {
       throw Fault(cudaErrorInvalidPtx, fmt::format("simgpu: unknown statement in a module: '{}'", s.text));
     }

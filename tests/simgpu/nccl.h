@@ -5,13 +5,14 @@
 #pragma once
 
 #include <nccl.h>
+#include <functional>
 
 #include <atomic>
 #include <cstddef>
 #include <memory>
 #include <vector>
 
-#include "tests/simgpu/library.h"
+#include "tests/simgpu/refusal_table.h"
 
 namespace switchyard::simgpu::nccl {
 
@@ -49,16 +50,17 @@ class Communicator {
   std::shared_ptr<Communicator> split(int color, int key, ncclResult_t* result);
 
   Seat& seat(int peer) { return seats_[peer]; }
-  Seat& seat() { return seats_[rank]; }
   Ring& ring(int from, int to);
   std::string fate(int peer);  // why nothing more will come from it, or ""
   void accuse(int peer, const std::string& text);
   void fail(ncclResult_t result, const std::string& text);  // the first one stays, and is printed
+  void abort();
 
   const std::string name;
   const int ranks, rank, world_rank;
   int device = 0;
   std::atomic<ncclResult_t> error{ncclSuccess};
+  std::atomic<bool> aborted{false};
   uint32_t operations = 0;  // collectives so far
 
  private:
@@ -95,12 +97,13 @@ struct Request {
   std::shared_ptr<Communicator> comm{};
   uint32_t sequence = 0;  // of the collective in its communicator; 0 for send and receive
   bool is_pair() const { return kind == Kind::send || kind == Kind::receive; }
+  bool is_to_self() const { return is_pair() && peer == comm->rank; }
   size_t bytes() const { return count * bytes_of(type); }
 };
 
 cudaError_t enqueue(std::vector<Request> requests);  // all of one stream
 
-// ---- what is refused (library.h)
+// ---- what is refused (refusal_table.h)
 
 enum CallName : unsigned { kGlobal = 1, kInit = 2, kSplit = 4, kQuery = 8, kReduce = 16, kMove = 32, kGroupEnd = 64 };
 
@@ -112,7 +115,8 @@ struct Call {
   int ranks = 1, rank = 0;
   int color = 0;
   int type = 0, op = 0, peer = 0;
-  int depth = 1;  // of groups
+  int depth = 1;                   // of groups
+  bool is_unmatched_self = false;  // a group with more sends to itself than receives, or fewer
 };
 
 using C = const Call&;
@@ -136,6 +140,8 @@ constexpr RefusalRow<Call, ncclResult_t> kRefusals[] = {
     {kReduce | kMove, "peer or root not a rank", ncclInvalidArgument, kCollectives,
      [](C c) { return c.peer < 0 || c.peer >= c.live->ranks; }},
     {kGroupEnd, "no group open", ncclInvalidUsage, "Group Calls", [](C c) { return c.depth < 1; }},
+    {kGroupEnd, "send to self without receive, or the reverse", ncclInvalidUsage, "Point To Point Communication",
+     [](C c) { return c.is_unmatched_self; }},
 };
 
 inline ncclResult_t check(CallName bit, const char* name, const Call& call) {

@@ -1,6 +1,7 @@
 // Stand-in for libnccl.so.2 between the processes of one machine: the calls that the backend makes, under NVIDIA's own
 // header. Calls check and enqueue; only making and splitting a communicator waits for the other ranks. What NCCL takes
 // and this one does not know is a finding (exit code 66), never ignored.
+#include "tests/simgpu/library.h"
 #include "tests/simgpu/nccl.h"
 
 #include <unistd.h>
@@ -43,12 +44,22 @@ ncclResult_t not_simulated(const std::string& what) {
   return ncclInvalidUsage;
 }
 
+bool has_unmatched_self(const std::vector<Request>& requests) {
+  std::map<const Communicator*, int> surplus;
+  for (const Request& r : requests)
+    if (r.is_to_self()) surplus[r.comm.get()] += r.kind == Kind::send ? 1 : -1;
+  for (const auto& [comm, difference] : surplus)
+    if (difference != 0) return true;
+  return false;
+}
+
 // Puts what has been collected on its stream.
 ncclResult_t flush(Group taken) {
   if (taken.error != ncclSuccess || taken.requests.empty()) return taken.error;
+  const Call call{.is_unmatched_self = has_unmatched_self(taken.requests)};
+  if (const ncclResult_t result = check(kGroupEnd, "ncclGroupEnd", call)) return result;
   for (const Request& r : taken.requests)
-    if (r.stream != taken.requests.front().stream || r.comm != taken.requests.front().comm)
-      return not_simulated("a group of several streams or communicators");
+    if (r.stream != taken.requests.front().stream) return not_simulated("a group that uses several streams");
   return enqueue(std::move(taken.requests)) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 
@@ -60,7 +71,6 @@ ncclResult_t checked(const char* name, Request& request, ncclComm_t handle) {
   if (const ncclResult_t result = check(reduces ? kReduce : kMove, name, call)) return result;
   if (request.comm->error != ncclSuccess) return request.comm->error;
   if (bytes_of(request.type) == 0) return not_simulated("type " + std::to_string(request.type));
-  if (request.is_pair() && request.peer == request.comm->rank) return not_simulated("a message to the rank itself");
   if (reduces && request.op != ncclSum && request.op != ncclMax && request.op != ncclMin)
     return not_simulated("op " + std::to_string(request.op));
   return ncclSuccess;
@@ -81,7 +91,7 @@ ncclResult_t erase(ncclComm_t handle, bool aborts) {
   if (handle == nullptr) return ncclSuccess;
   const auto comm = find(handle);  // operations in flight keep it until they end
   if (!comm) return ncclInvalidArgument;
-  if (aborts) comm->seat().presence = Presence::aborted;
+  if (aborts) comm->abort();
   const std::lock_guard hold(comms_mutex);
   comms.erase(handle);
   return ncclSuccess;
@@ -89,14 +99,16 @@ ncclResult_t erase(ncclComm_t handle, bool aborts) {
 
 }  // namespace
 
-SIMGPU_API ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+#define API extern "C" SIMGPU_EXPORT
+
+API ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   if (const ncclResult_t result = check(kGlobal, "ncclGetUniqueId", {.out = id})) return result;
   std::memset(id, 0, sizeof *id);
   static std::atomic<int> count{0};
   std::snprintf(id->internal, sizeof id->internal, "simgpu-nccl-%d-%d", getpid(), count++);
   return ncclSuccess;
 }
-SIMGPU_API ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
+API ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
   const Call call{.out = comm, .ranks = ranks, .rank = rank};
   if (const ncclResult_t result = check(kInit, "ncclCommInitRank", call)) return result;
   if (group.depth > 0) return not_simulated("ncclCommInitRank inside a group");
@@ -104,7 +116,7 @@ SIMGPU_API ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUnique
   *comm = add(Communicator::join(id.internal, ranks, rank, rank, &result));
   return result;
 }
-SIMGPU_API ncclResult_t ncclCommSplit(ncclComm_t handle, int color, int key, ncclComm_t* made, ncclConfig_t* config) {
+API ncclResult_t ncclCommSplit(ncclComm_t handle, int color, int key, ncclComm_t* made, ncclConfig_t* config) {
   const auto comm = find(handle);
   const Call call{.comm = handle, .live = comm.get(), .out = made, .color = color};
   if (const ncclResult_t result = check(kSplit, "ncclCommSplit", call)) return result;
@@ -114,17 +126,17 @@ SIMGPU_API ncclResult_t ncclCommSplit(ncclComm_t handle, int color, int key, ncc
   *made = add(comm->split(color, key, &result));
   return result;
 }
-SIMGPU_API ncclResult_t ncclCommDestroy(ncclComm_t handle) { return erase(handle, false); }
-SIMGPU_API ncclResult_t ncclCommAbort(ncclComm_t handle) { return erase(handle, true); }
+API ncclResult_t ncclCommDestroy(ncclComm_t handle) { return erase(handle, false); }
+API ncclResult_t ncclCommAbort(ncclComm_t handle) { return erase(handle, true); }
 
-SIMGPU_API ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* error) {
+API ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* error) {
   const auto comm = find(handle);
   const Call call{.comm = handle, .live = comm.get(), .out = error};
   if (const ncclResult_t result = check(kQuery, "ncclCommGetAsyncError", call)) return result;
   *error = comm->error;
   return ncclSuccess;
 }
-SIMGPU_API const char* ncclGetErrorString(ncclResult_t result) {  // in the genuine library's words
+API const char* ncclGetErrorString(ncclResult_t result) {  // in the genuine library's words
   switch (result) {
     case ncclSuccess: return "no error";
     case ncclUnhandledCudaError: return "unhandled cuda error (run with NCCL_DEBUG=INFO for details)";
@@ -135,37 +147,37 @@ SIMGPU_API const char* ncclGetErrorString(ncclResult_t result) {  // in the genu
     default: return "unknown result code";
   }
 }
-SIMGPU_API const char* ncclGetLastError(ncclComm_t) { return last_error(); }
+API const char* ncclGetLastError(ncclComm_t) { return last_error(); }
 
-SIMGPU_API ncclResult_t ncclGroupStart() {
+API ncclResult_t ncclGroupStart() {
   ++group.depth;
   return ncclSuccess;
 }
-SIMGPU_API ncclResult_t ncclGroupEnd() {
+API ncclResult_t ncclGroupEnd() {
   if (const ncclResult_t result = check(kGroupEnd, "ncclGroupEnd", {.depth = group.depth})) return result;
   return --group.depth > 0 ? ncclSuccess : flush(std::exchange(group, {}));
 }
-SIMGPU_API ncclResult_t ncclSend(const void* send, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
-                                 cudaStream_t stream) {
+API ncclResult_t ncclSend(const void* send, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                          cudaStream_t stream) {
   return submit("ncclSend", comm, {Kind::send, send, nullptr, count, type, ncclSum, peer, stream});
 }
-SIMGPU_API ncclResult_t ncclRecv(void* receive, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
-                                 cudaStream_t stream) {
+API ncclResult_t ncclRecv(void* receive, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                          cudaStream_t stream) {
   return submit("ncclRecv", comm, {Kind::receive, nullptr, receive, count, type, ncclSum, peer, stream});
 }
-SIMGPU_API ncclResult_t ncclAllReduce(const void* send, void* receive, size_t count, ncclDataType_t type,
-                                      ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream) {
+API ncclResult_t ncclAllReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                               ncclComm_t comm, cudaStream_t stream) {
   return submit("ncclAllReduce", comm, {Kind::all_reduce, send, receive, count, type, op, 0, stream});
 }
-SIMGPU_API ncclResult_t ncclReduceScatter(const void* send, void* receive, size_t count, ncclDataType_t type,
-                                          ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream) {
+API ncclResult_t ncclReduceScatter(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                                   ncclComm_t comm, cudaStream_t stream) {
   return submit("ncclReduceScatter", comm, {Kind::reduce_scatter, send, receive, count, type, op, 0, stream});
 }
-SIMGPU_API ncclResult_t ncclReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
-                                   int root, ncclComm_t comm, cudaStream_t stream) {
+API ncclResult_t ncclReduce(const void* send, void* receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                            int root, ncclComm_t comm, cudaStream_t stream) {
   return submit("ncclReduce", comm, {Kind::reduce, send, receive, count, type, op, root, stream});
 }
-SIMGPU_API ncclResult_t ncclAllGather(const void* send, void* receive, size_t count, ncclDataType_t type,
-                                      ncclComm_t comm, cudaStream_t stream) {
+API ncclResult_t ncclAllGather(const void* send, void* receive, size_t count, ncclDataType_t type, ncclComm_t comm,
+                               cudaStream_t stream) {
   return submit("ncclAllGather", comm, {Kind::all_gather, send, receive, count, type, ncclSum, 0, stream});
 }

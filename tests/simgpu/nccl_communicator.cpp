@@ -1,6 +1,8 @@
 // Joining, splitting, and noticing who is gone.
 #include "tests/simgpu/nccl.h"
 
+#include "tests/simgpu/library.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -62,14 +64,14 @@ ncclResult_t Communicator::open() {
   if (memory == MAP_FAILED) return ncclSystemError;
   seats_ = static_cast<Seat*>(memory);  // a new file is zero: everybody absent, rings empty
   flock mine = lock_of(rank);
-  if (fcntl(file_, F_SETLK, &mine) != 0 || seat().presence != Presence::nobody) {
+  if (fcntl(file_, F_SETLK, &mine) != 0 || seat(rank).presence != Presence::nobody) {
     set_last_error(fmt::format("rank {} of {} is taken", rank, name));
     return ncclInvalidUsage;
   }
-  seat().ranks = ranks;
-  seat().device = device;
-  std::snprintf(seat().doing, sizeof(Seat::doing), "has called nothing yet");
-  seat().presence = Presence::present;
+  seat(rank).ranks = ranks;
+  seat(rank).device = device;
+  std::snprintf(seat(rank).doing, sizeof(Seat::doing), "has called nothing yet");
+  seat(rank).presence = Presence::present;
   return ncclSuccess;
 }
 
@@ -97,7 +99,7 @@ std::shared_ptr<Communicator> Communicator::join(const std::string& name, int ra
 Communicator::~Communicator() {
   if (seats_ != nullptr) {
     auto present = Presence::present;
-    seat().presence.compare_exchange_strong(present, Presence::left);  // unless it has aborted
+    seat(rank).presence.compare_exchange_strong(present, aborted ? Presence::aborted : Presence::left);
     munmap(static_cast<void*>(seats_), bytes_);
   }
   if (file_ >= 0) close(file_);
@@ -136,6 +138,11 @@ void Communicator::fail(ncclResult_t result, const std::string& text) {
   std::fprintf(stderr, "simgpu: NCCL communicator %s, rank %d of %d: %s\n", name.c_str(), rank, ranks, text.c_str());
 }
 
+void Communicator::abort() {
+  aborted = true;
+  seat(rank).presence = Presence::aborted;
+}
+
 // Until `ready` holds for every rank's seat.
 ncclResult_t Communicator::await(const char* what, const std::function<bool(Seat&)>& ready) {
   const auto start = std::chrono::steady_clock::now();
@@ -152,7 +159,7 @@ ncclResult_t Communicator::await(const char* what, const std::function<bool(Seat
 }
 
 std::shared_ptr<Communicator> Communicator::split(int color, int key, ncclResult_t* result) {
-  Seat& mine = seat();
+  Seat& mine = seat(rank);
   const uint32_t call = mine.splits_written + 1;
   *result = await("ncclCommSplit", [call](Seat& seat) { return seat.splits_read + 1 >= call; });
   if (*result != ncclSuccess) return nullptr;

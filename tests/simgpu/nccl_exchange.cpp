@@ -14,6 +14,8 @@
 #include <cstring>
 #include <set>
 
+#include "tests/simgpu/library.h"
+
 namespace switchyard::simgpu::nccl {
 namespace {
 
@@ -47,7 +49,7 @@ const TypeRow* find(ncclDataType_t type) {
 }
 
 struct Envelope {  // goes before the bytes of each message
-  uint64_t count;
+  uint64_t communicator, count;
   uint32_t kind, type, op, root, sequence, unused;
   bool operator==(const Envelope&) const = default;
 };
@@ -68,6 +70,7 @@ std::string text_of(const Envelope& e) {
 
 Envelope envelope_of(const Request& r) {
   Envelope e{};
+  e.communicator = std::hash<std::string>()(r.comm->name);
   e.count = r.count;
   e.kind = static_cast<uint32_t>(r.kind);
   e.type = static_cast<uint32_t>(r.type);
@@ -86,14 +89,15 @@ std::string text_of(const Request& r) {
 
 class Exchange {
  public:
-  explicit Exchange(std::vector<Request> requests) : comm_(requests[0].comm), requests_(std::move(requests)) {}
+  explicit Exchange(std::vector<Request> requests) : requests_(std::move(requests)) {}
 
   Progress step(Operation& operation) {
-    if (comm_->seat().presence == Presence::aborted) return end();
+    for (const Request& r : requests_)
+      if (r.comm->aborted) return end();
     if (active != nullptr && active != this) return Progress::waiting;
     active = this;
     const auto now = std::chrono::steady_clock::now();
-    const std::string rank = std::to_string(comm_->world_rank);
+    const std::string rank = std::to_string(requests_.front().comm->world_rank);
     // Another operation may have held the device between two tries: that is no standstill of this one.
     waited_ += std::min(std::chrono::duration<double>(now - last_try_).count(), 0.1);
     last_try_ = now;
@@ -137,14 +141,14 @@ class Exchange {
     const Envelope envelope = envelope_of(request);
     if (is_out) std::memcpy(m.data.data(), &envelope, sizeof envelope);
     if (bytes != nullptr) std::copy_n(bytes, count, m.bytes());
-    if (peer == comm_->rank) m.moved = m.data.size();
+    if (peer == request.comm->rank) m.moved = m.data.size();
   }
 
   // Collectives before pairs, so that every rank meets them in the same order within a group.
   void start(Operation& operation) {
     std::stable_partition(requests_.begin(), requests_.end(), [](const Request& r) { return !r.is_pair(); });
-    note("is in " + text());
     for (const Request& r : requests_) {
+      std::snprintf(r.comm->seat(r.comm->rank).doing, sizeof(Seat::doing), "is in %s", text().c_str());
       if (r.kind == Kind::send)
         add(r, r.peer, true, operation.read({r.send, r.bytes()}, "ncclSend: sendbuff"), r.bytes());
       else if (r.kind == Kind::receive)
@@ -152,11 +156,17 @@ class Exchange {
       else
         start_collective(operation, r);
     }
+    auto sent = messages_.begin();  // to the rank itself: received in the order of sending
+    for (Message& m : messages_) {
+      if (!m.request->is_to_self() || m.is_out) continue;
+      sent = std::find_if(sent, messages_.end(), [](const Message& s) { return s.request->is_to_self() && s.is_out; });
+      m.data = (sent++)->data;
+    }
   }
 
   // Everyone sends everyone an envelope, and the bytes that are the receiver's due.
   void start_collective(Operation& operation, const Request& r) {
-    const int ranks = comm_->ranks, me = comm_->rank;
+    const int ranks = r.comm->ranks, me = r.comm->rank;
     const size_t parts = r.kind == Kind::reduce_scatter ? static_cast<size_t>(ranks) : 1;
     const uint8_t* all = operation.read({r.send, r.bytes() * parts}, "NCCL: sendbuff");
     for (int peer = 0; peer < ranks; ++peer) {
@@ -167,7 +177,8 @@ class Exchange {
   }
 
   bool pump(Message& m) {
-    Ring& ring = m.is_out ? comm_->ring(comm_->rank, m.peer) : comm_->ring(m.peer, comm_->rank);
+    Communicator& comm = *m.request->comm;
+    Ring& ring = m.is_out ? comm.ring(comm.rank, m.peer) : comm.ring(m.peer, comm.rank);
     uint8_t* at = m.data.data() + m.moved;
     const size_t left = m.data.size() - m.moved, moved = m.is_out ? ring.put(at, left) : ring.take(at, left);
     const bool was_open = m.moved < sizeof(Envelope);
@@ -177,64 +188,66 @@ class Exchange {
     std::memcpy(&got, m.data.data(), sizeof got);
     if (m.request->kind == Kind::receive) expected.kind = static_cast<uint32_t>(Kind::send);
     if (got == expected) return true;
-    const std::string text = fmt::format("mismatch: rank {} calls {}, rank {} calls {}", comm_->rank,
-                                         text_of(*m.request), m.peer, text_of(got));
-    comm_->accuse(m.peer, text);
-    fail(ncclInvalidUsage, text);
+    const std::string text = fmt::format("mismatch: rank {} calls {}, rank {} calls {}", comm.rank, text_of(*m.request),
+                                         m.peer, text_of(got));
+    comm.accuse(m.peer, text);
+    fail(comm, ncclInvalidUsage, text);
     m.moved = 0;  // never done
     return false;
   }
 
   bool pump() {
     bool moved = false;
-    std::set<int> busy;  // rings in order: a message waits for those before it
+    std::set<std::pair<const Communicator*, int>> busy;  // rings in order: a message waits for those before it
     for (Message& m : messages_) {
       if (has_failed_) return false;
-      if (m.is_done() || busy.count(m.is_out ? m.peer : ~m.peer) > 0) continue;
+      if (m.is_done() || busy.count({m.request->comm.get(), m.is_out ? m.peer : ~m.peer}) > 0) continue;
       moved |= pump(m);
-      if (!m.is_done()) busy.insert(m.is_out ? m.peer : ~m.peer);
+      if (!m.is_done()) busy.emplace(m.request->comm.get(), m.is_out ? m.peer : ~m.peer);
     }
     return moved;
   }
 
-  void fail(ncclResult_t result, const std::string& text) {
+  void fail(Communicator& comm, ncclResult_t result, const std::string& text) {
     has_failed_ = true;
     waited_ = 0;
-    comm_->fail(result, text);
+    comm.fail(result, text);
   }
 
   // After a try in which nothing moved.
   void look_for_trouble() {
     std::string awaited;
-    if (comm_->seat().accused == 2) return fail(ncclInvalidUsage, comm_->seat().accusation);
     for (const Message& m : messages_) {
+      Communicator& comm = *m.request->comm;
+      if (comm.seat(comm.rank).accused == 2) return fail(comm, ncclInvalidUsage, comm.seat(comm.rank).accusation);
       if (m.is_done()) continue;
-      const std::string end = comm_->fate(m.peer);
+      const std::string end = comm.fate(m.peer);
       if (!end.empty() && pump()) return;  // it went after a last message
       if (!end.empty())
-        return fail(ncclRemoteError, fmt::format("rank {} {}, awaited in {}", m.peer, end, text_of(*m.request)));
+        return fail(comm, ncclRemoteError, fmt::format("rank {} {}, awaited in {}", m.peer, end, text_of(*m.request)));
       awaited += fmt::format("{}{} rank {}, which {}", awaited.empty() ? "" : "; ",
-                             m.is_out ? "send to" : "receive from", m.peer, comm_->seat(m.peer).doing);
+                             m.is_out ? "send to" : "receive from", m.peer, comm.seat(m.peer).doing);
     }
-    if (waited_ > timeout_seconds()) fail(ncclInvalidUsage, "deadlock: " + text() + " waits for: " + awaited);
+    if (waited_ > timeout_seconds())
+      fail(*requests_.front().comm, ncclInvalidUsage, "deadlock: " + text() + " waits for: " + awaited);
   }
-
-  void note(const std::string& doing) { std::snprintf(comm_->seat().doing, sizeof(Seat::doing), "%s", doing.c_str()); }
 
   Progress end() {
     if (active == this) active = nullptr;
-    note("has nothing to do after " + text());
+    for (const Request& r : requests_)
+      std::snprintf(r.comm->seat(r.comm->rank).doing, sizeof(Seat::doing), "has nothing to do after %s",
+                    text().c_str());
     return Progress::done;
   }
 
   void finish(Operation& operation) {
     for (const Request& r : requests_) {
-      std::vector<const uint8_t*> in(static_cast<size_t>(comm_->ranks));  // by sender
+      std::vector<const uint8_t*> in(static_cast<size_t>(r.comm->ranks));  // by sender
       for (Message& m : messages_)
         if (m.request == &r && !m.is_out) in[static_cast<size_t>(m.peer)] = m.bytes();
       const auto from = [&](int peer) { return in[static_cast<size_t>(peer)]; };
       const size_t bytes = r.bytes();
-      if (r.kind == Kind::send || (r.kind == Kind::reduce && r.peer != comm_->rank)) continue;
+      if (r.kind == Kind::send || (r.kind == Kind::reduce && r.peer != r.comm->rank)) continue;
       const size_t parts = r.kind == Kind::all_gather ? in.size() : 1;
       uint8_t* out = operation.write({r.receive, bytes * parts}, r.is_pair() ? "ncclRecv: recvbuff" : "NCCL: recvbuff");
       if (r.kind == Kind::receive)
@@ -249,7 +262,6 @@ class Exchange {
   // Real NCCL promises no concurrency between two operations, also of different communicators: one at a time in a
   // process exposes an order that works by luck.
   static inline const Exchange* active = nullptr;
-  const std::shared_ptr<Communicator> comm_;
   std::vector<Request> requests_;
   std::vector<Message> messages_;
   bool has_started_ = false, has_failed_ = false;

@@ -165,7 +165,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
     int ranks = 1, rank = 0, color = 0;
     ncclDataType_t type = ncclFloat32;
     ncclRedOp_t op = ncclSum;
-    int peer = 0, ends = 1;
+    int peer = 0, ends = 1, sends = 0;
   };
   const auto call = [&](CallName name, const Arguments& a) {
     switch (name) {
@@ -179,6 +179,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
         if (a.ends == 1) {
           EXPECT_EQ(ncclGroupStart(), ncclSuccess);
         }
+        for (int i = 0; i < a.sends; ++i) EXPECT_EQ(ncclSend(data, 1, ncclFloat32, 0, a.comm, nullptr), ncclSuccess);
         return ncclGroupEnd();
     }
   };
@@ -193,6 +194,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
       {"op", [](Arguments& a) { a.op = static_cast<ncclRedOp_t>(ncclNumOps); }},
       {"peer or root not a rank", [](Arguments& a) { a.peer = 1; }},
       {"no group open", [](Arguments& a) { a.ends = 2; }},
+      {"send to self without receive, or the reverse", [](Arguments& a) { a.sends = 1; }},
   };
   constexpr const char* kCalls[] = {"ncclGetUniqueId", "ncclCommInitRank", "ncclCommSplit", "ncclCommGetAsyncError",
                                     "ncclReduce",      "ncclSend",         "ncclGroupEnd"};

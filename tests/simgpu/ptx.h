@@ -41,15 +41,12 @@ struct Reader {
   std::string_view take(size_t end);  // up to there
 };
 
-struct Variable {                                                          // .space [.align n] .type name[size]
-  enum class Kind : uint8_t { other, parameter, shared, dynamic_shared };  // dynamic: without a size
+struct Declaration {  // .space [.align n] .type name[size]
   std::string_view name{};
-  Kind kind = Kind::other;
-  uint64_t offset = 0;
   uint32_t bytes = 1, align = 1;
+  bool is_shared = false, is_open = false;  // open: without a size, dynamic shared memory
 };
-using Variables = std::map<std::string_view, Variable>;
-Variable read_variable(std::string_view statement);
+Declaration read_declaration(std::string_view statement);
 
 // ---- kernels
 
@@ -62,6 +59,8 @@ struct Operand {  // a byte in the warp's registers, of which some hold constant
   explicit operator bool() const { return at >= 0; }
 };
 enum class Flow : uint8_t { next, branch, exit, barrier };
+enum class MemoryOrder : uint8_t { weak, strong, synchronizes };  // volatile, relaxed; acquire, release
+enum BarrierKind : uint8_t { kSync, kArrive, kOr };
 
 struct Window {  // the last allocation that an instruction's lanes have been in: neighbours are nearly always in the
                  // same one
@@ -75,17 +74,26 @@ struct Instruction {
   Flow flow = Flow::next;
   bool negated = false;  // the predicate that guards it
   Space space = Space::generic;
+  MemoryOrder order = MemoryOrder::weak;
   uint8_t kind = 0, count = 0;  // as its handler likes
   uint32_t csr = 0;             // bits of MXCSR while it runs
   int32_t predicate = -1, target = -1;
   Operand d{}, d2{};
   std::array<Operand, 4> source{};
-  std::array<Operand, 4> list{};  // elements of vectors
+  std::array<Operand, 8> list{};  // elements of vectors
   int64_t immediate = 0;
   uint32_t file = 0, line = 0, from_file = 0, from_line = 0, ptx_line = 0;  // from: where it was inlined
   std::string_view text{};
   mutable Window window{};  // cleared when a launch begins: memory is not freed while one runs
 };
+
+struct Variable {
+  enum class Kind : uint8_t { shared, dynamic_shared, local, parameter };
+  Kind kind = Kind::parameter;
+  uint64_t offset = 0;
+  uint32_t bytes = 0, align = 1;
+};
+using Variables = std::map<std::string, Variable, std::less<>>;
 
 using Extent = std::array<uint32_t, 3>;
 constexpr uint64_t count_of(Extent e) { return uint64_t{e[0]} * e[1] * e[2]; }
@@ -108,7 +116,7 @@ struct Function {
   const Module* module = nullptr;
   std::string name{}, readable_name{};
   std::vector<Variable> parameters{};
-  uint32_t parameter_bytes = 0, shared_bytes = 0, register_bytes = 0, max_threads = 1024;
+  uint32_t parameter_bytes = 0, shared_bytes = 0, local_bytes = 0, register_bytes = 0, max_threads = 1024;
   bool uses_dynamic_shared = false;
   std::vector<Instruction> code{};
   std::vector<SpecialRegister> specials{};

@@ -25,19 +25,9 @@ cudaError_t call(F body) {  // a call that needs a device: its status
   return finish(status == cudaSuccess ? body() : status);
 }
 
-// Calls body(stream), or refuses a handle that is none.
-template <class F>
-cudaError_t with(cudaStream_t handle, F body) {
-  return call([&] {
-    Stream* s = Scheduler::get().find(handle);
-    return s ? body(*s) : refuse("any", "stream");
-  });
-}
-
 struct Limits {
-  int capability;        // SIMGPU_CC: 86 for 8.6
-  int shared_per_block;  // bytes
+  int major, minor, shared_per_block;
 };
-Limits limits();
+Limits limits();  // of a device of compute capability SIMGPU_CC
 
 }  // namespace switchyard::simgpu

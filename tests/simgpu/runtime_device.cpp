@@ -10,14 +10,13 @@ namespace {
 thread_local cudaError_t last_error = cudaSuccess;
 int current_device = 0;
 
-struct Words {
+struct ErrorText {
+  cudaError_t status;
   const char *name, *text;
 };
-#define ERROR(status, text)   \
-  {                           \
-    status, { #status, text } \
-  }
-const std::map<cudaError_t, Words> errors = {
+#define ERROR(status, text) \
+  { status, #status, text }
+constexpr ErrorText kErrors[] = {
     ERROR(cudaSuccess, "no error"),
     ERROR(cudaErrorInvalidValue, "invalid argument"),
     ERROR(cudaErrorMemoryAllocation, "out of memory"),
@@ -41,8 +40,10 @@ const std::map<cudaError_t, Words> errors = {
     ERROR(cudaErrorNotSupported, "operation not supported"),
     ERROR(cudaErrorUnknown, "unknown error"),
 };
-Words words_of(cudaError_t status) {
-  return errors.count(status) ? errors.at(status) : Words{"unrecognized error code", "unrecognized error code"};
+ErrorText find_error(cudaError_t status) {
+  for (const ErrorText& e : kErrors)
+    if (e.status == status) return e;
+  return {status, "unrecognized error code", "unrecognized error code"};
 }
 
 int device_count() { return static_cast<int>(setting("DEVICES", 8)); }
@@ -63,8 +64,15 @@ cudaError_t usable() {
 }
 
 Limits limits() {
-  const auto cc = static_cast<int>(setting("CC", 90));
-  return {cc, (cc >= 90 ? 227 : cc == 80 ? 163 : 99) * 1024};
+  std::string text = setting_text("CC");
+  if (text.empty()) text = "9.0";
+  Limits l{};
+  if (std::sscanf(text.c_str(), "%d.%d", &l.major, &l.minor) != 2 || l.major < 7) {
+    fmt::print(stderr, "simgpu: SIMGPU_CC={} is no compute capability such as 9.0\n", text);
+    std::_Exit(64);
+  }
+  l.shared_per_block = (l.major > 8 ? 227 : l.minor == 0 ? 163 : 99) * 1024;
+  return l;
 }
 
 }  // namespace switchyard::simgpu
@@ -76,8 +84,8 @@ SIMGPU_API cudaError_t cudaGetLastError() {
   const cudaError_t sticky = Scheduler::get().sticky(), error = std::exchange(last_error, cudaSuccess);
   return sticky != cudaSuccess ? sticky : error;
 }
-SIMGPU_API const char* cudaGetErrorString(cudaError_t status) { return words_of(status).text; }
-SIMGPU_API const char* cudaGetErrorName(cudaError_t status) { return words_of(status).name; }
+SIMGPU_API const char* cudaGetErrorString(cudaError_t status) { return find_error(status).text; }
+SIMGPU_API const char* cudaGetErrorName(cudaError_t status) { return find_error(status).name; }
 SIMGPU_API cudaError_t cudaDriverGetVersion(int* version) { return *version = driver_version(), cudaSuccess; }
 SIMGPU_API cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
 
@@ -108,8 +116,16 @@ SIMGPU_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
     *p = {};
     std::strcpy(p->name, "Simulated GPU");
     p->totalGlobalMem = Memory::limit();
-    p->major = l.capability / 10;
-    p->minor = l.capability % 10;
+    p->sharedMemPerBlock = 48 * 1024;
+    p->sharedMemPerBlockOptin = static_cast<size_t>(l.shared_per_block);
+    p->regsPerBlock = p->regsPerMultiprocessor = 65536;
+    p->warpSize = 32;
+    p->maxThreadsPerBlock = 1024;
+    p->maxThreadsPerMultiProcessor = 2048;
+    p->multiProcessorCount = 132;
+    p->major = l.major;
+    p->minor = l.minor;
+    p->pciBusID = device + 1;
     return cudaSuccess;
   });
 }

@@ -22,7 +22,8 @@ using Kernels = std::map<const void*, Kernel>;  // by the address that stands fo
 
 Function& load(Kernel& k) {
   Image& image = *k.image;
-  if (!image.module) image.module = std::make_unique<Module>(ptx_of(image.fat_binary, limits().capability));
+  const Limits l = limits();
+  if (!image.module) image.module = std::make_unique<Module>(ptx_of(image.fat_binary, 10 * l.major + l.minor));
   if (!k.function) k.function = image.module->find(k.name);
   if (!k.function) throw Fault(cudaErrorSymbolNotFound, fmt::format("simgpu: kernel {} is not in the PTX", k.name));
   return *k.function;

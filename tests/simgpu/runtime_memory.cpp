@@ -54,6 +54,7 @@ bool is_device(const Allocation* a) { return a && a->kind != Allocation::Kind::p
 bool is_pinned(const Allocation* a) { return a && !is_device(a); }
 
 bool is_direction(cudaMemcpyKind kind, bool from_device, bool to_device) {
+  if (kind == cudaMemcpyDefault) return true;
   return from_device == (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) &&
          to_device == (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice);
 }
@@ -61,8 +62,10 @@ bool is_direction(cudaMemcpyKind kind, bool from_device, bool to_device) {
 cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle,
                  bool asynchronous) {
   std::vector<Moment> wait;
-  const cudaError_t status = with(handle, [&](Stream& stream) {
+  const cudaError_t status = call([&] {
     Memory& memory = Memory::get();
+    Stream* stream = Scheduler::get().find(handle);
+    if (!stream) return refuse("any", "stream");
     if (bytes == 0) return cudaSuccess;
     const Allocation *in = memory.find(number_of(from)), *out = memory.find(number_of(to));
     if (!is_direction(kind, is_device(in), is_device(out))) return refuse("cudaMemcpy", "direction");
@@ -73,7 +76,7 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, 
     if (!in) staged.assign(static_cast<const uint8_t*>(from), static_cast<const uint8_t*>(from) + bytes);
     const std::string name = std::string("memcpy ") + (is_device(in) ? 'D' : 'H') + '2' + (is_device(out) ? 'D' : 'H');
     const uint32_t operation =
-        Scheduler::get().enqueue(stream, name, [=, paged = out == nullptr, staged = std::move(staged)](Operation& o) {
+        Scheduler::get().enqueue(*stream, name, [=, paged = out == nullptr, staged = std::move(staged)](Operation& o) {
           const uint8_t* source = staged.empty() ? o.read({from, bytes}, "source") : staged.data();
           std::memmove(paged ? static_cast<uint8_t*>(to) : o.write({to, bytes}, "target"), source, bytes);
           return Progress::done;
@@ -81,18 +84,20 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, 
     // Until the host has synchronised it may neither see the target nor change the source.
     if (is_pinned(out)) memory.guard(to, bytes, PROT_NONE, operation);
     if (is_pinned(in)) memory.guard(from, bytes, PROT_READ, operation);
-    if (!out || (!asynchronous && (is_pinned(in) || is_pinned(out)))) wait = {stream.now()};
+    if (!out || (!asynchronous && (is_pinned(in) || is_pinned(out)))) wait = {stream->now()};
     return cudaSuccess;
   });
   return wait.empty() ? status : finish(Scheduler::get().synchronize(wait));
 }
 
 cudaError_t fill(void* p, int value, size_t bytes, cudaStream_t handle) {
-  return with(handle, [&](Stream& stream) {
+  return call([&] {
+    Stream* stream = Scheduler::get().find(handle);
+    if (!stream) return refuse("any", "stream");
     const Allocation* a = Memory::get().find(number_of(p));
     if (bytes == 0) return cudaSuccess;
     if (!a || !a->contains(number_of(p), bytes)) return refuse("cudaMemset", "range");
-    Scheduler::get().enqueue(stream, "memset", [=](Operation& o) {
+    Scheduler::get().enqueue(*stream, "memset", [=](Operation& o) {
       std::memset(o.write({p, bytes}, "target"), value, bytes);
       return Progress::done;
     });

@@ -18,7 +18,14 @@ struct Event {
 
 using Events = std::set<Event*>;
 
-// Calls body(event), or refuses a handle that is none.
+// Calls body(stream) or body(event), or refuses a handle that is none.
+template <class F>
+cudaError_t with(cudaStream_t handle, F body) {
+  return call([&] {
+    Stream* s = Scheduler::get().find(handle);
+    return s ? body(*s) : refuse("any", "stream");
+  });
+}
 template <class F>
 cudaError_t with(cudaEvent_t handle, F body) {
   return call([&] {
@@ -39,9 +46,8 @@ using namespace switchyard::simgpu;
 SIMGPU_API cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return call([&] {
     if (flags > cudaStreamNonBlocking) return refuse("cudaStreamCreateWithFlags", "flags");
-    if (flags != cudaStreamNonBlocking)
-      report("not simulated", "cudaStreamCreateWithFlags", "a stream that waits for the default stream");
-    return *stream = reinterpret_cast<cudaStream_t>(Scheduler::get().create()), cudaSuccess;
+    Stream* made = Scheduler::get().create(flags != cudaStreamNonBlocking);
+    return *stream = reinterpret_cast<cudaStream_t>(made), cudaSuccess;
   });
 }
 SIMGPU_API cudaError_t cudaStreamDestroy(cudaStream_t stream) {

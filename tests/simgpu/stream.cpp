@@ -10,19 +10,20 @@
 namespace switchyard::simgpu {
 
 Scheduler::Scheduler() {
-  create();
+  create(true);
   std::thread([this] { go_on_alone(); }).detach();
 }
 
-Stream* Scheduler::create() {
+Stream* Scheduler::create(bool blocking) {
   auto s = std::make_unique<Stream>();
   s->number = static_cast<uint32_t>(streams_.size() + 1);  // 0 is the host
+  s->blocking = blocking;
   live_.insert(s.get());
   return streams_.emplace_back(std::move(s)).get();
 }
 
 Stream* Scheduler::find(cudaStream_t handle) {
-  if (!handle) return streams_[0].get();
+  if (!handle || handle == cudaStreamLegacy) return streams_[0].get();
   auto* s = reinterpret_cast<Stream*>(handle);
   return live_.count(s) ? s : nullptr;
 }
@@ -39,6 +40,9 @@ void Scheduler::wait_for(Stream& stream, const Moment& moment) {
 
 uint32_t Scheduler::enqueue(Stream& s, std::string name, Body body) {
   ++calls_;
+  Stream& standard = *streams_[0];
+  for (Stream* other : live_)
+    if (&s == &standard ? other->blocking : other == &standard && s.blocking) wait_for(s, other->now());
   join(s.clock, Order::get().host);
   s.clock.resize(std::max<size_t>(s.clock.size(), s.number + 1));
   s.clock[s.number] = ++s.issued;

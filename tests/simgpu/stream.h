@@ -27,7 +27,8 @@ struct Item {
 
 struct Stream {
   uint32_t number = 0;
-  Clock clock{};  // of what has been enqueued
+  bool blocking = true;  // with the legacy default stream
+  Clock clock{};         // of what has been enqueued
   uint32_t issued = 0, done = 0;
   std::deque<Item> queue{};
   Moment now() { return {this, issued, clock}; }
@@ -40,7 +41,7 @@ class Scheduler {
   static Scheduler& get() { return the<Scheduler>(); }
 
   // All under device_mutex().
-  Stream* create();
+  Stream* create(bool blocking);
   bool destroy(cudaStream_t handle);
   Stream* find(cudaStream_t handle);                              // nullptr: no such stream
   uint32_t enqueue(Stream& stream, std::string name, Body body);  // the operation's number
@@ -58,7 +59,7 @@ class Scheduler {
   bool try_front(Stream& stream);
   void go_on_alone();
 
-  std::vector<std::unique_ptr<Stream>> streams_;  // [0]: the default stream; never removed
+  std::vector<std::unique_ptr<Stream>> streams_;  // [0]: the legacy default stream; never removed
   std::set<Stream*> live_;
   cudaError_t sticky_ = cudaSuccess;
   uint64_t calls_ = 0;  // of the host, to see whether it is idle

@@ -92,9 +92,18 @@ TEST_F(Streams, SeedsOrderStreams) {
   EXPECT_EQ(orders.size(), 2u);
 }
 
-TEST_F(Streams, AStreamThatJoinsTheDefaultStreamIsNotSimulated) {
-  const Stream blocking(cudaStreamDefault);
-  expect_finding("not simulated", "a stream that waits for the default stream");
+TEST_F(Streams, TheDefaultStreamJoinsBlockingStreams) {
+  Stream blocking(cudaStreamDefault), free;
+  Buffer<float> x(std::vector<float>(100, 1));
+  add_one(x.data(), 100, blocking.s);
+  add_one(x.data(), 100);
+  add_one(x.data(), 100, blocking.s);
+  EXPECT_EQ(x.get()[0], 4);
+  EXPECT_EQ(all_findings(), "");
+  add_one(x.data(), 100);
+  add_one(x.data(), 100, free.s);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  expect_finding("unordered stream operations");
 }
 
 TEST_F(Streams, AnEventIsItsStreamWhenRecorded) {

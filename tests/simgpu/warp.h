@@ -12,8 +12,26 @@
 
 namespace switchyard::simgpu {
 
+// For each warp of a block the last of its epochs that is over, seen from somewhere. A warp's epoch ends at barriers
+// and fences; what it did in an epoch that is seen happened before.
+using Epochs = std::array<uint32_t, 32>;
+using Seen = std::map<uint32_t, Epochs>;  // by block
+
+struct Knowledge {  // of a warp, or of those that have come to a barrier
+  Epochs seen{};    // of the own block
+  Seen acquired{};  // of other blocks
+  Seen fenced{};    // what the last fence lets a following atomic publish
+  Seen observed{};  // what atomics have read of others
+};
+
 struct Group {  // lanes that run together
   uint32_t at, lanes;
+};
+struct PendingCopy {  // of cp.async
+  const Instruction* instruction;
+  uint32_t shared, bytes, lane, group;
+  uint32_t source_bytes = 0;  // that are copied; the rest is zeros
+  const uint8_t* from = nullptr;
 };
 
 struct Launch;
@@ -23,14 +41,24 @@ struct Warp {
   uint32_t index = 0, block = 0;
   uint32_t alive = 0;           // lanes that have not exited
   std::vector<Group> groups{};  // the one that is furthest behind last: it runs, so that groups meet again
-  bool waits = false;           // at the barrier
+  int barrier = -1;             // the one it waits at
   // Order of accesses (access.h).
-  Access access = 0;                 // operation and interval: one warp between two points of synchronisation
-  uint32_t barriers = 0, syncs = 0;  // passed: of the block, of the warp
+  Access access = 0;  // operation and interval: one warp between two points of synchronisation
+  uint32_t epoch = 1, syncs = 0;
+  Knowledge known{};
+  std::vector<PendingCopy> pending{};
+  std::array<uint32_t, 32> copy_group{};
 };
 
 struct Interval {  // who an access was by
-  uint32_t block, warp, barriers, syncs;
+  uint32_t block, epoch, syncs, warp;
+};
+struct Barrier {
+  Knowledge known{};
+  uint32_t expected = 0;  // threads; 0: all of the block that have not exited
+  uint32_t arrived = 0;   // warps
+  std::vector<Warp*> waiting{};
+  bool reduces = false, any = false;  // any: a lane for which the predicate holds
 };
 struct Launch {
   const Function& function;
@@ -41,9 +69,12 @@ struct Launch {
   const uint8_t* parameters = nullptr;
   KernelCounters counters{};
   uint32_t first_interval = 0;  // of the current block
-  std::vector<uint8_t> shared{};
+  std::vector<uint8_t> shared{}, local{};
   Shadow shared_shadow{0};
   std::vector<Interval> intervals{};
+  std::unordered_map<uint64_t, Seen> published{};  // by the address of an atomic
+  std::vector<bool> copying{};                     // for each 4 bytes of shared memory, a cp.async is under way
+  int copies_pending = 0;
   std::array<uint32_t, 64> known_before{};  // operations found to be before this one, by their number's last bits
 };
 

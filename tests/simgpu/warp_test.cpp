@@ -67,7 +67,7 @@ TEST_F(Instructions, BarriersReduce) {
   const Ptx ptx(
       ".reg .pred %p<6>; .reg .b32 %r<9>; .reg .b64 %q<3>;\nmov.u32 %r1, %tid.x; setp.eq.u32 %p1, %r1, 70; setp.gt.u32 "
       "%p2, %r1, 99;\n"
-      "bar.red.or.pred %p3, 0, %p1; bar.red.or.pred %p4, 0, %p2;\n"
+      "bar.red.or.pred %p3, 0, %p1; barrier.red.or.pred %p4, 2, 96, %p2;\n"
       "selp.u32 %r2, 1, 0, %p3; selp.u32 %r3, 1, 0, %p4; ld.param.u64 %q1, [p0]; mul.wide.u32 %q2, %r1, 8; add.s64 "
       "%q1, %q1, %q2; st.global.v2.u32 [%q1], {%r2, %r3};\n",
       1);

@@ -35,7 +35,7 @@ TEST_F(Gpu, IsRefusedWhereItOrItsDriverIsTooOld) {
   };
   for (const Old& old : {Old{"SIMGPU_DRIVER", "0", {"no NVIDIA driver", "run.device=cpu needs none"}},
                          Old{"SIMGPU_DRIVER", "12040", {"the driver is for CUDA 12.4", "a newer driver is needed"}},
-                         Old{"SIMGPU_CC", "75", {"has compute capability 7.5, and 8.0 is the least"}}})
+                         Old{"SIMGPU_CC", "7.5", {"has compute capability 7.5, and 8.0 is the least"}}})
     for (const int ranks : {1, 2}) {
       SCOPED_TRACE(fmt::format("{}={}, {} ranks", old.setting, old.value, ranks));
       const Outcome outcome = train_with({"run.device=cuda"}, gpus(2, {{old.setting, old.value}}), ranks);
