@@ -39,4 +39,8 @@ std::string format_duration(double seconds) {
   return fmt::format("{}:{:02}", minutes, s % 60);
 }
 
+std::string plural(int64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 }  // namespace switchyard

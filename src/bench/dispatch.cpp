@@ -170,9 +170,8 @@ DispatchReport measure_dispatch(comm::World& world, const DispatchOptions& optio
 
 std::string table_of(const DispatchReport& r) {
   const DispatchOptions& o = r.options;
-  std::string text =
-      fmt::format("{} ranks on {} node{}, {} tokens of {} x {} each, {} experts; forward and backward\n", r.ranks,
-                  r.nodes, r.nodes == 1 ? "" : "s", o.tokens, o.width, name_of(o.dtype), o.num_experts);
+  std::string text = fmt::format("{} ranks on {}, {} tokens of {} x {} each, {} experts; forward and backward\n",
+                                 r.ranks, plural(r.nodes, "node"), o.tokens, o.width, name_of(o.dtype), o.num_experts);
   if (r.nodes > 1)
     text += fmt::format("headers are {:.1f} % of a plain all-to-all on the links\n", 100 * r.header_share);
   text += fmt::format("\n{:>5} {:<14} {:>9} {:>14} {:>14} {:>14} {:>8}\n", "top-k", "dispatcher", "ms", "rows away",

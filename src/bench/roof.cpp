@@ -130,9 +130,9 @@ Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, doub
 }
 
 std::string table_of(const Roof& roof) {
-  std::string text = fmt::format("{}; {} rank{} of {} thread{}; bf16 instructions: {}\n\n", roof.machine, roof.ranks,
-                                 roof.ranks == 1 ? "" : "s", roof.threads, roof.threads == 1 ? "" : "s",
-                                 roof.has_bf16_instructions ? "yes" : "no, bf16 is multiplied in f32");
+  std::string text =
+      fmt::format("{}; {} of {}; bf16 instructions: {}\n\n", roof.machine, plural(roof.ranks, "rank"),
+                  plural(roof.threads, "thread"), roof.has_bf16_instructions ? "yes" : "no, bf16 is multiplied in f32");
   text += fmt::format("{:<5} {:<34} {:>26} {:>9}\n", "dtype", "product", "experts x rows, n, k", "GF/s");
   for (const ProductRate& r : roof.products)
     text += fmt::format("{:<5} {:<34} {:>26} {:>9.0f}{}\n", name_of(r.dtype), r.what,

@@ -37,9 +37,9 @@ std::string memory_lines(const StepReport& r) {
 
 std::string table_of(const StepReport& r) {
   const double step = r.median_seconds();
-  std::string text = fmt::format("{}, {}, {} rank{} of {} thread{}, {} tokens a step{}\n\n", r.config, name_of(r.dtype),
-                                 r.ranks, r.ranks == 1 ? "" : "s", r.threads, r.threads == 1 ? "" : "s", r.tokens,
-                                 r.roof.machine.empty() ? "" : "; " + r.roof.machine);
+  std::string text =
+      fmt::format("{}, {}, {} of {}, {} tokens a step{}\n\n", r.config, name_of(r.dtype), plural(r.ranks, "rank"),
+                  plural(r.threads, "thread"), r.tokens, r.roof.machine.empty() ? "" : "; " + r.roof.machine);
   text += fmt::format("step         {:.4f} s median of {} ({:.4f} to {:.4f}), mean {:.4f}\n", step,
                       r.step_seconds.size(), r.step_seconds.front(), r.step_seconds.back(), r.mean_seconds());
   text += fmt::format("tokens/s     {:.0f} ({:.0f} to {:.0f})\n", r.tokens_per_second(),

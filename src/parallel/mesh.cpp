@@ -2,6 +2,7 @@
 #include "switchyard/parallel/mesh.h"
 
 #include "switchyard/base/error.h"
+#include "switchyard/base/units.h"
 
 #include <fmt/ranges.h>
 
@@ -86,10 +87,10 @@ const comm::Group& Mesh::replicas(const nn::Placement& placement) const {
 std::string Mesh::describe() const {
   auto size = [&](nn::View view, std::string_view axis) { return layout(view).axis_size(axis); };
   const int64_t tensor = size(nn::View::dense, "tp"), shared_by = size(nn::View::expert, "etp");
-  return fmt::format("{} rank{}: data {}{}, experts split over {}{}, each held by {}", all_.size(),
-                     all_.size() == 1 ? "" : "s", size(nn::View::dense, "dp"),
-                     tensor > 1 ? fmt::format(", tensor {}", tensor) : "", size(nn::View::expert, "ep"),
-                     shared_by > 1 ? fmt::format(" x {}", shared_by) : "", size(nn::View::expert, "edp"));
+  return fmt::format("{}: data {}{}, experts split over {}{}, each held by {}", plural(all_.size(), "rank"),
+                     size(nn::View::dense, "dp"), tensor > 1 ? fmt::format(", tensor {}", tensor) : "",
+                     size(nn::View::expert, "ep"), shared_by > 1 ? fmt::format(" x {}", shared_by) : "",
+                     size(nn::View::expert, "edp"));
 }
 
 std::string Mesh::expert_by_node() const {

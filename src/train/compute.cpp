@@ -3,6 +3,7 @@
 
 #include "switchyard/base/log.h"
 #include "switchyard/base/threads.h"
+#include "switchyard/base/units.h"
 #include "switchyard/comm/agree.h"
 #ifdef SWITCHYARD_HAVE_CUDA
 #include "switchyard/device/cuda.h"
@@ -27,10 +28,6 @@ std::vector<int> cores_allowed() {
 }
 
 int64_t cores_there() { return std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1); }
-
-std::string plural(int64_t count, const char* what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
 
 // "0-3,8"
 std::string ranges_of(const std::vector<int>& cores) {

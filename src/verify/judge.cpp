@@ -1,4 +1,5 @@
 // Numbers against bounds, in words.
+#include "switchyard/base/units.h"
 #include "switchyard/verify/verify.h"
 
 #include <algorithm>
@@ -42,8 +43,8 @@ class StepJudge {
 };
 
 std::string describe(const OtherChoice& other) {
-  return fmt::format("layer {}: {} token{} went to other experts, the first is token {} with a margin of {:.2e}",
-                     other.layer, other.tokens, other.tokens == 1 ? "" : "s", other.token, other.gap);
+  return fmt::format("layer {}: {} went to other experts, the first is token {} with a margin of {:.2e}", other.layer,
+                     plural(other.tokens, "token"), other.token, other.gap);
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ std::string tail(const std::string& name) {
 }
 
 std::string near_tie_of(const OtherChoice& o) {
-  return fmt::format("step {}, layer {}: {} token{} at a near tie went to other experts, first token {}, gap {:.1e}",
-                     o.step, o.layer, o.tokens, o.tokens == 1 ? "" : "s", o.token, o.gap);
+  return fmt::format("step {}, layer {}: {} at a near tie went to other experts, first token {}, gap {:.1e}", o.step,
+                     o.layer, plural(o.tokens, "token"), o.token, o.gap);
 }
 
 std::string dispatcher_of(const Layout& layout) { return std::string(config::name(layout.dispatcher)); }

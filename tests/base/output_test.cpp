@@ -50,6 +50,9 @@ TEST(Units, KeepThreeDigitsAndAUnit) {
   EXPECT_EQ(format_duration(754), "12:34");
   EXPECT_EQ(format_duration(11100), "3:05:00");
   EXPECT_EQ(format_duration(2 * 86400 + 3 * 3600 + 5 * 60), "2 d 03:05");
+  EXPECT_EQ(plural(0, "rank"), "0 ranks");
+  EXPECT_EQ(plural(1, "rank"), "1 rank");
+  EXPECT_EQ(plural(2, "rank"), "2 ranks");
   EXPECT_EQ(format_duration(-1), "--:--");
 }
 
