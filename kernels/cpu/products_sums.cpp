@@ -20,26 +20,22 @@ struct Piece {
 // Kernels for panels of one width.
 struct PanelKernels {
   const KernelSet *assign, *add;
+  int64_t x_stride, dy_stride;  // of the rows that they read
 };
 
 struct SumPlan {
   DType dtype;  // of the operands when multiplied
   int64_t panel, panels;
-  int64_t x_stride, dy_stride;  // of copies; narrower panels lie no farther apart
-  PanelKernels whole, last;     // the last panel may be narrower
+  PanelKernels whole, last;  // the last panel may be narrower
   int64_t pieces_bytes, dy_bytes, x_bytes, library_bytes;
   int64_t thread_bytes() const { return dy_bytes + x_bytes + library_bytes; }
 };
 
-Problem problem_of(const WeightGradientArgs& a, DType dtype, int64_t outputs) {
-  return {.kind = Kind::assign_sum, .dtype = dtype, .out_dtype = DType::f32, .in = a.K, .out = outputs};
-}
-
 PanelKernels kernels_of(const WeightGradientArgs& a, DType dtype, int64_t outputs) {
-  Problem problem = problem_of(a, dtype, outputs);
+  Problem problem{.kind = Kind::assign_sum, .dtype = dtype, .out_dtype = DType::f32, .in = a.K, .out = outputs};
   const KernelSet& assign = kernels_for(problem);
   problem.kind = Kind::add_sum;
-  return {&assign, &kernels_for(problem)};
+  return {&assign, &kernels_for(problem), problem.in_stride(), problem.out_stride()};
 }
 
 SumPlan plan_of(const WeightGradientArgs& a) {
@@ -50,13 +46,11 @@ SumPlan plan_of(const WeightGradientArgs& a) {
   p.panel = num_threads() == 1 && a.N <= kMaxPanel ? a.N : round_up((a.N + panels - 1) / panels, kRowStep);
   p.panel = std::min(p.panel, a.N);
   p.panels = (a.N + p.panel - 1) / p.panel;
-  p.x_stride = problem_of(a, p.dtype, p.panel).in_stride();
-  p.dy_stride = problem_of(a, p.dtype, p.panel).out_stride();
   p.whole = kernels_of(a, p.dtype, p.panel);
   p.last = kernels_of(a, p.dtype, a.N - (p.panels - 1) * p.panel);
   p.pieces_bytes = aligned(a.G * p.panels * static_cast<int64_t>(sizeof(Piece)));
-  p.dy_bytes = aligned(kMaxSummedRows * p.dy_stride * size_of(p.dtype));
-  p.x_bytes = aligned(kMaxSummedRows * p.x_stride * size_of(p.dtype));
+  p.dy_bytes = aligned(kMaxSummedRows * p.whole.dy_stride * size_of(p.dtype));
+  p.x_bytes = aligned(kMaxSummedRows * p.whole.x_stride * size_of(p.dtype));
   for (const KernelSet* set : {p.whole.assign, p.whole.add, p.last.assign, p.last.add})
     p.library_bytes = std::max(p.library_bytes, aligned(set->scratch_bytes()));
   return p;
@@ -89,7 +83,6 @@ void copy_padded(const std::byte* from, DType from_dtype, int64_t width, int64_t
 void sum_piece(const WeightGradientArgs& a, const SumPlan& p, const Piece& piece, std::byte* scratch) {
   const int64_t columns = piece.end - piece.begin, first = a.offsets[piece.group], last = a.offsets[piece.group + 1];
   auto* dw = static_cast<float*>(a.dw) + (piece.group * a.N + piece.begin) * a.K;
-  const int64_t dy_stride = problem_of(a, p.dtype, columns).out_stride();
   const PanelKernels& kernels = columns == p.panel ? p.whole : p.last;
   std::byte *dy_copy = scratch, *x_copy = scratch + p.dy_bytes, *library = scratch + p.dy_bytes + p.x_bytes;
   if (first == last && !a.accumulate) std::memset(dw, 0, static_cast<size_t>(columns * a.K) * sizeof(float));
@@ -100,12 +93,12 @@ void sum_piece(const WeightGradientArgs& a, const SumPlan& p, const Piece& piece
     const bool must_copy = padded != rows || p.dtype != a.dtype;
     const std::byte* dy = bytes_at(a.dy, r * a.N, a.dtype);
     const std::byte* x = bytes_at(a.x, r * a.K, a.dtype);
-    if (must_copy || dy_stride != a.N) {
-      copy_padded(dy, a.dtype, a.N, piece.begin, piece.end, dy_copy, p.dtype, dy_stride, rows, padded);
+    if (must_copy || kernels.dy_stride != a.N) {
+      copy_padded(dy, a.dtype, a.N, piece.begin, piece.end, dy_copy, p.dtype, kernels.dy_stride, rows, padded);
       dy = dy_copy;
     }
-    if (must_copy || p.x_stride != a.K) {
-      copy_padded(x, a.dtype, a.K, 0, a.K, x_copy, p.dtype, p.x_stride, rows, padded);
+    if (must_copy || kernels.x_stride != a.K) {
+      copy_padded(x, a.dtype, a.K, 0, a.K, x_copy, p.dtype, kernels.x_stride, rows, padded);
       x = x_copy;
     }
     kernel.run(dy, x, dw, library);
