@@ -24,9 +24,8 @@ ExitCode verify_config(Program& program, Options options) {
   const train::Experiment experiment =
       read_experiment(program, options.config, options.overrides, train::without_run_and_data());
   require(experiment.config.run.device != train::DeviceChoice::cuda, ExitCode::usage,
-          "run.device=cuda: verify judges in f64, which is for the CPU: add run.device=cpu; scripts/gpu-check.sh "
-          "compares a "
-          "GPU with it");
+          "run.device=cuda: verify judges in f64, which is for the CPU: add run.device=cpu; "
+          "scripts/gpu-check.sh compares a GPU with it");
   options.verify.is_tiny = options.scale == "tiny";
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section;

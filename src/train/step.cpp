@@ -3,10 +3,10 @@
 // for the record a sum of losses and counts and a minimum of margins. The trainer adds what is of the run.
 #include "switchyard/train/step.h"
 
-#include "step_sums.h"
 #include "switchyard/base/clock.h"
 #include "switchyard/config/fields.h"
 #include "switchyard/device/range.h"
+#include "train/step_sums.h"
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 // One reduction for all sums of a step, and one for its minima: every layer appends its values, and reads them back in
 // the same order.
-#include "step_sums.h"
+#include "train/step_sums.h"
 
 #include "switchyard/ops/elementwise.h"
 
