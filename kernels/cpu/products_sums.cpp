@@ -93,7 +93,7 @@ void sum_piece(const WeightGradientArgs& a, const SumPlan& p, const Piece& piece
     const bool must_copy = padded != rows || p.dtype != a.dtype;
     const std::byte* dy = bytes_at(a.dy, r * a.N, a.dtype);
     const std::byte* x = bytes_at(a.x, r * a.K, a.dtype);
-    if (must_copy || kernels.dy_stride != a.N) {
+    if (must_copy || columns != a.N || kernels.dy_stride != a.N) {
       copy_padded(dy, a.dtype, a.N, piece.begin, piece.end, dy_copy, p.dtype, kernels.dy_stride, rows, padded);
       dy = dy_copy;
     }
