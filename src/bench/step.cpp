@@ -7,6 +7,7 @@
 #include "kernels/products.h"
 #include "switchyard/autograd/profile.h"
 #include "switchyard/base/threads.h"
+#include "switchyard/bench/cost.h"
 #include "switchyard/data/random_step.h"
 #include "switchyard/optim/schedule.h"
 #include "switchyard/train/step.h"
@@ -65,7 +66,7 @@ class StepBench {
     report.peak_resident_bytes = process_usage().peak_resident_bytes;
   }
 
-  ExpectedMemory expected_memory() { return bench::expected_memory(config_, session_.model, session_.mesh); }
+  train::ExpectedMemory expected_memory() { return train::expected_memory(config_, session_.model, session_.mesh); }
 
  private:
   const train::ExperimentConfig& config_;

@@ -24,7 +24,7 @@ std::string memory_lines(const StepReport& r) {
   for (int p = 0; p < kNumPurposes; ++p)
     text += fmt::format("  {:<12} {:>10}\n", name_of(static_cast<Purpose>(p)),
                         bytes(r.peak_by_purpose[static_cast<size_t>(p)]));
-  const ExpectedMemory& e = r.expected;
+  const train::ExpectedMemory& e = r.expected;
   return text + fmt::format(
                     "  {:<12} {:>10}   {:.2f} of what the config needs: {} = weights {} + packed {} + "
                     "gradients {} + optimizer {} + activations {}\n",

@@ -22,15 +22,22 @@ std::string step_line(const StepLine& s) {
   return line;
 }
 
-std::string memory_table(const Allocator& allocator, std::string_view title) {
-  std::string table = fmt::format("{:<18}{:>12}{:>12}\n", title, "now", "peak");
-  const auto row = [&](std::string_view name, const MemoryStats& stats) {
-    table += fmt::format("  {:<16}{:>12}{:>12}\n", name, format_bytes(static_cast<double>(stats.live_bytes)),
+std::string memory_table(const Allocator& allocator, std::string_view title,
+                         const std::optional<BytesByPurpose>& expected) {
+  std::string table = fmt::format("{:<18}{:>12}{:>12}{}\n", title, "now", "peak", expected ? "   in a step" : "");
+  const auto row = [&](std::string_view name, const MemoryStats& stats, int64_t in_step) {
+    table += fmt::format("  {:<16}{:>12}{:>12}", name, format_bytes(static_cast<double>(stats.live_bytes)),
                          format_bytes(static_cast<double>(stats.peak_bytes)));
+    if (expected) table += fmt::format("{:>12}", format_bytes(static_cast<double>(in_step)));
+    table += '\n';
   };
-  for (int p = 0; p < kNumPurposes; ++p)
-    row(name_of(static_cast<Purpose>(p)), allocator.stats(static_cast<Purpose>(p)));
-  row("all", allocator.total());
+  int64_t sum = 0;
+  for (size_t p = 0; p < kNumPurposes; ++p) {
+    const int64_t in_step = expected ? (*expected)[p] : 0;
+    row(name_of(static_cast<Purpose>(p)), allocator.stats(static_cast<Purpose>(p)), in_step);
+    sum += in_step;
+  }
+  row("all", allocator.total(), sum);
   return table;
 }
 

@@ -11,6 +11,7 @@
 #include "switchyard/device/range.h"
 #include "switchyard/metrics/verdict.h"
 #include "switchyard/optim/schedule.h"
+#include "switchyard/train/expected_memory.h"
 #include "switchyard/train/logbook.h"
 #include "switchyard/train/resume.h"
 #include "switchyard/train/startup.h"
@@ -261,12 +262,13 @@ ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string
 
 void Trainer::announce(const Compute& compute) {
   const Disk disk = disk_of(config_.run.dir, session_);
+  const ExpectedMemory expected = expected_memory(config_, session_.model, session_.mesh);
   if (!is_first_rank()) return;
   Console::standard().line(
       describe_run(config_, session_, compute) +
       fmt::format("data       {} samples an epoch\ndisk       {}\n", data_.loader.num_samples(), disk.describe()) +
       (trace_ ? fmt::format("trace      {}\n\n", trace_->describe()) : "\n") +
-      metrics::memory_table(*Allocator::current(), "memory"));
+      metrics::memory_table(*Allocator::current(), "memory", expected.by_purpose()));
   if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
   if (session_.fault.rank >= 0) log()->warn("SWITCHYARD_FAULT is set: this run makes a mistake on purpose, for tests");
 }

@@ -168,7 +168,19 @@ TEST(Tables, MemoryTableNamesEveryPurpose) {
   EXPECT_TRUE(table.starts_with("after step 7 ")) << table;
   EXPECT_NE(table.find("optimizer"), std::string::npos);
   EXPECT_NE(table.find("3.00 MiB"), std::string::npos) << table;
+  EXPECT_EQ(table.find("in a step"), std::string::npos) << table;
   allocator.release(p, 3 << 20, Purpose::optimizer);
+}
+
+TEST(Tables, MemoryTableShowsWhatAStepIsExpectedToTake) {
+  Allocator allocator;
+  BytesByPurpose expected{};
+  expected[static_cast<size_t>(Purpose::weights)] = 5 << 20;
+  expected[static_cast<size_t>(Purpose::activations)] = 6 << 20;
+  const std::string table = memory_table(allocator, "memory", expected);
+  EXPECT_NE(table.find("in a step\n"), std::string::npos) << table;
+  EXPECT_NE(table.find("5.00 MiB\n"), std::string::npos) << table;
+  EXPECT_TRUE(table.ends_with("11.0 MiB\n")) << table;
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // The training step on random tokens: forward, backward, clipping and AdamW, timed by op.
 #pragma once
 
-#include "switchyard/bench/cost.h"
 #include "switchyard/bench/roof.h"
 #include "switchyard/device/allocator.h"
+#include "switchyard/train/expected_memory.h"
 
 #include <functional>
 
@@ -26,10 +26,10 @@ struct StepReport {
   std::vector<double> step_seconds;  // of every timed step, ascending
   double flops_per_token = 0;
   std::vector<OpTime> ops;  // most expensive first
-  std::array<int64_t, kNumPurposes> peak_by_purpose{};
+  BytesByPurpose peak_by_purpose{};
   int64_t peak_memory_bytes = 0;    // live bytes of our allocator
   int64_t peak_resident_bytes = 0;  // of the process
-  ExpectedMemory expected;
+  train::ExpectedMemory expected;
   int64_t kernels_compiled = 0, system_allocations = 0, minor_faults = 0;
   int64_t kernels_compiled_before = 0;  // in warm-up
   double loss = 0;                      // of the last step

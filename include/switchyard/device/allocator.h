@@ -18,6 +18,7 @@ namespace switchyard {
 enum class Purpose : uint8_t { weights, packed, gradients, optimizer, activations, buffers };
 constexpr int kNumPurposes = 6;
 std::string_view name_of(Purpose purpose);
+using BytesByPurpose = std::array<int64_t, kNumPurposes>;
 
 struct MemoryStats {
   int64_t live_bytes = 0;  // asked for and not yet freed

@@ -4,6 +4,7 @@
 #include "switchyard/device/allocator.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace switchyard::metrics {
@@ -17,7 +18,8 @@ struct StepLine {
 };
 std::string step_line(const StepLine& s);  // at most 100 columns; the time that is left where it fits
 
-// Live and peak bytes of each purpose, and their sum, below a heading.
-std::string memory_table(const Allocator& allocator, std::string_view title);
+// Live and peak bytes of each purpose, and their sum, below a heading; beside them what a step is expected to take.
+std::string memory_table(const Allocator& allocator, std::string_view title,
+                         const std::optional<BytesByPurpose>& expected = {});
 
 }  // namespace switchyard::metrics

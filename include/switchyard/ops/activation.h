@@ -13,6 +13,8 @@ namespace switchyard::ops {
 
 using kernels::Activation;
 using kernels::is_gated;
+// How many matrices of a feed-forward part lie before its activation.
+constexpr int64_t input_matrices(Activation a) { return is_gated(a) ? 2 : 1; }
 
 inline std::string_view name_of(Activation kind) { return names_of(kind).at(static_cast<size_t>(kind)); }
 
