@@ -85,20 +85,25 @@ std::string number_text(double value) {
   return mantissa + point + (e == std::string::npos ? "" : fmt::format("e{:+d}", std::stoi(text.substr(e + 1))));
 }
 
-std::optional<Difference> first_difference(const Node& a, const Node& b, const std::string& key) {
+std::vector<Difference> differences(const Node& a, const Node& b, const std::string& key) {
   if (a.kind != Node::Kind::map || b.kind != Node::Kind::map) {
     std::string was = to_flow(a), is = to_flow(b);
-    return was == is ? std::nullopt : std::optional(Difference{key, std::move(was), std::move(is)});
+    if (was == is) return {};
+    return {{key, std::move(was), std::move(is)}};
   }
+  std::vector<Difference> all;
   const auto dotted_key = [&](const Node& child) { return key.empty() ? child.key : key + "." + child.key; };
   for (const Node& child : b.children) {
     const Node* other = a.find(child.key);
-    if (!other) return Difference{dotted_key(child), "absent", to_flow(child)};
-    if (auto difference = first_difference(*other, child, dotted_key(child))) return difference;
+    if (!other) {
+      all.push_back({dotted_key(child), "absent", to_flow(child)});
+      continue;
+    }
+    for (Difference& difference : differences(*other, child, dotted_key(child))) all.push_back(std::move(difference));
   }
   for (const Node& child : a.children)
-    if (!b.find(child.key)) return Difference{dotted_key(child), to_flow(child), "absent"};
-  return std::nullopt;
+    if (!b.find(child.key)) all.push_back({dotted_key(child), to_flow(child), "absent"});
+  return all;
 }
 
 std::string to_flow(const Node& node) {

@@ -28,9 +28,17 @@ struct Change {
 std::vector<Change> changes_of_model(model::ModelConfig before, const model::ModelConfig& now) {
   before.vocab_size = now.vocab_size;                              // has a message of its own
   before.moe.router.groups.tie_to = now.moe.router.groups.tie_to;  // of the layout
-  const auto difference = config::first_difference(config::to_node(before), config::to_node(now), "model");
-  if (!difference) return {};
-  return {{"model", difference->key, difference->a, difference->b}};
+  const auto all = config::differences(config::to_node(before), config::to_node(now), "model");
+  if (all.empty()) return {};
+  return {{"model", all[0].key, all[0].a, all[0].b}};
+}
+
+// Every setting that is another one now, for people: a run may go on with another schedule, but not unnoticed.
+std::string describe_changes(const ExperimentConfig& before, const ExperimentConfig& now) {
+  std::string text;
+  for (const auto& [key, was, is] : config::differences(config::to_node(before), config::to_node(now)))
+    if (key != "run.dir") text += fmt::format("\nchanged    {}: {}, was {}", key, is, was);
+  return text;
 }
 
 // What else may not change silently between the runs that share a folder.
@@ -57,9 +65,11 @@ void refuse(const checkpoint::Found& found, const std::vector<Change>& changes,
             is, flag);
 }
 
-// Other shapes are told by `load`, with the tensors' names, so the settings that do not change them come after it.
-void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& config, const std::string& data_fingerprint,
-                    const std::vector<std::string>& allowed, Session& session) {
+// Other shapes are told by `load`, with the tensors' names, so the settings that do not change them come after it. The
+// config that the checkpoint was written with.
+ExperimentConfig load_unchanged(const checkpoint::Found& found, const ExperimentConfig& config,
+                                const std::string& data_fingerprint, const std::vector<std::string>& allowed,
+                                Session& session) {
   const comm::Group& all = session.mesh.all();
   const checkpoint::Meta& meta = found.manifest.meta;
   ExperimentConfig before;
@@ -79,6 +89,7 @@ void load_unchanged(const checkpoint::Found& found, const ExperimentConfig& conf
                    {.unread = {checkpoint::kSideFilePrefix, checkpoint::kCarriedPrefix}});
   comm::together(all, [&] { refuse(found, changes_of_model(before.model, config.model), allowed); });
   session.loaded();
+  return before;
 }
 
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder) {
@@ -115,9 +126,11 @@ Position start_from(const ExperimentConfig& config, const std::string& data_fing
   std::optional<checkpoint::Found> found;
   if (resume != "never") found = checkpoint::find(resume == "auto" ? config.run.dir : resume, all, warn);
   if (found) {
-    load_unchanged(*found, config, data_fingerprint, allowed, session);
+    const ExperimentConfig before = load_unchanged(*found, config, data_fingerprint, allowed, session);
     if (all.rank() == 0) session.files = checkpoint::read_side_files(*found);
-    if (all.rank() == 0) Console::standard().line(fmt::format("resumed    {}", found->folder.string()));
+    if (all.rank() == 0)
+      Console::standard().line(
+          fmt::format("resumed    {}{}", found->folder.string(), describe_changes(before, config)));
     return {found->manifest.meta.step, found->manifest.meta.consumed_samples};
   }
   if (resume != "auto" && resume != "never")

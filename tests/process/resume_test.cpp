@@ -160,6 +160,15 @@ TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
   }
 }
 
+TEST_F(Resume, SaysWhichSettingsAreOthersNow) {
+  must_train({"tiny", 1, {"train.steps=2"}}, dir_);
+  expect_outcome(train({"tiny", 1, {"train.steps=3", "schedule.lr=0.002"}}, dir_), 0,
+                 {"changed    train.steps: 3, was 2\n", "changed    schedule.lr: 0.002, was "});
+  const Outcome same = train({"tiny", 1, {"train.steps=3", "schedule.lr=0.002"}}, dir_);
+  expect_outcome(same, 0, {"resumed"});
+  EXPECT_EQ(count_of(same.text(), "changed "), 0) << same.text();
+}
+
 TEST_F(Resume, AVocabularyOfAnotherSizeIsRefusedAndNoFlagAllowsIt) {
   must_train({"tiny", 1, {"train.steps=2"}}, dir_);
   const Train more{"tiny", 1, {"train.steps=3", "model.vocab_size=384"}};

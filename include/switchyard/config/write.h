@@ -79,11 +79,11 @@ Node to_node(const T& value) {
   return node;
 }
 
-// The first value in which two trees differ; "absent" stands for a key that one of them lacks.
+// The values in which two trees differ; "absent" stands for a key that one of them lacks.
 struct Difference {
   std::string key, a, b;  // dotted
 };
-std::optional<Difference> first_difference(const Node& a, const Node& b, const std::string& key = {});
+std::vector<Difference> differences(const Node& a, const Node& b, const std::string& key = {});
 
 std::string to_flow(const Node& node);  // on one line: "[{kind: switch, coefficient: 0.01}]"
 

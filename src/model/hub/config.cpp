@@ -126,9 +126,9 @@ std::optional<Outside> first_outside(const ModelConfig& config, Family family) {
   Node section = model_section_of(hub, "config.json");
   section.find("family")->text = "generic";  // its limits are what is asked for
   const auto inside = config::to_node(canonical(parse_section(std::move(section), "config.json")));
-  const auto change = config::first_difference(config::to_node(canonical(config)), inside);
-  if (!change) return std::nullopt;
-  return Outside{change->key, change->a, change->b};
+  const auto changes = config::differences(config::to_node(canonical(config)), inside);
+  if (changes.empty()) return std::nullopt;
+  return Outside{changes[0].key, changes[0].a, changes[0].b};
 }
 
 }  // namespace switchyard::model
