@@ -3,8 +3,10 @@
 
 #include "checkpoint/reader.h"
 #include "checkpoint/store.h"
+#include "switchyard/base/units.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace switchyard::checkpoint {
@@ -66,28 +68,53 @@ std::vector<std::string> problems_of(const fs::path& path, int64_t& slices, int6
   return problems;
 }
 
+std::string list_of(const Manifest& manifest) {
+  size_t widest = 0;
+  for (const StoredTensor& tensor : manifest.tensors) widest = std::max(widest, tensor.name.size());
+  std::string text;
+  for (const StoredTensor& tensor : manifest.tensors)
+    text += fmt::format("  {:<{}}  {}  {}, {}\n", tensor.name, widest, name_of(tensor.dtype), to_string(tensor.shape),
+                        plural(std::ssize(tensor.slices), "slice"));
+  return text;
+}
+
+// By kind, which is the name's part before its last '/'.
+std::string sums_of(const Manifest& manifest) {
+  struct Sum {
+    int64_t tensors = 0, bytes = 0;
+  };
+  std::map<std::string, Sum> sums;
+  size_t widest = 0;
+  for (const StoredTensor& tensor : manifest.tensors) {
+    const std::string kind = tensor.name.substr(0, tensor.name.rfind('/'));
+    Sum& sum = sums[kind];
+    ++sum.tensors;
+    for (const StoredSlice& slice : tensor.slices) sum.bytes += tensor.bytes_of(slice);
+    widest = std::max(widest, kind.size());
+  }
+  std::string text;
+  for (const auto& [kind, sum] : sums)
+    text += fmt::format("  {:<{}}  {}, {}\n", kind, widest, plural(sum.tensors, "tensor"),
+                        format_bytes(static_cast<double>(sum.bytes)));
+  return text + "  (each of them: --tensors)\n";
+}
+
 }  // namespace
 
-Report show(const fs::path& where) {
+Report show(const fs::path& where, bool with_tensors) {
   const fs::path folder = folders_of(where).back();
   const Manifest manifest = read_manifest(Folder(folder));
   const Meta& meta = manifest.meta;
   int64_t parameters = 0;
-  size_t widest = 0;
-  for (const StoredTensor& tensor : manifest.tensors) {
+  for (const StoredTensor& tensor : manifest.tensors)
     if (tensor.name.starts_with("model/")) parameters += numel_of(tensor.shape);
-    widest = std::max(widest, tensor.name.size());
-  }
   std::string text =
       fmt::format("{}\nstep {}, {} samples consumed, {} parameters, {} bytes in {} files\n", folder.string(), meta.step,
                   meta.consumed_samples, parameters, manifest.bytes(), manifest.files.size());
   text += fmt::format("format {}, written by {}\ndata {}\n", manifest.format_version, meta.program_version,
                       meta.data_fingerprint);
   if (!meta.layout.empty()) text += "layout " + meta.layout + "\n";
-  text += "config:\n" + indented(meta.config) + "tensors:\n";
-  for (const StoredTensor& tensor : manifest.tensors)
-    text += fmt::format("  {:<{}}  {}  {}, {} slices\n", tensor.name, widest, name_of(tensor.dtype),
-                        to_string(tensor.shape), tensor.slices.size());
+  text += "config:\n" + indented(meta.config) + "tensors:\n" + (with_tensors ? list_of(manifest) : sums_of(manifest));
   return {text, ExitCode::finished};
 }
 

@@ -15,6 +15,7 @@ ExitCode tell(const checkpoint::Report& report) {
 void add_checkpoint(Program& program) {
   struct Options {
     std::string a, b;
+    bool tensors = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = program.app.add_subcommand("checkpoint", "Look into checkpoints, prove them whole, compare two");
@@ -22,7 +23,10 @@ void add_checkpoint(Program& program) {
   const char* where = "Folder of a checkpoint, or of a run: its newest one";
   CLI::App* show = command->add_subcommand("show", "What a checkpoint holds");
   show->add_option("checkpoint", options->a, where)->required();
-  show->callback([&program, options] { program.action = [options] { return tell(checkpoint::show(options->a)); }; });
+  show->add_flag("--tensors", options->tensors, "Name every tensor, with dtype, shape and slices");
+  show->callback([&program, options] {
+    program.action = [options] { return tell(checkpoint::show(options->a, options->tensors)); };
+  });
   CLI::App* verify = command->add_subcommand("verify", "Read every byte and check its hash");
   verify->add_option("checkpoint", options->a, "Folder of a checkpoint, or of a run: all of its checkpoints")
       ->required();

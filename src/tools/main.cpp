@@ -2,6 +2,7 @@
 #include "switchyard/base/console.h"
 #include "switchyard/base/version.h"
 #include "tools/commands.h"
+#include "tools/help.h"
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
@@ -42,7 +43,7 @@ std::string refusal(const CLI::App& app, const CLI::ParseError& error, int argc,
   const CLI::App* at = &app;
   std::string path = "switchyard";
   for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
-    const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
+    const auto commands = at->get_subcommands([](const CLI::App* a) { return !a->get_name().empty(); });  // no groups
     if (commands.empty()) break;
     const std::string word = argv[i];
     const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
@@ -65,6 +66,7 @@ int main(int argc, char** argv) {
   tools::Program program{.argc = &argc, .argv = &argv, .action = {}, .world_ = {}};
   program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
   program.app.require_subcommand(0, 1);
+  program.app.formatter(std::make_shared<tools::HelpFormatter>());
   for (const auto add : {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,
                          tools::add_config, tools::add_bench, tools::add_convert, tools::add_forward,
                          tools::add_compare, tools::add_verify})

@@ -9,7 +9,7 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides, allowed;
   train::TraceOptions trace;
@@ -26,7 +26,7 @@ std::optional<std::pair<int64_t, int64_t>> parse_steps(std::string_view text) {
   return std::pair(first, last);
 }
 
-ExitCode train_with(Program& program, const Options& options) {
+ExitCode train_with(Program& program, const TrainOptions& options) {
   train::install_stop_handlers();  // before MPI starts: a request that comes now stops the run after its first step
   const train::Experiment experiment = read_experiment(program, options.config, options.overrides);
   return train::run_training(experiment, program.world(), options.allowed, options.trace);
@@ -35,7 +35,7 @@ ExitCode train_with(Program& program, const Options& options) {
 }  // namespace
 
 void add_train(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TrainOptions>();
   CLI::App* command = program.app.add_subcommand(
       "train", "Train, or resume, the experiment of a config; start it with mpirun for many ranks");
   command->add_option("config", options->config, "YAML file of the experiment")->required();
@@ -43,7 +43,8 @@ void add_train(Program& program) {
   command
       ->add_option("--allow-change", options->allowed,
                    fmt::format("Accept, when resuming, a change of: {}", fmt::join(train::kAllowedChanges, ", ")))
-      ->check(CLI::IsMember(std::vector<std::string>(train::kAllowedChanges.begin(), train::kAllowedChanges.end())));
+      ->check(CLI::IsMember(std::vector<std::string>(train::kAllowedChanges.begin(), train::kAllowedChanges.end())))
+      ->option_text("NAME ...");
   CLI::Option* trace = command->add_option("--trace", options->trace.file,
                                            "File for a trace of some steps, all ranks in one: for ui.perfetto.dev or "
                                            "chrome://tracing");

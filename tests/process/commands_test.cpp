@@ -18,13 +18,44 @@ TEST(CommandLine, WordsThatAreNoCommandAreAnsweredWithThoseThatAre) {
   expect_outcome(run({program(), "bench", "roff"}), 64, {"no command 'switchyard bench roff'", "roof, step, dispatch"});
   expect_outcome(run({program(), "train"}), 64, {"switchyard: ", "see switchyard train --help"});
   expect_outcome(run({program(), "--help"}), 0, {"train"});
+  expect_outcome(run({program(), "config", "configs/quickstart.yaml", "--docs"}), 64, {"config excludes --docs"});
+}
+
+TEST(CommandLine, HelpFitsATerminal) {
+  const std::vector<Command> commands{{},
+                                      {"train"},
+                                      {"eval"},
+                                      {"generate"},
+                                      {"data"},
+                                      {"data", "tokenize"},
+                                      {"data", "inspect"},
+                                      {"checkpoint"},
+                                      {"checkpoint", "show"},
+                                      {"config"},
+                                      {"bench"},
+                                      {"bench", "roof"},
+                                      {"bench", "step"},
+                                      {"bench", "dispatch"},
+                                      {"convert", "from-hf"},
+                                      {"convert", "to-hf"},
+                                      {"forward"},
+                                      {"compare"},
+                                      {"verify"}};
+  for (const Command& command : commands) {
+    const Outcome help = run(Command{program()} + command + Command{"--help"});
+    expect_outcome(help, 0, {"Usage: "});
+    std::istringstream lines(help.out);
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_LE(line.size(), 100u) << fmt::format("{}", fmt::join(command, " ")) << ": " << line;
+  }
 }
 
 TEST_F(CheckpointCommand, ShowTellsStateSettingsAndTensors) {
-  expect_outcome(
-      checkpoint({"show", dir_}), 0,
-      {checkpoint_of(dir_, 4), "step 4, 32 samples consumed", "layout 1 rank: data 1, experts split over 1",
-       "hidden_size: 32", "model/embedding.weight", "optimizer/exp_avg/embedding.weight", "buffer/", "(320, 32)"});
+  expect_outcome(checkpoint({"show", dir_}), 0,
+                 {checkpoint_of(dir_, 4), "step 4, 32 samples consumed", "layout 1 rank: data 1, experts split over 1",
+                  "hidden_size: 32", "\n  model ", "\n  optimizer/exp_avg ", "\n  buffer ", " tensors, "});
+  expect_outcome(checkpoint({"show", dir_, "--tensors"}), 0,
+                 {"model/embedding.weight", "optimizer/exp_avg/embedding.weight", "buffer/", "(320, 32), 1 slice\n"});
   expect_outcome(checkpoint({"show", checkpoint_of(dir_, 2)}), 0, {"step 2, 16 samples consumed"});
 }
 

@@ -15,8 +15,9 @@ struct Report {
   ExitCode code = ExitCode::finished;
 };
 
-// State of the run, files and tensors; only the manifest is read. Of a run's folder: its newest one, whole or not.
-Report show(const std::filesystem::path& where);
+// State of the run, files, and tensors by kind, or each of them; only the manifest is read. Of a run's folder: its
+// newest one, whole or not.
+Report show(const std::filesystem::path& where, bool with_tensors);
 
 // Reads everything and names every byte range that changed, every missing and every surplus file; for a run's folder,
 // of all its checkpoints. Code: finished, or input.
