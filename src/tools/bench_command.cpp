@@ -13,7 +13,7 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct BenchOptions {
   std::string config, dtype, json;
   std::vector<std::string> overrides;
   int64_t threads = 0;
@@ -31,7 +31,7 @@ void report(const comm::World& world, const std::string& table, const nlohmann::
   if (!file.empty()) replace_file(file, json.dump(2) + "\n");
 }
 
-ExitCode bench_roof(Program& program, const Options& options) {
+ExitCode bench_roof(Program& program, const BenchOptions& options) {
   comm::World& world = program.world();
   train::RunConfig run;
   run.threads = options.threads;
@@ -46,7 +46,7 @@ ExitCode bench_roof(Program& program, const Options& options) {
   return ExitCode::finished;
 }
 
-ExitCode bench_step(Program& program, Options options) {
+ExitCode bench_step(Program& program, BenchOptions options) {
   comm::World& world = program.world();
   if (!options.dtype.empty()) options.overrides.push_back("train.dtype=" + options.dtype);
   if (options.threads > 0) options.overrides.push_back(fmt::format("run.threads={}", options.threads));
@@ -64,7 +64,7 @@ ExitCode bench_step(Program& program, Options options) {
   return ExitCode::finished;
 }
 
-ExitCode bench_dispatch(Program& program, Options options) {
+ExitCode bench_dispatch(Program& program, BenchOptions options) {
   comm::World& world = program.world();
   train::RunConfig run;
   run.threads = options.threads;
@@ -83,7 +83,7 @@ ExitCode bench_dispatch(Program& program, Options options) {
 }
 
 void add_roof(Program& program, CLI::App& bench) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   CLI::App* command = bench.add_subcommand("roof", "Rates of matrix products, memory and exchange on this machine");
   command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks")
       ->check(in_range<int64_t>(0, 4096));
@@ -97,7 +97,7 @@ void add_roof(Program& program, CLI::App& bench) {
 }
 
 void add_step(Program& program, CLI::App& bench) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
       bench.add_subcommand("step", "Time training steps of a config on random tokens; run.dir and data may be absent");
   command->add_option("--config", options->config, "YAML file of the experiment")->required();
@@ -118,7 +118,7 @@ void add_step(Program& program, CLI::App& bench) {
 }
 
 void add_dispatch(Program& program, CLI::App& bench) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
       bench.add_subcommand("dispatch", "Time the exchange of an MoE layer with every dispatcher, and count its bytes");
   command->add_option("--tokens", options->dispatch.tokens, "Tokens of each rank")

@@ -10,7 +10,7 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct ConvertOptions {
   std::string in, out, dtype, shard_size = "5GB", family, table;
   std::vector<std::string> unused;
   bool check = false, keep_carried = false;
@@ -57,7 +57,7 @@ class Watched {
   std::optional<train::Watchdog::Section> section_;
 };
 
-ExitCode from_hf(Program& program, const Options& options) {
+ExitCode from_hf(Program& program, const ConvertOptions& options) {
   comm::World& world = program.world();
   Watched watched(program);
   const auto summary =
@@ -78,7 +78,7 @@ convert::WeightSource untrained_source(const checkpoint::Found& found, const tra
   return convert::WeightSource::find(*init, world.all(), {}, checkpoint::Proof::as_read);
 }
 
-ExitCode to_hf(Program& program, const Options& options) {
+ExitCode to_hf(Program& program, const ConvertOptions& options) {
   comm::World& world = program.world();
   Watched watched(program);
   const checkpoint::Found found = find_checkpoint(options.in, world);
@@ -97,7 +97,7 @@ ExitCode to_hf(Program& program, const Options& options) {
   return ExitCode::finished;
 }
 
-void add_common(CLI::App* command, Options& options) {
+void add_common(CLI::App* command, ConvertOptions& options) {
   command->add_option("--allow-unused", options.unused, "Pattern of what may be dropped; it is named in the log");
   command->add_flag("--check", options.check, "Read the result back and compare hashes");
 }
@@ -105,7 +105,7 @@ void add_common(CLI::App* command, Options& options) {
 }  // namespace
 
 void add_convert(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = program.app.add_subcommand("convert", "Hugging Face folders to checkpoints, and back");
   command->require_subcommand(0, 1);
   command->add_option("--table", options->table, "Print how keys and tensors of a family are mapped");

@@ -6,14 +6,14 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct DataOptions {
   std::vector<std::string> inputs;
   std::string prefix;
   data::TokenizeOptions tokenize;
   int64_t documents = 3;
 };
 
-void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<Options>& options) {
+void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<DataOptions>& options) {
   CLI::App* sub = command->add_subcommand(
       "tokenize", "Folders, text files and JSONL, also .gz and .zst, to PREFIX.bin and PREFIX.idx");
   sub->add_option("inputs", options->inputs,
@@ -43,7 +43,7 @@ void add_tokenize(Program& program, CLI::App* command, const std::shared_ptr<Opt
 }  // namespace
 
 void add_data(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DataOptions>();
   CLI::App* command = program.app.add_subcommand("data", "Make token files, and look into them");
   command->require_subcommand(1);
   add_tokenize(program, command, options);

@@ -9,13 +9,13 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct ForwardOptions {
   std::string weights, inputs, out, dtype = "f32";
   std::vector<std::string> overrides;
   train::ForwardOptions forward;
 };
 
-ExitCode run_forward(Program& program, Options options) {
+ExitCode run_forward(Program& program, ForwardOptions options) {
   comm::World& world = program.world();
   options.forward.dtype = dtype_from_name(options.dtype);
   const auto [source, config] = open_weights(program, options.weights, options.overrides);
@@ -38,7 +38,7 @@ ExitCode run_forward(Program& program, Options options) {
 }  // namespace
 
 void add_forward(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ForwardOptions>();
   CLI::App* command = program.app.add_subcommand(
       "forward", "Logits, losses, gradients and routing of a checkpoint or Hugging Face folder on given tokens");
   command->add_option("weights", options->weights, "Folder of a checkpoint, a run, or a Hugging Face model")

@@ -15,7 +15,7 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct ModelOptions {
   std::string weights, data, json, prompt, dtype;
   std::vector<std::string> overrides;
   std::vector<int32_t> ids;
@@ -30,7 +30,7 @@ struct Options {
                                 source.name(), instead));
 }
 
-ExitCode evaluate_weights(Program& program, const Options& options) {
+ExitCode evaluate_weights(Program& program, const ModelOptions& options) {
   comm::World& world = program.world();
   auto [source, config] = open_weights(program, options.weights, options.overrides);
   train::Watchdog watchdog = program.watchdog();
@@ -72,7 +72,7 @@ ExitCode evaluate_weights(Program& program, const Options& options) {
   return ExitCode::finished;
 }
 
-ExitCode generate_text(Program& program, const Options& options) {
+ExitCode generate_text(Program& program, const ModelOptions& options) {
   comm::World& world = program.world();
   if (world.size() != 1)
     throw SharedError(ExitCode::usage, fmt::format("generate runs as one process, not on {} ranks", world.size()));
@@ -108,7 +108,7 @@ ExitCode generate_text(Program& program, const Options& options) {
   return ExitCode::finished;
 }
 
-void add_common(CLI::App* command, Options& options) {
+void add_common(CLI::App* command, ModelOptions& options) {
   command->add_option("weights", options.weights, "Folder of a checkpoint, a run (its newest) or a Hugging Face model")
       ->required();
   command->add_option("overrides", options.overrides, "key=value of the run's config, for example parallel.expert=2");
@@ -119,7 +119,7 @@ void add_common(CLI::App* command, Options& options) {
 }  // namespace
 
 void add_eval(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ModelOptions>();
   CLI::App* command = program.app.add_subcommand("eval", "Loss and bits per byte of a model on held-out text");
   add_common(command, *options);
   command->add_option("--data", options->data,
@@ -132,7 +132,7 @@ void add_eval(Program& program) {
 }
 
 void add_generate(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ModelOptions>();
   CLI::App* command = program.app.add_subcommand("generate", "Continue a prompt with text from a model");
   add_common(command, *options);
   CLI::Option* prompt = command->add_option("--prompt", options->prompt, "Text to continue");

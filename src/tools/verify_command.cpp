@@ -12,14 +12,14 @@
 namespace switchyard::tools {
 namespace {
 
-struct Options {
+struct VerifyOptions {
   std::string config, scale = "tiny", json, markdown;
   std::vector<std::string> overrides;
   verify::Options verify;
 };
 
 // Rank 0 speaks for all; every rank is watched while it works.
-ExitCode verify_config(Program& program, Options options) {
+ExitCode verify_config(Program& program, VerifyOptions options) {
   comm::World& world = program.world();
   const train::Experiment experiment =
       read_experiment(program, options.config, options.overrides, train::without_run_and_data());
@@ -55,7 +55,7 @@ ExitCode verify_config(Program& program, Options options) {
 }  // namespace
 
 void add_verify(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = program.app.add_subcommand(
       "verify", "A config on one rank and in every layout of the ranks at hand; exit code 1 if one differs");
   command->add_option("config", options->config, "YAML file of the experiment; run.dir and data may be absent")
