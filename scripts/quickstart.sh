@@ -33,6 +33,7 @@ took
 cd "$root"
 run=runs/quickstart
 experiment=(configs/quickstart.yaml "train.steps=$steps" "run.dir=$run")
+if [ "$steps" -lt 600 ]; then experiment+=("schedule.warmup_steps=$((steps / 10))"); fi   # not all of it warm-up
 settings_of() { sed 's/ *#.*//' "$@"; }   # without the remarks where each is from
 before=
 if grep -qs '"finished"' "$run/verdict.json" && [ -d "$run/hf" ]; then
