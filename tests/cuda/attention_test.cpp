@@ -38,6 +38,8 @@ const std::vector<Row> kTraining = {
     training(30, {.H = 2, .D = 64, .V = 64, .shift = 1, .why = "pointers that miss 16 bytes"}),
     training(70, {.H = 2, .D = 16, .V = 16, .gap = 8, .why = "strides on 16 bytes"}),
     training(70, {.B = 2, .H = 2, .D = 16, .V = 16, .gap = 3, .why = "odd strides"}),
+    training(20, {.H = 2, .D = 16, .V = 18, .gap = 6, .why = "values off 16 bytes, their strides on them"}),
+    training(20, {.H = 2, .D = 18, .V = 16, .gap = 6, .why = "keys off 16 bytes, their strides on them"}),
     training(140, {.H = 2, .D = 16, .V = 16, .window = 5, .why = "window inside a tile"}),
     training(140, {.H = 2, .D = 16, .V = 16, .window = 64, .why = "window of a tile"}),
     training(200, {.D = 8, .V = 8, .window = 100, .why = "window over tiles"}),
@@ -54,6 +56,7 @@ const std::vector<Row> kTraining = {
                    .has_sinks = true,
                    .document_length = 50,
                    .why = "everything"}),
+    {.B = 2, .queries = 20, .keys = 70, .H = 2, .D = 16, .V = 16, .why = "fewer queries than keys"},
     training(8, {.B = 0, .H = 2, .D = 8, .V = 8, .why = "no sequences"}),
     training(0, {.B = 2, .H = 2, .D = 8, .V = 8, .has_sinks = true, .why = "no positions"}),
 };
@@ -92,6 +95,16 @@ Tensor documents(const Row& row) {
   return Tensor::of(index, {row.B, row.keys});
 }
 
+// (B, positions, heads, width + gap) with NaN in the gaps, which a kernel must not read.
+Tensor random_heads(const Row& row, int64_t positions, int64_t heads, int64_t width, DType dtype, std::string_view name,
+                    double scale = 1) {
+  const Shape shape{row.B, positions, heads, width + row.gap};
+  std::vector<double> values = random_tensor(shape, dtype, name, scale).to_vector<double>();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (static_cast<int64_t>(i) % shape.back() >= width) values[i] = std::numeric_limits<double>::quiet_NaN();
+  return Tensor::of(values, shape).to(dtype);
+}
+
 // The operands of a case, and the arguments that point at them.
 struct Operands {
   const Row& row;
@@ -101,9 +114,9 @@ struct Operands {
   Operands(const Row& r, DType dtype)
       : row(r),
         c(r.shift),
-        q(c.in({r.B, r.queries, r.H, r.D + r.gap}, dtype, 2)),
-        k(c.in({r.B, r.keys, r.G, r.D + r.gap}, dtype)),
-        v(c.in({r.B, r.keys, r.G, r.V + r.gap}, dtype)),
+        q(c.in(random_heads(r, r.queries, r.H, r.D, dtype, "q", 2))),
+        k(c.in(random_heads(r, r.keys, r.G, r.D, dtype, "k"))),
+        v(c.in(random_heads(r, r.keys, r.G, r.V, dtype, "v"))),
         sinks(c.in({r.H}, DType::f32, 2)),
         document(c.in(documents(r))) {}
 
@@ -191,7 +204,7 @@ void check_backward(const Row& row, DType dtype, const Wanted& wanted) {
   DeviceCase& c = o.c;
   const auto [forward_out, forward_lse] = forward_of(o);
   auto &out = c.in(forward_out.to(dtype)), &lse = c.in(forward_lse.to(DType::f32)),
-       &dout = c.in({row.B, row.queries, row.H, row.V + row.gap}, dtype);
+       &dout = c.in(random_heads(row, row.queries, row.H, row.V, dtype, "dout"));
   auto *dq = wanted.dq ? &c.out({row.B, row.queries, row.H, row.D}, dtype) : nullptr,
        *dk = wanted.dk ? &c.out({row.B, row.keys, row.G, row.D}, dtype) : nullptr,
        *dv = wanted.dv ? &c.out({row.B, row.keys, row.G, row.V}, dtype) : nullptr,
