@@ -64,9 +64,8 @@ __global__ void __launch_bounds__(kBlock, 1) weights_backward(RouterWeightsBackw
       else
         dz[ids[i]] = slope * w[i] * (u[i] - dot);
     });
-    __syncwarp();
+    __syncwarp();  // also before the next row: from here on a lane meets its own elements alone
     copy_row(dz, static_cast<float*>(b.dlogits) + t * E, E);
-    __syncwarp();  // before the next row
   }
 }
 
