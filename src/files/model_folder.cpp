@@ -25,12 +25,14 @@ bool is_shard_name(const std::string& name) {
 // Of names like x-00002-of-00005.safetensors: every number must be there.
 void check_numbered(const std::set<std::string>& names, const std::string& where) {
   static const std::regex numbered(R"((.*)-(\d{5})-of-(\d{5})\.safetensors)");
+  std::set<std::pair<std::string, int>> whole;  // checked: many names times many numbers would take for ever
   for (const std::string& name : names) {
     std::smatch match;
     if (!std::regex_match(name, match, numbered)) continue;
     const int count = std::stoi(match[3]);
     require(count >= 1 && std::stoi(match[2]) >= 1 && std::stoi(match[2]) <= count, ExitCode::input,
             "{}: shard '{}' is numbered beyond its count", where, name);
+    if (!whole.emplace(match[1], count).second) continue;
     for (int i = 1; i <= count; ++i) {
       const std::string other = fmt::format("{}-{:05}-of-{}.safetensors", match[1].str(), i, match[3].str());
       require(names.contains(other), ExitCode::input, "{}: shard '{}' of {} is in no entry", where, other, count);

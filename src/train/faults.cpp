@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::array kKinds{std::pair{"nan", FaultKind::nan},
                             std::pair{"flip", FaultKind::flip},
+                            std::pair{"error_in_forward", FaultKind::error_in_forward},
                             std::pair{"error", FaultKind::error},
                             std::pair{"error_in_backward", FaultKind::error_in_backward},
                             std::pair{"error_in_save", FaultKind::error_in_save},
@@ -94,6 +95,11 @@ void fault_before_step(Session& session, int64_t t) {
   const auto shared = std::ranges::find_if(
       session.buckets, [&](const parallel::Bucket& bucket) { return bucket.replicas.size() == all.size(); });
   if (shared != session.buckets.end()) session.sync.leave_out(static_cast<size_t>(shared - session.buckets.begin()));
+}
+
+void fault_in_forward(const Session& session, int64_t t) {
+  if (hits_here(session, FaultKind::error_in_forward, t))
+    fail(ExitCode::internal, "SWITCHYARD_FAULT: an error in the forward pass of step {}", t);
 }
 
 void fault_before_backward(Session& session, int64_t t) {

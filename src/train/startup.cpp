@@ -33,7 +33,7 @@ std::string describe_run(const ExperimentConfig& c, Session& session, const Comp
   text +=
       fmt::format("layout     {}; ZeRO {}; {}\n", session.mesh.describe(), c.parallel.zero, compute.describe_threads());
   text += compute.describe_device();
-  if (c.model.moe.layers && c.parallel.expert > 1 && c.parallel.dispatcher == parallel::DispatcherKind::automatic) {
+  if (c.model.moe.layers && c.parallel.dispatcher == parallel::DispatcherKind::automatic) {
     const moe::DispatcherChoice choice =
         moe::choose_dispatcher(session.mesh, c.model.moe.num_experts, c.model.moe.top_k);
     text += fmt::format("dispatch   {}: {}\n", config::name(choice.kind), choice.reason);

@@ -39,8 +39,9 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
   StepSums sums(session);
   session.sync.begin_step();
   for (size_t i = 0; i < batches.size(); ++i) {
-    const model::LossTerms terms = loss_of(session, batches[i], token_share);
     const bool is_last = i + 1 == batches.size();
+    if (is_last) fault_in_forward(session, t);
+    const model::LossTerms terms = loss_of(session, batches[i], token_share);
     if (is_last) fault_before_backward(session, t);
     if (is_last) session.sync.expect_last_pass();
     backward_from(terms.total, is_last && session.fault.hits(FaultKind::nan, session.mesh.all().rank(), t));

@@ -69,6 +69,15 @@ TEST_F(Shards, IndicesThatLieAreRefused) {
   }
 }
 
+// As many names as five digits have: each is looked at once, not once for every other.
+TEST_F(Shards, AnIndexOfAsManyShardsAsThereCanBeIsReadAtOnce) {
+  std::string map;
+  for (int i = 1; i <= 99'999; ++i)
+    map += fmt::format("{}\"t{}\":\"x-{:05}-of-99999.safetensors\"", i > 1 ? "," : "{", i, i);
+  write_index(map + "}");
+  expect_error(ExitCode::input, {"x-00001-of-99999.safetensors is missing"}, [&] { open(); });
+}
+
 TEST_F(Shards, LinksAndMissingFilesAreRefused) {
   std::filesystem::rename(path("model-00002-of-00002.safetensors"), path("elsewhere"));
   expect_error(ExitCode::input, {"model-00002-of-00002.safetensors is missing"}, [&] { open(); });

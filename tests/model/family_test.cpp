@@ -239,6 +239,7 @@ TEST(HubConfig, RefusesWhatItDoesNotUnderstand) {
            Row{"partial_rotary_factor", 0.5, "partial_rotary_factor: 0.5"},
            Row{"dtype", "float32", "torch_dtype: \"bfloat16\", but dtype says \"float32\""},
            Row{"num_mtp_layers", 1, "num_mtp_layers: 1: is not understood"},
+           Row{"attention_dropout", 0.1, "attention_dropout: 0.1; accepted: 0"},
        }) {
     SCOPED_TRACE(row.key);
     expect_error(ExitCode::input, {"config.json", row.part}, [&] {
@@ -246,6 +247,20 @@ TEST(HubConfig, RefusesWhatItDoesNotUnderstand) {
       model_config_of(hub, "config.json");
     });
   }
+  for (const Row& row : {Row{"use_sliding_window", true, "use_sliding_window: true; accepted: false"},
+                         Row{"layer_types", {"full_attention"}, "accepted: full_attention for every layer"},
+                         Row{"layer_types", HubJson(std::vector<std::string>(6, "sliding_attention")),
+                             "accepted: full_attention for every layer"}}) {
+    SCOPED_TRACE(row.key);
+    expect_error(ExitCode::input, {"config.json", row.part}, [&] {
+      HubJson hub = parsed(changed(kQwen3, row.key, row.value).dump());
+      model_config_of(hub, "config.json");
+    });
+  }
+  expect_error(ExitCode::input, {"config.json", "pretraining_tp: 2; accepted: 1"}, [&] {
+    HubJson hub = parsed(changed(kLlama, "pretraining_tp", 2).dump());
+    model_config_of(hub, "config.json");
+  });
   const auto refuse_glm = [](const std::string& key, const HubJson& value, std::string_view part) {
     expect_error(ExitCode::input, {"config.json", part}, [&] {
       HubJson hub = parsed(changed(kGlm4, key, value).dump());

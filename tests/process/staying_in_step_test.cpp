@@ -39,7 +39,8 @@ struct Place {
   int64_t step;       // the last one whose numbers are in metrics.jsonl
 };
 void PrintTo(const Place& place, std::ostream* out) { *out << place.fault; }
-constexpr Place kPlaces[] = {{"error", "step", 2},
+constexpr Place kPlaces[] = {{"error_in_forward", "the forward pass of step", 2},
+                             {"error", "step", 2},
                              {"error_in_backward", "the backward pass of step", 2},
                              {"error_in_save", "the save of step", 3}};
 

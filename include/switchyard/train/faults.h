@@ -2,6 +2,7 @@
 // is one of that rank in that step (":STEP-": in every step from it on). Kinds:
 //   nan       the gradients of its last micro-batch are NaN; its loss stays as it is
 //   flip      after the step, one bit of its copy of a weight is another
+//   error_in_forward   an exception in the last forward pass of this step, as the other ranks begin theirs
 //   error     an exception between its last forward and backward pass
 //   error_in_backward  one inside that backward pass, as soon as it has sent a bucket of gradients
 //   error_in_save      one in the save of this step, when the other ranks have begun it
@@ -16,7 +17,7 @@ namespace switchyard::train {
 
 struct Session;
 
-enum class FaultKind { nan, flip, error, error_in_backward, error_in_save, swap, scale, unsummed };
+enum class FaultKind { nan, flip, error_in_forward, error, error_in_backward, error_in_save, swap, scale, unsummed };
 
 struct Fault {
   FaultKind kind = FaultKind::nan;
@@ -31,6 +32,7 @@ Fault fault_from_environment();  // throws Error(usage) if the variable is malfo
 
 // Where faults other than nan enter step t.
 void fault_before_step(Session& session, int64_t t);
+void fault_in_forward(const Session& session, int64_t t);
 void fault_before_backward(Session& session, int64_t t);
 void fault_after_sums(Session& session, int64_t t);
 void fault_after_step(Session& session, int64_t t);

@@ -58,7 +58,9 @@ ConfigRule full_attention_layers() {
   return {
       .keys = {"layer_types"}, .ours = "(only full_attention)", .read = [](const Reading& r) {
         const HubJson* types = r.find("layer_types");
-        if (types && *types != HubJson(std::vector<std::string>(types->size(), "full_attention")))
+        const int64_t layers = r.integer("num_hidden_layers", 0);
+        const bool are_as_many = types && std::ssize(*types) == layers;
+        if (types && !(are_as_many && *types == HubJson(std::vector<std::string>(types->size(), "full_attention"))))
           r.problems.push_back(fmt::format("layer_types: {}; accepted: full_attention for every layer", types->dump()));
       }};
 }
