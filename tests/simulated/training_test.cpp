@@ -43,6 +43,7 @@ INSTANTIATE_TEST_SUITE_P(
                     LayoutOnGpus{"OneWithoutPool", 1, {"run.cuda_pool=false", "run.cuda_checked=true"}},
                     LayoutOnGpus{"Data2", 2, {}, 1e-5, 20},
                     LayoutOnGpus{"Data2Expert2", 2, {"parallel.expert=2"}, 1e-5, 20},
+                    LayoutOnGpus{"Data2Expert2Checked", 2, {"parallel.expert=2", "run.cuda_checked=true"}},
                     LayoutOnGpus{"Data2Expert2AllGather", 2, {"parallel.expert=2", "parallel.dispatcher=allgather"}},
                     LayoutOnGpus{"Data2Expert2WithoutZero", 2, {"parallel.expert=2", "parallel.zero=0"}},
                     LayoutOnGpus{"Tensor2Expert2ExpertTensor2",

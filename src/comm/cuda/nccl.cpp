@@ -3,14 +3,17 @@
 // started, and to wait for it is to let the compute stream wait: the host never does.
 #include "comm/cuda/nccl.h"
 
+#include "comm/call_check.h"
 #include "comm/cuda/nccl_status.h"
 #include "switchyard/base/cuda_status.h"
 #include "switchyard/device/cuda.h"
 
 #include <cuda_runtime_api.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <numeric>
 #include <thread>
 
@@ -118,13 +121,18 @@ const std::byte* at(const void* base, int64_t bytes) { return static_cast<const 
 
 class NcclChannel final : public Channel {
  public:
-  NcclChannel(int rank, std::vector<int> ranks, std::shared_ptr<Communicator> comm, std::shared_ptr<Progress> progress)
-      : Channel(rank, std::move(ranks)), comm_(std::move(comm)), progress_(std::move(progress)) {
+  NcclChannel(int rank, std::vector<int> ranks, std::shared_ptr<Communicator> comm, std::shared_ptr<Progress> progress,
+              std::shared_ptr<CallCheck> check)
+      : Channel(rank, std::move(ranks)),
+        comm_(std::move(comm)),
+        progress_(std::move(progress)),
+        check_(std::move(check)) {
     warm_up();
   }
 
   Work all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
-    return start("all_reduce", [&](cudaStream_t stream) {
+    const auto arguments = [&] { return fmt::format("{} {}, {}", count, name_of(dtype), static_cast<int>(how)); };
+    return start("all_reduce", arguments, [&](cudaStream_t stream) {
       if (count == 0) return;
       check_nccl(
           ncclAllReduce(data, data, static_cast<size_t>(count), nccl_type(dtype), nccl_operation(how), comm(), stream),
@@ -134,7 +142,8 @@ class NcclChannel final : public Channel {
 
   Work all_gather(const void* send, void* recv, std::span<const int64_t> bytes) override {
     const std::vector<int64_t> own(bytes.size(), bytes[me()]), from(bytes.size(), 0);
-    return start("all_gather", [&](cudaStream_t stream) {
+    const auto arguments = [&] { return fmt::format("{} bytes", fmt::join(bytes, " ")); };
+    return start("all_gather", arguments, [&](cudaStream_t stream) {
       if (!are_equal(bytes)) return exchange(send, own, from, recv, bytes, offsets_of(bytes), stream);
       if (bytes[0] == 0) return;
       check_nccl(ncclAllGather(send, recv, static_cast<size_t>(bytes[0]), ncclUint8, comm(), stream), "ncclAllGather",
@@ -144,7 +153,10 @@ class NcclChannel final : public Channel {
 
   // With unequal parts: a reduction to each rank.
   Work reduce_scatter(const void* send, void* recv, std::span<const int64_t> counts, DType dtype, Reduce how) override {
-    return start("reduce_scatter", [&](cudaStream_t stream) {
+    const auto arguments = [&] {
+      return fmt::format("{} {}, {}", fmt::join(counts, " "), name_of(dtype), static_cast<int>(how));
+    };
+    return start("reduce_scatter", arguments, [&](cudaStream_t stream) {
       const auto count = [&](size_t r) { return static_cast<size_t>(counts[r]); };
       if (are_equal(counts)) {
         if (counts[0] == 0) return;
@@ -164,7 +176,8 @@ class NcclChannel final : public Channel {
 
   Work all_to_all(const void* send, std::span<const int64_t> send_bytes, void* recv,
                   std::span<const int64_t> recv_bytes) override {
-    return start("all_to_all", [&](cudaStream_t stream) {
+    const auto arguments = [] { return std::string("as much as each has for each"); };
+    return start("all_to_all", arguments, [&](cudaStream_t stream) {
       exchange(send, send_bytes, offsets_of(send_bytes), recv, recv_bytes, offsets_of(recv_bytes), stream);
     });
   }
@@ -187,7 +200,8 @@ class NcclChannel final : public Channel {
     ncclComm_t comm_;
   };
 
-  // NCCL loads kernels and opens connections at first use, which must not happen while others wait in a kernel.
+  // NCCL loads kernels and opens connections at first use, which must not happen while others wait in a kernel; nor may
+  // the next communicator be made while this one's kernels run.
   void warm_up() {
     const auto peers = static_cast<size_t>(size());
     const std::shared_ptr<Allocator>& memory = device::memory();
@@ -197,13 +211,17 @@ class NcclChannel final : public Channel {
     all_reduce(bytes, size(), DType::u8, Reduce::sum).wait();
     all_to_all(bytes, ones, at(bytes, size()), ones).wait();
     memory->release(bytes, 2 * size(), Purpose::buffers);
+    device::Event is_over;
+    is_over.record(device::communication());
+    device::wait_until(is_over);
   }
 
   size_t me() const { return static_cast<size_t>(rank()); }
   ncclComm_t comm() const { return comm_->get(); }
 
-  template <class Body>
-  Work start(const char* name, Body&& body) {
+  template <class Arguments, class Body>
+  Work start(const char* name, Arguments&& arguments, Body&& body) {
+    if (check_) check_->compare(name, ranks(), arguments());
     progress_->last_name = name;
     ++progress_->num_started;
     device::Stream &compute = device::compute(), &communication = device::communication();
@@ -241,6 +259,7 @@ class NcclChannel final : public Channel {
 
   std::shared_ptr<Communicator> comm_;
   std::shared_ptr<Progress> progress_;
+  std::shared_ptr<CallCheck> check_;  // in checked mode
 };
 
 // A group of one on a device.
@@ -273,7 +292,9 @@ class NcclTransport final : public Transport {
         progress_(std::make_shared<Progress>()),
         communicators_(std::make_shared<Communicators>(all.rank())) {
     if (all.size() == 1) return;
+    if (device::is_checked()) check_ = std::make_shared<CallCheck>(all);
     device::set_watch([all = communicators_, progress = progress_] { all->require_health(*progress); });
+    setenv("NCCL_RUNTIME_CONNECT", "0", 0);  // connect to all peers when a communicator is made, not at first use
     ncclUniqueId id{};
     if (all.rank() == 0) check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
     all.broadcast(&id, sizeof id, 0).wait();
@@ -285,7 +306,7 @@ class NcclTransport final : public Transport {
 
   std::shared_ptr<Channel> all() override {
     if (!comm_) return std::make_shared<SelfOnDevice>(world_.ranks()[0]);
-    return std::make_shared<NcclChannel>(world_.rank(), world_.ranks(), comm_, progress_);
+    return std::make_shared<NcclChannel>(world_.rank(), world_.ranks(), comm_, progress_, check_);
   }
 
   // The ranks of a group share a color: their first rank.
@@ -296,7 +317,8 @@ class NcclTransport final : public Transport {
     check_nccl(ncclCommSplit(comm_->get(), is_group ? ranks[0] : NCCL_SPLIT_NOCOLOR, rank, &comm, nullptr),
                "ncclCommSplit", comm_->get());
     if (!is_group) return std::make_shared<SelfOnDevice>(world_.ranks()[static_cast<size_t>(world_.rank())]);
-    return std::make_shared<NcclChannel>(rank, ranks, std::make_shared<Communicator>(comm, communicators_), progress_);
+    return std::make_shared<NcclChannel>(rank, ranks, std::make_shared<Communicator>(comm, communicators_), progress_,
+                                         check_);
   }
 
   std::vector<int> nodes() override { fail(ExitCode::internal, "nccl: nodes are the host transport's to tell"); }
@@ -307,6 +329,7 @@ class NcclTransport final : public Transport {
   std::shared_ptr<Progress> progress_;
   std::shared_ptr<Communicators> communicators_;
   std::shared_ptr<Communicator> comm_;  // of all ranks; null for one rank
+  std::shared_ptr<CallCheck> check_;
 };
 
 }  // namespace
