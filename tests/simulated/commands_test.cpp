@@ -20,10 +20,15 @@ TEST_F(Gpu, IsTakenByItselfWhereThereIsOne) {
   EXPECT_THAT(train_with({"train.dtype=f64"}, gpus(1)).text(), testing::Not(testing::HasSubstr("device ")));
 }
 
+TEST_F(Gpu, IsLeftWhereThereAreFewerThanRanksAndNobodyAskedForOne) {
+  expect_outcome(train_with({}, gpus(1), 2), 0,
+                 {"device     CPU, not the GPUs that are here: 2 ranks on this machine, and it shows 1 GPU: "});
+}
+
 TEST_F(Gpu, IsRefusedWhereItCannotBeHad) {
   const Command cuda{"run.device=cuda"};
   expect_outcome(train_with(cuda, gpus(0)), 64, {"run.device=cuda", "shows no GPU"});
-  expect_outcome(train_with(cuda, gpus(1), 2), 64, {"2 ranks on this machine", "1 GPUs"});
+  expect_outcome(train_with(cuda, gpus(1), 2), 64, {"2 ranks on this machine", "1 GPU:"});
   expect_outcome(train_with(cuda + Command{"train.dtype=f64"}, gpus(1)), 64, {"f64", "run.device=cpu"});
 }
 
@@ -33,9 +38,12 @@ TEST_F(Gpu, IsRefusedWhereItOrItsDriverIsTooOld) {
     const char *setting, *value;
     std::vector<std::string> said;
   };
-  for (const Old& old : {Old{"SIMGPU_DRIVER", "0", {"no NVIDIA driver", "run.device=cpu needs none"}},
-                         Old{"SIMGPU_DRIVER", "12040", {"the driver is for CUDA 12.4", "a newer driver is needed"}},
-                         Old{"SIMGPU_CC", "7.5", {"has compute capability 7.5, and 8.0 is the least"}}})
+  std::vector<Old> rows{Old{"SIMGPU_DRIVER", "0", {"no NVIDIA driver", "run.device=cpu needs none"}},
+                        Old{"SIMGPU_DRIVER", "12040", {"the driver is for CUDA 12.4", "a newer driver is needed"}},
+                        Old{"SIMGPU_CC", "7.5", {"has compute capability 7.5, and 8.0 is the least"}}};
+  if (SWITCHYARD_LEAST_CAPABILITY > 80)  // that the program has kernels for
+    rows.push_back({"SIMGPU_CC", "8.0", {"has compute capability 8.0", "-DSWITCHYARD_CUDA_ARCHITECTURES=all"}});
+  for (const Old& old : rows)
     for (const int ranks : {1, 2}) {
       SCOPED_TRACE(fmt::format("{}={}, {} ranks", old.setting, old.value, ranks));
       const Outcome outcome = train_with({"run.device=cuda"}, gpus(2, {{old.setting, old.value}}), ranks);

@@ -54,6 +54,8 @@ struct Options {
   bool is_checked = false;  // wait after every operation, so that a fault is told where it was made
 };
 void open(int64_t local_rank, int64_t ranks_here, const Options& options);
+// Why open() would refuse; empty if it would not.
+std::string obstacle(int64_t local_rank, int64_t ranks_here);
 bool is_there();  // a GPU, with a driver
 bool is_open();
 bool is_checked();

@@ -26,7 +26,8 @@ struct RunConfig {
 
   void fields(auto& f) {
     f("dir", dir, "all output goes below this folder", {.required = true});
-    f("device", device, "what a rank computes on; auto: a GPU where the program has CUDA and the machine shows one");
+    f("device", device,
+      "what a rank computes on; auto: a GPU where the program has CUDA and the machine one for each rank");
     f("threads", threads, "threads per rank; 0: cores of the node / ranks on the node", {.min = 0, .max = 4096});
     f("seed", seed, "of initial weights and of the order of samples", {.min = 0, .max = 9007199254740992.0});
     f("watchdog", watchdog,

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -125,51 +126,80 @@ Gpu& own() {
 
 std::string version_of(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
 
-int driver_version() {
+// Kernels are loaded when CUDA starts: at its first launch a kernel would wait for those that run, and NCCL's may wait
+// for another rank. A user's own setting stays.
+void load_kernels_at_start() { setenv("CUDA_MODULE_LOADING", "EAGER", 0); }
+
+struct Versions {
   int driver = 0, toolkit = 0;
-  check_cuda(cudaDriverGetVersion(&driver), "asking for the driver's version");
-  check_cuda(cudaRuntimeGetVersion(&toolkit), "asking for the toolkit's version");
-  require(driver > 0, ExitCode::usage, "run.device=cuda: this machine has no NVIDIA driver; run.device=cpu needs none");
-  require(driver / 1000 >= toolkit / 1000, ExitCode::usage,
-          "run.device=cuda: the driver is for CUDA {}, and the program was built with {}: a newer driver is needed",
-          version_of(driver), version_of(toolkit));
-  return driver;
+};
+Versions versions() {
+  Versions v;
+  check_cuda(cudaDriverGetVersion(&v.driver), "asking for the driver's version");
+  check_cuda(cudaRuntimeGetVersion(&v.toolkit), "asking for the toolkit's version");
+  return v;
 }
 
-void choose(int local_rank, int64_t ranks_here) {
+int count_gpus() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaErrorNoDevice) check_cuda(status, "counting GPUs");
   cudaGetLastError();
-  require(count > 0, ExitCode::usage, "run.device=cuda: this machine shows no GPU (see CUDA_VISIBLE_DEVICES)");
-  require(ranks_here <= count, ExitCode::usage,
-          "run.device=cuda: {} ranks on this machine, and it shows {} GPUs: one each is needed", ranks_here, count);
-  check_cuda(cudaSetDevice(local_rank), "choosing a GPU");
+  return count;
 }
 
-std::string describe_chosen(int local_rank, int driver) {
+cudaDeviceProp card_of(int64_t number) {
   cudaDeviceProp card{};
-  check_cuda(cudaGetDeviceProperties(&card, local_rank), "asking what the GPU is");
-  const int capability = card.major * 10 + card.minor;
-  require(capability >= kOldestCapability, ExitCode::usage,
-          "run.device=cuda: {} has compute capability {}.{}, and 8.0 is the least", card.name, card.major, card.minor);
-  int toolkit = 0;
-  check_cuda(cudaRuntimeGetVersion(&toolkit), "asking for the toolkit's version");
-  return fmt::format("{}, {}, compute capability {}.{}, driver {}, toolkit {}", card.name,
-                     format_bytes(static_cast<double>(card.totalGlobalMem)), card.major, card.minor, version_of(driver),
-                     version_of(toolkit));
+  check_cuda(cudaGetDeviceProperties(&card, static_cast<int>(number)), "asking what the GPU is");
+  return card;
+}
+
+std::string capability_text(int capability) { return fmt::format("{}.{}", capability / 10, capability % 10); }
+
+std::string description_of(int64_t number) {
+  const cudaDeviceProp card = card_of(number);
+  const Versions v = versions();
+  return fmt::format("{}, {}, compute capability {}, driver {}, toolkit {}", card.name,
+                     format_bytes(static_cast<double>(card.totalGlobalMem)),
+                     capability_text(card.major * 10 + card.minor), version_of(v.driver), version_of(v.toolkit));
 }
 
 }  // namespace
 
+std::string obstacle(int64_t local_rank, int64_t ranks_here) {
+  load_kernels_at_start();
+  const Versions v = versions();
+  if (v.driver == 0) return "this machine has no NVIDIA driver; run.device=cpu needs none";
+  if (v.driver / 1000 < v.toolkit / 1000)
+    return fmt::format("the driver is for CUDA {}, and the program was built with {}: a newer driver is needed",
+                       version_of(v.driver), version_of(v.toolkit));
+  const int count = count_gpus();
+  if (count == 0) return "this machine shows no GPU (see CUDA_VISIBLE_DEVICES)";
+  if (ranks_here > count)
+    return fmt::format("{} ranks on this machine, and it shows {}: one each is needed", ranks_here,
+                       plural(count, "GPU"));
+  const cudaDeviceProp card = card_of(local_rank);
+  const int capability = card.major * 10 + card.minor;
+  if (capability < kOldestCapability)
+    return fmt::format("{} has compute capability {}, and 8.0 is the least", card.name, capability_text(capability));
+  if (capability < SWITCHYARD_LEAST_CAPABILITY)
+    return fmt::format(
+        "{} has compute capability {}, and the program has kernels for {} and later: configure with "
+        "-DSWITCHYARD_CUDA_ARCHITECTURES=all",
+        card.name, capability_text(capability), capability_text(SWITCHYARD_LEAST_CAPABILITY));
+  return "";
+}
+
 void open(int64_t local_rank, int64_t ranks_here, const Options& options) {
   check(!gpu.has_value(), "a GPU has been opened for this rank before");
-  const int driver = driver_version();
-  choose(static_cast<int>(local_rank), ranks_here);
-  gpu.emplace(describe_chosen(static_cast<int>(local_rank), driver), options);
+  const std::string why_not = obstacle(local_rank, ranks_here);
+  require(why_not.empty(), ExitCode::usage, "run.device=cuda: {}", why_not);
+  check_cuda(cudaSetDevice(static_cast<int>(local_rank)), "choosing a GPU");
+  gpu.emplace(description_of(local_rank), options);
 }
 
 bool is_there() {
+  load_kernels_at_start();
   int driver = 0, count = 0;
   const bool is_there = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0 &&
                         cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
