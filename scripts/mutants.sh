@@ -40,8 +40,9 @@ operators=(
   'not-zero|s/^( *[a-z0-9_ ]+ ([a-z_]*sum[a-z_]*|bad_rows|before|bits|carried|closed|dot|mean|out) = )0;/\11;/'
   'not-zero-values|s/^( *Values<[A-Za-z]+> [a-z]+)\{\};/\1{1};/'
   'not-zero-array|s/(\[[a-z]+\]) = 0;/\1 = 1;/'
-  'one-more|/< (a\.columns|count|in); [a-z] \+= kDepth/!s/; ([a-z_]+) < /; \1 <= /'   # not: panels of zeros add nothing
-  'one-more-if|s/(if \(|&& )([a-z_]+) < /\1\2 <= /'
+  # Not: panels of zeros add nothing, nor does a turn of a warp without lanes.
+  'one-more|/< (a\.columns|count|in); [a-z] \+= kDepth|first \+= kWarp/!s/; ([a-z_]+) < /; \1 <= /'
+  'one-more-if|/other_at < at/!s/(if \(|&& )([a-z_]+) < /\1\2 <= /'   # not: one choice is where the other is
   'one-less|/ <= k[A-Z]/!s/ <= / < /'   # not: up to what size one way is taken, and above it another
   'neighbour|s/\[([a-z_]+)\]( [-+*]?= )/[\1 + 1]\2/'
   'neighbour-read|s/(= .*[a-z_])\[([a-z_]+)\]/\1[\2 + 1]/'
@@ -55,9 +56,10 @@ operators=(
   'other-offset|s/offsets\[([a-z]+) \+ 1\]/offsets[\1]/'
   'other-scale|s/ \* (scale|factor|rstd)\b/ * \1 * \1/'
 )
-# One size for another, in files that have both.
+# One size for another, in files that have both. Not: how many blocks there are, or which of equal ways is taken, which
+# results do not depend on.
 for sizes in K:N N:K R:N N:R T:K K:T D:V V:D queries:keys keys:queries rows:columns columns:rows; do
-  operators+=("${sizes%:*}-is-${sizes#*:}|s/\b([a-z]+)\.${sizes%:*}\b/\1.${sizes#*:}/")
+  operators+=("${sizes%:*}-is-${sizes#*:}|/launch_rows\(|items = |product_way\(/!s/\b([a-z]+)\.${sizes%:*}\b/\1.${sizes#*:}/")
 done
 
 list() {   # file|line|name of every mutant
