@@ -36,7 +36,7 @@ TEST(Startup, SaysWhatTheRunIsBeforeTheFirstStep) {
                    " free, a checkpoint takes ",
                    "memory ",
                    "now",
-                   "peak\n",
+                   "peak   in a step\n",
                    "  weights ",
                    "  gradients ",
                    "  optimizer ",
