@@ -41,14 +41,15 @@ std::string ranges_of(const std::vector<int>& cores) {
   return text;
 }
 
-// `obstacle`: what lies between `auto` and the GPUs that the machine shows.
 #ifdef SWITCHYARD_HAVE_CUDA
-Device open_device(const RunConfig& run, DType dtype, comm::World& world, std::string& obstacle) {
+Device open_device(const RunConfig& run, DType dtype, comm::World& world) {
   const bool is_free = run.device == DeviceChoice::automatic;
   if (run.device == DeviceChoice::cpu || (is_free && (dtype == DType::f64 || !device::is_there()))) return Device::cpu;
   if (is_free && !device::is_open()) {
-    obstacle = device::obstacle(world.rank_on_this_machine(), world.ranks_on_this_machine());
-    if (!obstacle.empty()) return Device::cpu;
+    const std::string why_not = device::obstacle(world.rank_on_this_machine(), world.ranks_on_this_machine());
+    if (!why_not.empty() && world.rank() == 0)
+      log()->warn("run.device=auto takes the CPU, not the GPUs that are here: {}", why_not);
+    if (!why_not.empty()) return Device::cpu;
   }
   require(dtype != DType::f64, ExitCode::usage, "train.dtype=f64 with run.device=cuda: f64 is for run.device=cpu");
   if (!device::is_open())
@@ -57,7 +58,7 @@ Device open_device(const RunConfig& run, DType dtype, comm::World& world, std::s
   return Device::cuda;
 }
 #else
-Device open_device(const RunConfig& run, DType, comm::World&, std::string&) {
+Device open_device(const RunConfig& run, DType, comm::World&) {
   require(run.device != DeviceChoice::cuda, ExitCode::usage,
           "run.device=cuda: this program is built without CUDA; configure with -DSWITCHYARD_CUDA=ON where nvcc is");
   return Device::cpu;
@@ -65,9 +66,9 @@ Device open_device(const RunConfig& run, DType, comm::World&, std::string&) {
 #endif
 
 // Ranks must come to the same device, and to the same error.
-Device same_device(const RunConfig& run, DType dtype, comm::World& world, std::string& obstacle) {
+Device same_device(const RunConfig& run, DType dtype, comm::World& world) {
   Device device = Device::cpu;
-  comm::together(world.all(), [&] { device = open_device(run, dtype, world, obstacle); });
+  comm::together(world.all(), [&] { device = open_device(run, dtype, world); });
   comm::require_same(world.all(), ExitCode::usage, "the device of run.device", std::string(name_of(device)));
   world.open(device);
   return device;
@@ -87,7 +88,7 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
 }
 
 Compute::Compute(const RunConfig& run, DType dtype, comm::World& world)
-    : threads_(set_up_threads(run, world)), scope_(same_device(run, dtype, world, obstacle_)) {
+    : threads_(set_up_threads(run, world)), scope_(same_device(run, dtype, world)) {
 #ifdef SWITCHYARD_HAVE_CUDA
   if (current_device() == Device::cuda) kernels::prepare_products(exec::Cuda{});
 #endif
@@ -105,7 +106,7 @@ std::string Compute::describe_device() const {
 #ifdef SWITCHYARD_HAVE_CUDA
   if (current_device() == Device::cuda) return fmt::format("device     {}\n", device::describe());
 #endif
-  return obstacle_.empty() ? "" : fmt::format("device     CPU, not the GPUs that are here: {}\n", obstacle_);
+  return "";
 }
 
 }  // namespace switchyard::train

@@ -21,8 +21,9 @@ TEST_F(Gpu, IsTakenByItselfWhereThereIsOne) {
 }
 
 TEST_F(Gpu, IsLeftWhereThereAreFewerThanRanksAndNobodyAskedForOne) {
-  expect_outcome(train_with({}, gpus(1), 2), 0,
-                 {"device     CPU, not the GPUs that are here: 2 ranks on this machine, and it shows 1 GPU: "});
+  expect_outcome(
+      train_with({}, gpus(1), 2), 0,
+      {"run.device=auto takes the CPU, not the GPUs that are here: 2 ranks on this machine, and it shows 1 GPU: "});
 }
 
 TEST_F(Gpu, IsRefusedWhereItCannotBeHad) {

@@ -15,17 +15,16 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world);
 
 // Threads and a device, for as long as it lives: tensors that are made meanwhile lie there, and groups reach its
 // memory. Collective. Throws Error(usage) where run.device cannot be had; `auto` is a GPU where the machine shows one
-// that can be had, and `dtype` is not f64, which kernels have on the CPU alone.
+// that can be had, or a warning says why not, and `dtype` is not f64, which kernels have on the CPU alone.
 class Compute {
  public:
   Compute(const RunConfig& run, DType dtype, comm::World& world);
   int64_t threads() const { return threads_; }
   std::string describe_threads() const;  // and the cores that this rank may use
-  std::string describe_device() const;   // a line for a GPU, or why it is none of those that are here; else nothing
+  std::string describe_device() const;   // a line for a GPU, nothing for the CPU
 
  private:
   int64_t threads_;
-  std::string obstacle_;  // to `auto`
   DeviceScope scope_;
 };
 
