@@ -262,13 +262,16 @@ ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string
 
 void Trainer::announce(const Compute& compute) {
   const Disk disk = disk_of(config_.run.dir, session_);
-  const ExpectedMemory expected = expected_memory(config_, session_.model, session_.mesh);
+  const Allocator& memory = *Allocator::current();
+  BytesByPurpose in_step = expected_memory(config_, session_.model, session_.mesh).by_purpose();
+  constexpr auto kBuffers = static_cast<size_t>(Purpose::buffers);
+  in_step[kBuffers] += memory.stats(Purpose::buffers).live_bytes;  // those that stay
   if (!is_first_rank()) return;
   Console::standard().line(
       describe_run(config_, session_, compute) +
       fmt::format("data       {} samples an epoch\ndisk       {}\n", data_.loader.num_samples(), disk.describe()) +
       (trace_ ? fmt::format("trace      {}\n\n", trace_->describe()) : "\n") +
-      metrics::memory_table(*Allocator::current(), "memory", expected.by_purpose()));
+      metrics::memory_table(memory, "memory", in_step));
   if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
   if (session_.fault.rank >= 0) log()->warn("SWITCHYARD_FAULT is set: this run makes a mistake on purpose, for tests");
 }
