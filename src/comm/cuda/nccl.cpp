@@ -12,10 +12,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <numeric>
-#include <thread>
 
 namespace switchyard::comm {
 namespace {
@@ -25,10 +23,6 @@ struct Progress {
   std::atomic<const char*> last_name{"none"};
   std::atomic<int64_t> num_started{0};
 };
-
-// A peer that has failed says why and ends the job, and of several that fail together the first one; only if it cannot
-// is it for this rank to speak.
-constexpr std::chrono::seconds kPeersMessage{3};
 
 // The communicators of this rank: a failure of one is the end of all, or peers would wait in another.
 class Communicators {
@@ -40,28 +34,35 @@ class Communicators {
   void end(ncclComm_t comm) {
     const auto at = std::find(open_.begin(), open_.end(), comm);
     if (at == open_.end()) return;  // aborted
+    if (std::uncaught_exceptions() > 0) return abort_all();
     open_.erase(at);
-    if (std::uncaught_exceptions() == 0)
-      ncclCommDestroy(comm);
-    else
-      ncclCommAbort(comm);
+    ncclCommDestroy(comm);
   }
 
-  // Throws Error(internal) if one has failed, after all were aborted.
+  // Throws Error(internal) if one has failed, after all were aborted. Of several ranks that fail together the first
+  // speaks.
   void require_health(const Progress& progress) {
     for (ncclComm_t comm : open_) {
       ncclResult_t state = ncclSuccess;
       check_nccl(ncclCommGetAsyncError(comm, &state), "ncclCommGetAsyncError", comm);
       if (state == ncclSuccess || state == ncclInProgress) continue;
-      const std::string words = fmt::format("{}; {}", ncclGetErrorString(state), ncclGetLastError(comm));
-      for (ncclComm_t other : std::exchange(open_, {})) ncclCommAbort(other);
-      if (state == ncclRemoteError || rank_ > 0) std::this_thread::sleep_for(kPeersMessage);
+      const std::string words = words_of(state, comm);
+      abort_all();
+      if (state == ncclRemoteError || rank_ > 0) await_message_of_peer();
       fail(ExitCode::internal, "NCCL failed, last started here: {}, number {}: {}", progress.last_name.load(),
            progress.num_started.load(), words);
     }
   }
 
  private:
+  // In one group: one by one, the end of one could wait for a kernel of another that waits for a peer (NVIDIA/nccl,
+  // issue 1013).
+  void abort_all() {
+    ncclGroupStart();
+    for (ncclComm_t comm : std::exchange(open_, {})) ncclCommAbort(comm);
+    ncclGroupEnd();
+  }
+
   int rank_;
   std::vector<ncclComm_t> open_;
 };

@@ -5,12 +5,25 @@
 
 #include <nccl.h>
 
+#include <chrono>
+#include <string>
+#include <thread>
+
 namespace switchyard::comm {
+
+// A peer that has failed says why and ends the job; only if it cannot is it for another rank to speak.
+inline void await_message_of_peer() { std::this_thread::sleep_for(std::chrono::seconds(3)); }
+
+inline std::string words_of(ncclResult_t status, ncclComm_t comm) {
+  return fmt::format("{}; {}", ncclGetErrorString(status), ncclGetLastError(comm));
+}
 
 // `comm`: for NCCL's own words, where there is one.
 inline void check_nccl(ncclResult_t status, const char* call, ncclComm_t comm = nullptr) {
   if (status == ncclSuccess || status == ncclInProgress) return;
-  fail(ExitCode::internal, "{} failed: {}; {}", call, ncclGetErrorString(status), ncclGetLastError(comm));
+  const std::string words = words_of(status, comm);
+  if (status == ncclRemoteError) await_message_of_peer();
+  fail(ExitCode::internal, "{} failed: {}", call, words);
 }
 
 }  // namespace switchyard::comm
