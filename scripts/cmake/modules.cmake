@@ -4,6 +4,11 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_D
 file(STRINGS "${CMAKE_SOURCE_DIR}/scripts/layers.txt" layer_lines REGEX "^[a-z]+:")
 set(modules_without_loops config files metrics model checkpoint convert train verify)
 
+# Of these each source is compiled alone, so that a changed one is soon built (scripts/mutants.sh changes sources of the
+# last two). In a release build of others four are compiled as one: they spend their time in headers of libraries and in
+# their templates.
+set(modules_compiled_apart kernels ops moe device comm)
+
 function(switchyard_add_modules)
   set(common "<algorithm>;<filesystem>;<fmt/format.h>;<functional>;<map>;<memory>;<optional>;<string>;<vector>")
   switchyard_add_headers(module_headers "${external_base}" "" "${common}")
@@ -38,6 +43,9 @@ function(switchyard_add_modules)
         target_precompile_headers(${library} REUSE_FROM module_headers_quick)
       else()
         target_precompile_headers(${library} REUSE_FROM module_headers)
+      endif()
+      if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT module IN_LIST modules_compiled_apart)
+        set_target_properties(${library} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
       endif()
       switchyard_add_messages(${library} "${CMAKE_SOURCE_DIR}/src/${module}")
     else()

@@ -7,6 +7,8 @@
 
 namespace switchyard::files {
 
+constexpr int64_t kLargestHeader = 100'000'000;  // bytes; what the format's own reader takes
+
 struct FileDtype {
   std::string_view name;
   int64_t bits;

@@ -12,7 +12,6 @@
 namespace switchyard::files {
 namespace {
 
-constexpr int64_t kLargestHeader = 100'000'000;
 constexpr size_t kLargestName = 4096, kLargestRank = 16, kMostTensors = 10'000'000;
 constexpr uint64_t kLargestNumber = uint64_t{1} << 48;
 

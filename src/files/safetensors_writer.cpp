@@ -13,7 +13,7 @@
 namespace switchyard::files {
 namespace {
 
-constexpr size_t kLargestHeader = 100'000'000, kAlignment = 8;
+constexpr size_t kAlignment = 8;
 
 }  // namespace
 
@@ -35,7 +35,7 @@ FileLayout layout_of(const std::vector<NewTensor>& tensors) {
   }
   json += '}';
   json.append((kAlignment - json.size() % kAlignment) % kAlignment, ' ');
-  require(json.size() <= kLargestHeader, ExitCode::usage,
+  require(std::ssize(json) <= kLargestHeader, ExitCode::usage,
           "safetensors: a header of {} bytes for {} tensors; at most {}; take more shards", json.size(), tensors.size(),
           kLargestHeader);
   const uint64_t length = json.size();
