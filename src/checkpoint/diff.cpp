@@ -2,6 +2,7 @@
 #include "switchyard/checkpoint/inspect.h"
 
 #include "checkpoint/reader.h"
+#include "switchyard/base/pattern.h"
 
 #include <cmath>
 #include <cstring>
@@ -15,21 +16,31 @@ namespace {
 struct Difference {
   int64_t elements = 0;  // that differ in any bit
   double largest = 0;    // of |a - b|; NaN if one is
+  double error = 0;      // sum of |a - b|^2
+  double square = 0;     // sum of b^2
+
+  double of_norm() const { return elements == 0 ? 0 : std::sqrt(error / square); }
 };
+
+template <class T>
+double value_at(const std::byte* from, int64_t i) {
+  T value;
+  std::memcpy(&value, from + i * int64_t{sizeof(T)}, sizeof(T));
+  if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>)
+    return static_cast<double>(static_cast<float>(value));
+  else
+    return static_cast<double>(value);
+}
 
 template <class T>
 void compare(const std::byte* a, const std::byte* b, int64_t count, Difference& difference) {
   for (int64_t i = 0; i < count; ++i) {
+    const double y = value_at<T>(b, i);
+    difference.square += y * y;
     if (std::memcmp(a + i * int64_t{sizeof(T)}, b + i * int64_t{sizeof(T)}, sizeof(T)) == 0) continue;
     ++difference.elements;
-    T x, y;
-    std::memcpy(&x, a + i * int64_t{sizeof(T)}, sizeof(T));
-    std::memcpy(&y, b + i * int64_t{sizeof(T)}, sizeof(T));
-    double gap = 0;
-    if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>)
-      gap = std::abs(static_cast<double>(static_cast<float>(x)) - static_cast<double>(static_cast<float>(y)));
-    else
-      gap = std::abs(static_cast<double>(x) - static_cast<double>(y));
+    const double gap = std::abs(value_at<T>(a, i) - y);
+    difference.error += gap * gap;
     if (!std::isnan(difference.largest) && !(gap <= difference.largest)) difference.largest = gap;
   }
 }
@@ -96,37 +107,58 @@ Found found(const fs::path& where, Report& report) {
 
 }  // namespace
 
-Report diff(const fs::path& path_a, const fs::path& path_b) {
+Report diff(const fs::path& path_a, const fs::path& path_b, const DiffOptions& options) {
   Report report;
   const Found a = found(path_a, report), b = found(path_b, report);
   report.text += fmt::format("{}\n{}\n", a.folder.string(), b.folder.string());
   compare_meta(a.manifest.meta, b.manifest.meta, report);
 
   Reader reader_a(a.folder, a.manifest), reader_b(b.folder, b.manifest);
-  int64_t differing = 0, tensors = 0;
+  int64_t differing = 0, close = 0, tensors = 0;
+  const auto is_asked = [&](const std::string& name) {
+    return options.only.empty() || matches_any(options.only, name);
+  };
   const auto differs = [&](const std::string& line) {
     report.text += line + "\n";
     ++differing;
   };
   for (const StoredTensor& tensor : a.manifest.tensors) {
+    if (!is_asked(tensor.name)) continue;
     ++tensors;
     const StoredTensor* other = b.manifest.find(tensor.name);
     if (!other) {
       differs(tensor.name + ": only in the first");
-    } else if (other->shape != tensor.shape || other->dtype != tensor.dtype) {
+      continue;
+    }
+    if (other->shape != tensor.shape || other->dtype != tensor.dtype) {
       differs(fmt::format("{}: {} {} and {} {}", tensor.name, name_of(tensor.dtype), to_string(tensor.shape),
                           name_of(other->dtype), to_string(other->shape)));
-    } else if (const Difference d = compare_tensor(reader_a, tensor, reader_b, *other); d.elements > 0) {
-      differs(fmt::format("{}: {} of {} elements differ, by up to {:.9g}", tensor.name, d.elements,
-                          numel_of(tensor.shape), d.largest));
+      continue;
     }
+    const Difference d = compare_tensor(reader_a, tensor, reader_b, *other);
+    if (d.elements == 0) continue;
+    const bool is_close = is_floating(tensor.dtype) && d.of_norm() <= options.bound;
+    if (is_close)
+      ++close;
+    else
+      differs(fmt::format("{}: {} of {} elements differ, by up to {:.9g}, norm(a-b)/norm(b) {:.3e}", tensor.name,
+                          d.elements, numel_of(tensor.shape), d.largest, d.of_norm()));
   }
-  for (const StoredTensor& tensor : b.manifest.tensors)
-    if (!a.manifest.find(tensor.name)) differs(tensor.name + ": only in the second");
+  for (const StoredTensor& tensor : b.manifest.tensors) {
+    if (!is_asked(tensor.name) || a.manifest.find(tensor.name)) continue;
+    ++tensors;
+    differs(tensor.name + ": only in the second");
+  }
+  require(tensors > 0 || options.only.empty(), ExitCode::usage, "--only {}: no tensor of the two matches",
+          fmt::join(options.only, " "));
 
   const std::string_view rest = report.code == ExitCode::difference ? ", only what is told above" : "";
-  report.text += differing == 0 ? fmt::format("{} tensors: no byte differs{}\n", tensors, rest)
-                                : fmt::format("{} tensors differ\n", differing);
+  if (differing > 0)
+    report.text += fmt::format("{} of {} tensors differ\n", differing, tensors);
+  else if (close > 0)
+    report.text += fmt::format("{} tensors: {} differ within the bound{}\n", tensors, close, rest);
+  else
+    report.text += fmt::format("{} tensors: no byte differs{}\n", tensors, rest);
   if (differing > 0) report.code = ExitCode::difference;
   return report;
 }

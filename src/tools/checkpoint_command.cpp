@@ -16,6 +16,7 @@ void add_checkpoint(Program& program) {
   struct Options {
     std::string a, b;
     bool tensors = false;
+    checkpoint::DiffOptions diff;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = program.app.add_subcommand("checkpoint", "Look into checkpoints, prove them whole, compare two");
@@ -36,8 +37,13 @@ void add_checkpoint(Program& program) {
       "diff", "Compare two checkpoints, whatever layouts wrote them; exit code 1 if they differ");
   diff->add_option("a", options->a, where)->required();
   diff->add_option("b", options->b, where)->required();
-  diff->callback(
-      [&program, options] { program.action = [options] { return tell(checkpoint::diff(options->a, options->b)); }; });
+  diff->add_option("--only", options->diff.only, "Pattern of the names to compare, for example 'optimizer/exp_avg/*'");
+  diff->add_option("--bound", options->diff.bound, "Largest norm(a-b)/norm(b) that counts as equal")
+      ->check(in_range(0.0))
+      ->capture_default_str();
+  diff->callback([&program, options] {
+    program.action = [options] { return tell(checkpoint::diff(options->a, options->b, options->diff)); };
+  });
 }
 
 }  // namespace switchyard::tools

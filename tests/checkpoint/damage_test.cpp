@@ -275,7 +275,26 @@ TEST_F(Damage, DiffCountsTheElementsThatDiffer) {
   EXPECT_EQ(report.code, ExitCode::difference);
   EXPECT_THAT(report.text, HasSubstr("model/embedding: 1 of 78 elements differ"));
   EXPECT_THAT(report.text,
-              HasSubstr("model/norm: only in the first\nmodel/other: only in the second\n3 tensors differ"));
+              HasSubstr("model/norm: only in the first\nmodel/other: only in the second\n3 of 8 tensors differ"));
+}
+
+TEST_F(Damage, DiffTakesWhatIsWithinTheBoundForEqual) {
+  std::vector<Piece> pieces = pieces_of(0, 1, 1);
+  auto* values = reinterpret_cast<float*>(pieces[0].data.data());
+  double square = 0;
+  for (int i = 0; i < 78; ++i) square += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  values[5] += 0.25f;
+  checkpoint::save(scratch_.path("b"), alone_, entries_of(pieces), meta_of(1), 1);
+  const auto diff = [&](const std::vector<std::string>& only, double bound) {
+    return checkpoint::diff(scratch_.path("b"), scratch_.path(""), {.only = only, .bound = bound});
+  };
+  const double of_norm = 0.25 / std::sqrt(square);
+  EXPECT_EQ(diff({}, 1.001 * of_norm).code, ExitCode::finished);
+  EXPECT_THAT(diff({}, 1.001 * of_norm).text, HasSubstr("tensors: 1 differ within the bound"));
+  EXPECT_EQ(diff({}, 0.999 * of_norm).code, ExitCode::difference);
+  EXPECT_THAT(diff({}, 0.999 * of_norm).text, HasSubstr(fmt::format("norm(a-b)/norm(b) {:.3e}", of_norm)));
+  EXPECT_THAT(diff({"*/norm"}, 0).text, HasSubstr("1 tensors: no byte differs"));
+  EXPECT_THROW(diff({"model/other"}, 0), Error);
 }
 
 TEST_F(Damage, ShowTellsStepSamplesAndTensors) {

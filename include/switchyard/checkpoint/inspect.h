@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace switchyard::checkpoint {
 
@@ -23,8 +24,14 @@ Report show(const std::filesystem::path& where, bool with_tensors);
 // of all its checkpoints. Code: finished, or input.
 Report verify(const std::filesystem::path& where);
 
-// Compares content, whatever layout wrote it. Code: finished if no byte differs, else difference. Settings that differ
-// (the resolved config) are told but do not count.
-Report diff(const std::filesystem::path& a, const std::filesystem::path& b);
+struct DiffOptions {
+  std::vector<std::string> only;  // patterns of the names to compare; none: all
+  double bound = 0;               // of norm(a - b) / norm(b), up to which a tensor of floating values counts as equal
+};
+
+// Compares content, whatever layout wrote it. Code: finished if nothing differs (by more than the bound), else
+// difference. Settings that differ (the resolved config) are told but do not count. Throws Error(usage) if no name
+// matches.
+Report diff(const std::filesystem::path& a, const std::filesystem::path& b, const DiffOptions& options = {});
 
 }  // namespace switchyard::checkpoint
