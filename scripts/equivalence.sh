@@ -39,7 +39,8 @@ and 1e-6 of that of all gradients; the worst is named), gradient norms, balance 
 
 In f64 everything must agree up to the order of sums: 1e-12 in the first step, 1e-10 later, all experts equal. In f32 the
 bounds are 1e-6 for the first loss, 1e-5 for gradients and later losses, as long as no rounding turns a choice between
-experts whose margin is at most 1e-5; from such a near tie on, a run goes its own way and is not judged.
+experts whose margin is at most 1e-5; from such a near tie on, a run goes its own way, and its losses are
+told, not judged.
 
 The dispatcher `hierarchical` crosses between nodes: here the expert ranks are divided into two made-up ones.
 

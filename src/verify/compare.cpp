@@ -13,13 +13,22 @@ namespace {
 
 // Whether a token's experts are others, and where. Margins and ids of the reference are on every rank.
 struct LayerDifference {
-  int64_t tokens = 0, first = std::numeric_limits<int64_t>::max();
-  double largest_gap = -std::numeric_limits<double>::infinity();
+  static constexpr int64_t kNoToken = std::numeric_limits<int64_t>::max();
+  int64_t tokens = 0, token = kNoToken;  // the first of the largest gap
+  double gap = -std::numeric_limits<double>::infinity();
 
+  void add(int64_t other, double margin) {
+    ++tokens;
+    if (margin < gap) return;
+    token = margin > gap ? other : std::min(token, other);
+    gap = margin;
+  }
   void sum_over(const comm::Group& all) {
+    const double mine = gap;
     all.all_reduce(&tokens, 1, DType::i64).wait();
-    all.all_reduce(&first, 1, DType::i64, comm::Reduce::min).wait();
-    all.all_reduce(&largest_gap, 1, DType::f64, comm::Reduce::max).wait();
+    all.all_reduce(&gap, 1, DType::f64, comm::Reduce::max).wait();
+    if (mine < gap) token = kNoToken;
+    all.all_reduce(&token, 1, DType::i64, comm::Reduce::min).wait();
   }
 };
 
@@ -42,18 +51,15 @@ std::optional<OtherChoice> first_other_choice(Run& run, int64_t t, const std::ve
     LayerDifference difference;
     run.for_each_choice(l, [&](int64_t token, const int32_t* ids_K, double) {
       if (std::equal(ids_K, ids_K + K, choices.ids_TK.begin() + token * model.moe.top_k)) return;
-      ++difference.tokens;
-      difference.first = std::min(difference.first, token);
-      difference.largest_gap = std::max(difference.largest_gap, choices.margins_T[static_cast<size_t>(token)]);
+      difference.add(token, choices.margins_T[static_cast<size_t>(token)]);
     });
     difference.sum_over(all);
     if (difference.tokens == 0) continue;
     return OtherChoice{.step = t,
                        .layer = decoder_layer(model, l),
                        .tokens = difference.tokens,
-                       .token = difference.first,
-                       .gap = choices.margins_T[static_cast<size_t>(difference.first)],
-                       .largest_gap = difference.largest_gap};
+                       .token = difference.token,
+                       .gap = difference.gap};
   }
   return std::nullopt;
 }

@@ -43,7 +43,7 @@ class StepJudge {
 };
 
 std::string describe(const OtherChoice& other) {
-  return fmt::format("layer {}: {} went to other experts, the first is token {} with a margin of {:.2e}", other.layer,
+  return fmt::format("layer {}: {} went to other experts, the largest margin is token {}'s, {:.2e}", other.layer,
                      plural(other.tokens, "token"), other.token, other.gap);
 }
 
@@ -56,22 +56,21 @@ Bounds bounds_of(DType dtype) {
 
 void judge_step(const train::StepResult& run, const train::StepResult& reference, int64_t t,
                 const std::optional<OtherChoice>& other, Comparison& comparison) {
-  if (comparison.near_tie) return;
-  StepJudge judge(t, comparison);
-  if (other) {
-    if (other->largest_gap <= bounds_of(comparison.dtype).near_tie) {
-      comparison.near_tie = other;
-      return;
-    }
-    judge.fail(describe(*other));
+  const bool is_near_tie = other && other->gap <= bounds_of(comparison.dtype).near_tie;
+  if (is_near_tie && !comparison.near_tie) comparison.near_tie = other;
+  if (comparison.near_tie) {
+    comparison.unjudged.push_back({t, relative(run.loss, reference.loss)});
+    return;
   }
+  StepJudge judge(t, comparison);
+  if (other) judge.fail(describe(*other));
   judge.exact("loss tokens", run.loss_tokens, reference.loss_tokens);
   judge.exact("routed tokens", run.routed_tokens, reference.routed_tokens);
   for (size_t l = 0; l < reference.expert_counts.size() && !other; ++l)
     for (size_t e = 0; e < reference.expert_counts[l].size(); ++e)
       judge.exact(fmt::format("MoE layer {} of the model, tokens of expert {}:", l, e), run.expert_counts[l][e],
                   reference.expert_counts[l][e]);
-  comparison.loss = std::max(comparison.loss, judge.number("loss", run.loss, reference.loss));
+  comparison.loss = std::max(comparison.loss.value_or(0), judge.number("loss", run.loss, reference.loss));
   judge.number("lm_loss", run.lm_loss, reference.lm_loss);
   for (const auto& [name, value] : reference.aux) judge.number(name, run.aux.at(name), value);
   judge.number("gradient norm", run.grad_norm, reference.grad_norm);

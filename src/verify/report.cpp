@@ -25,8 +25,13 @@ std::string tail(const std::string& name) {
 }
 
 std::string near_tie_of(const OtherChoice& o) {
-  return fmt::format("step {}, layer {}: {} at a near tie went to other experts, first token {}, gap {:.1e}", o.step,
-                     o.layer, plural(o.tokens, "token"), o.token, o.gap);
+  return fmt::format("step {}, layer {}: {} chose other experts at near ties, largest gap {:.1e} of token {}", o.step,
+                     o.layer, plural(o.tokens, "token"), o.gap, o.token);
+}
+
+// "-": not judged.
+std::string worst_of(const std::optional<double>& difference) {
+  return difference ? fmt::format("{:.1e}", *difference) : "-";
 }
 
 std::string dispatcher_of(const Layout& layout) { return std::string(config::name(layout.dispatcher)); }
@@ -62,6 +67,19 @@ std::string wrapped(const std::vector<std::string>& items, const std::string& in
   return text + indent + line + "\n";
 }
 
+nlohmann::ordered_json number_of(const std::optional<double>& difference) {
+  return difference ? nlohmann::ordered_json(*difference) : nullptr;
+}
+
+std::string unjudged_of(const Comparison& c) {
+  std::vector<std::string> losses;
+  for (const UnjudgedLoss& loss : c.unjudged)
+    losses.push_back(fmt::format("step {} {:.1e}", loss.step, loss.difference));
+  std::string text = "    not judged, the loss apart:\n" + wrapped(losses, "      ");
+  text.pop_back();  // rows end without a line feed
+  return text;
+}
+
 }  // namespace
 
 std::string heading_of(const Part& part) {
@@ -73,10 +91,10 @@ std::string heading_of(const Part& part) {
 std::string row_of(const Comparison& c) {
   const Layout& l = c.layout;
   std::string text =
-      fmt::format("{:>3} {:>3} {:>3} {:>3} {:<12} {:>4}  {:>7.1e} {:>8.1e}  {:<{}} {:>8}  {}", l.data, l.tensor,
-                  l.expert, l.expert_tensor, config::name(l.dispatcher), l.zero, c.loss, c.gradient, tail(c.parameter),
-                  kNameColumns, format_count(c.tokens_per_second), word_of(c));
-  if (c.near_tie) text += "\n    " + near_tie_of(*c.near_tie);
+      fmt::format("{:>3} {:>3} {:>3} {:>3} {:<12} {:>4}  {:>7} {:>8}  {:<{}} {:>8}  {}", l.data, l.tensor, l.expert,
+                  l.expert_tensor, config::name(l.dispatcher), l.zero, worst_of(c.loss), worst_of(c.gradient),
+                  tail(c.parameter), kNameColumns, format_count(c.tokens_per_second), word_of(c));
+  if (c.near_tie) text += "\n    " + near_tie_of(*c.near_tie) + "\n" + unjudged_of(c);
   for (size_t i = 0; i < std::min(c.failures.size(), kShownFailures); ++i) text += "\n    " + c.failures[i];
   if (c.failures.size() > kShownFailures) text += fmt::format("\n    and {} more", c.failures.size() - kShownFailures);
   return text;
@@ -121,10 +139,12 @@ std::string markdown_of(const Report& report) {
     std::string verdict{word_of(a)};
     if (!b.failures.empty()) verdict += ", f32 differs";
     if (b.near_tie)
-      verdict += fmt::format(", f32 until a near tie ({:.0e}) in step {}", b.near_tie->gap, b.near_tie->step);
-    text += fmt::format("| {} | {} | {} | {:.1e} | {:.1e} | `{}` | {:.1e} | {:.1e} | {} | {} |\n",
-                        degrees_in_words(a.layout), dispatcher_of(a.layout), a.layout.zero, a.loss, a.gradient,
-                        a.parameter, b.loss, b.gradient, format_count(b.tokens_per_second), verdict);
+      verdict += fmt::format(", f32 until a near tie ({:.0e}) in step {}, from there losses up to {:.0e} apart",
+                             b.near_tie->gap, b.near_tie->step,
+                             std::ranges::max_element(b.unjudged, {}, &UnjudgedLoss::difference)->difference);
+    text += fmt::format("| {} | {} | {} | {} | {} | `{}` | {} | {} | {} | {} |\n", degrees_in_words(a.layout),
+                        dispatcher_of(a.layout), a.layout.zero, worst_of(a.loss), worst_of(a.gradient), a.parameter,
+                        worst_of(b.loss), worst_of(b.gradient), format_count(b.tokens_per_second), verdict);
   }
   return text;
 }
@@ -147,10 +167,12 @@ nlohmann::ordered_json json_of(const Report& report) {
                                                           {"without_gradient", part.without_gradient},
                                                           {"tokens_per_second", part.tokens_per_second}};
     for (const Comparison& c : part.comparisons) {
-      nlohmann::ordered_json row{
-          {"layout", c.layout.name()}, {"dtype", name_of(c.dtype)}, {"loss", c.loss},
-          {"gradient", c.gradient},    {"parameter", c.parameter},  {"tokens_per_second", c.tokens_per_second},
-          {"verdict", word_of(c)},     {"failures", c.failures}};
+      nlohmann::ordered_json row{{"layout", c.layout.name()}, {"dtype", name_of(c.dtype)},
+                                 {"loss", number_of(c.loss)}, {"gradient", number_of(c.gradient)},
+                                 {"parameter", c.parameter},  {"tokens_per_second", c.tokens_per_second},
+                                 {"verdict", word_of(c)},     {"failures", c.failures}};
+      for (const UnjudgedLoss& loss : c.unjudged)
+        row["unjudged"].push_back({{"step", loss.step}, {"loss", loss.difference}});
       if (c.near_tie)
         row["near_tie"] = {{"step", c.near_tie->step},
                            {"layer", c.near_tie->layer},

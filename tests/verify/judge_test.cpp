@@ -9,6 +9,8 @@
 namespace switchyard::verify {
 namespace {
 
+using testing::AllOf;
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -38,7 +40,8 @@ TEST(Judge, TakesRoundingForEqualAndNothingElse) {
       EXPECT_THAT(judged(dtype, t, result_of(2)).failures, IsEmpty());
       const Comparison near = judged(dtype, t, result_of(2 + bound));
       EXPECT_THAT(near.failures, IsEmpty());
-      EXPECT_NEAR(near.loss, bound / 2, bound / 100);
+      ASSERT_TRUE(near.loss.has_value());
+      EXPECT_NEAR(*near.loss, bound / 2, bound / 100);
       EXPECT_THAT(judged(dtype, t, result_of(2 + 4 * bound)).failures,
                   ElementsAre(HasSubstr(fmt::format("step {}: loss ", t)), HasSubstr("lm_loss")));
     }
@@ -57,19 +60,46 @@ TEST(Judge, NamesWhatDiffers) {
 }
 
 TEST(Judge, OtherChoicesAreFailuresUnlessTheyAreNearTiesInF32) {
-  const OtherChoice near{.step = 4, .layer = 1, .tokens = 2, .token = 77, .gap = 1e-7, .largest_gap = 1e-6};
+  const OtherChoice near{.step = 4, .layer = 1, .tokens = 2, .token = 77, .gap = 1e-6};
   OtherChoice far = near;
-  far.largest_gap = 1e-4;
-  EXPECT_THAT(judged(DType::f64, 4, result_of(2), near).failures, ElementsAre(HasSubstr("token 77")));
+  far.gap = 1e-4;
+  EXPECT_THAT(judged(DType::f64, 4, result_of(2), near).failures, ElementsAre(HasSubstr("token 77's, 1.00e-06")));
   EXPECT_THAT(judged(DType::f32, 4, result_of(2), far).failures,
-              ElementsAre(HasSubstr("2 tokens went to other experts")));
-  Comparison tie = judged(DType::f32, 4, result_of(9), near);
+              ElementsAre(AllOf(HasSubstr("2 tokens went to other experts"), HasSubstr("token 77's, 1.00e-04"))));
+  EXPECT_THAT(judged(DType::f32, 4, result_of(9), near).failures, IsEmpty());
+}
+
+// From the near tie on losses are told step by step; a choice far from a tie is then no failure either.
+TEST(Judge, ReportsStepsAfterANearTieWithoutJudgingThem) {
+  const OtherChoice near{.step = 4, .layer = 1, .tokens = 2, .token = 77, .gap = 1e-6};
+  Comparison tie = judged(DType::f32, 4, result_of(2.5), near);
+  judge_step(result_of(8), result_of(2), 5, OtherChoice{.step = 5, .gap = 0.5}, tie);
+  judge_step(result_of(2), result_of(2), 6, {}, tie);
+  EXPECT_THAT(tie.failures, IsEmpty());
   ASSERT_TRUE(tie.near_tie.has_value());
-  judge_step(result_of(99), result_of(2), 5, {}, tie);
-  EXPECT_THAT(tie.failures, IsEmpty()) << "later steps are not judged";
-  EXPECT_EQ(tie.loss, 0);
+  EXPECT_EQ(tie.near_tie->step, 4);
   EXPECT_THAT(row_of(tie),
-              HasSubstr("step 4, layer 1: 2 tokens at a near tie went to other experts, first token 77, gap 1.0e-07"));
+              HasSubstr("step 4, layer 1: 2 tokens chose other experts at near ties, largest gap 1.0e-06 of token 77\n"
+                        "    not judged, the loss apart:\n"
+                        "      step 4 2.5e-01, step 5 3.0e+00, step 6 0.0e+00"));
+  Report report{.parts = {{.comparisons = {Comparison{.loss = 1e-15}}}, {.dtype = DType::f32, .comparisons = {tie}}}};
+  EXPECT_THAT(markdown_of(report),
+              HasSubstr("f32 until a near tie (1e-06) in step 4, from there losses up to 3e+00 apart"));
+  const auto json = json_of(report).at("layouts").at(1);
+  EXPECT_EQ(json.at("unjudged").size(), 3u);
+  EXPECT_EQ(json.at("unjudged").at(1).at("loss"), 3.0);
+  EXPECT_TRUE(json.at("loss").is_null());
+}
+
+TEST(Judge, ShowsADashWhereNothingWasJudged) {
+  Comparison tie = judged(DType::f32, 1, result_of(2.5), OtherChoice{.step = 1, .gap = 1e-6});
+  judge_gradients({{"a", 0.5, true}}, tie);
+  EXPECT_THAT(tie.failures, IsEmpty());
+  EXPECT_FALSE(tie.loss.has_value() || tie.gradient.has_value());
+  EXPECT_THAT(row_of(tie), ContainsRegex("^  1   1   1   1 local           1        -        - +[0-9.]+  tie\n"));
+  Comparison later = judged(DType::f32, 1, result_of(2));
+  judge_gradients({{"a", 0, true}}, later);
+  EXPECT_THAT(row_of(later), HasSubstr("  0.0e+00  0.0e+00  a "));
 }
 
 TEST(Judge, NamesTheWorstParameter) {
@@ -83,7 +113,8 @@ TEST(Judge, NamesTheWorstParameter) {
 
 // One dtype that differs is a difference of the config, a near tie is none.
 TEST(Judge, CountsFailuresOfEveryDtype) {
-  const Comparison equal, failed{.failures = {"step 1: loss"}}, tie{.near_tie = OtherChoice{.step = 1}};
+  const Comparison equal, failed{.failures = {"step 1: loss"}},
+      tie{.near_tie = OtherChoice{.step = 1}, .unjudged = {{1, 0.5}}};
   for (const auto& [f64, f32, is_equal] :
        {std::tuple{equal, equal, true}, {equal, tie, true}, {equal, failed, false}, {failed, equal, false}}) {
     Report report{.parts = {{.comparisons = {equal, f64}}, {.dtype = DType::f32, .comparisons = {equal, f32}}}};

@@ -22,19 +22,25 @@ Bounds bounds_of(DType dtype);  // f64: rounding of another order of sums; f32: 
 struct OtherChoice {
   int64_t step = 0, layer = 0;  // decoder layer
   int64_t tokens = 0;           // that did in this layer
-  int64_t token = 0;            // the first of them, in the global batch
-  double gap = 0;               // its margin in the reference
-  double largest_gap = 0;       // of all of them
+  int64_t token = 0;            // of them, the first of the largest margin in the reference; in the global batch
+  double gap = 0;               // that margin: what decides between a near tie and a failure
+};
+
+// The loss of a step that is told, not judged: tokens have gone to other experts by then.
+struct UnjudgedLoss {
+  int64_t step = 0;
+  double difference = 0;  // relative
 };
 
 struct Comparison {
   Layout layout = {};
   DType dtype = DType::f64;
-  double loss = 0;             // worst relative difference of a judged step
-  double gradient = 0;         // worst of a parameter, as Bounds says
-  std::string parameter = {};  // whose
+  std::optional<double> loss = {};      // worst relative difference of a judged step; none was judged
+  std::optional<double> gradient = {};  // worst of a parameter, as Bounds says; not judged
+  std::string parameter = {};           // whose
   double tokens_per_second = 0;
-  std::optional<OtherChoice> near_tie = {};  // later steps are not judged
+  std::optional<OtherChoice> near_tie = {};  // its step and later ones are not judged
+  std::vector<UnjudgedLoss> unjudged = {};   // of these steps
   std::vector<std::string> failures = {};    // in words; empty: equal
 };
 
