@@ -42,26 +42,6 @@ TEST_F(Conversion, RanksShareTheWorkAndTheExperts) {
   expect_outcome(run(test::on_ranks(2, {program(), "convert", "to-hf", two, out, "--check"})), 0);
 }
 
-TEST_F(Conversion, ForwardGivesTheSameInEveryLayout) {
-  const std::string one = scratch_.path("one"), many = scratch_.path("many");
-  const auto forward = [&](const std::string& to) {
-    return Command{program(),     "forward",   golden_,    "--inputs",   golden_ + "/expected.safetensors",
-                   "--gradients", "--routing", "--hidden", "--generate", "16",
-                   "--out",       to};
-  };
-  expect_outcome(run(forward(one)), 0);
-  for (const auto& [ranks, layout] : std::vector<std::pair<int, Command>>{
-           {2, {}},
-           {2, {"parallel.expert=2"}},
-           {2, {"parallel.tensor=2"}},
-           {2, {"parallel.expert_tensor=2"}},
-           {4, {"parallel.tensor=2", "parallel.expert=2", "parallel.expert_tensor=2"}}}) {
-    SCOPED_TRACE(fmt::format("{} ranks {}", ranks, fmt::join(layout, " ")));
-    expect_outcome(run(test::on_ranks(ranks, forward(many) + layout)), 0);
-    expect_outcome(run({program(), "compare", many, one, "--bound", "1e-5"}), 0);
-  }
-}
-
 // A run that starts from published weights keeps what came with them, and gives its own back in its own dtype.
 TEST_F(Conversion, TrainingGoesOnFromPublishedWeights) {
   const std::string start = scratch_.path("start"), out = scratch_.path("out");
