@@ -12,6 +12,11 @@ struct Row {
   const char* architecture;
 };
 void PrintTo(const Row& row, std::ostream* out) { *out << row.config; }
+std::string name_of(const Row& row) {
+  std::string name = row.config;
+  std::erase(name, '-');
+  return name;
+}
 
 class ModelConfig : public testing::TestWithParam<Row> {
  protected:
@@ -84,11 +89,38 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"qwen3-moe-tiny", 4, {"parallel.tensor=2", "parallel.expert=4"}, "Qwen3MoeForCausalLM"},
                     Row{"olmoe-tiny", 4, {"parallel.tensor=4", "parallel.expert=2"}, "OlmoeForCausalLM"},
                     Row{"glm4-moe-tiny", 8, {"parallel.tensor=2", "parallel.expert=4"}, "Glm4MoeForCausalLM"}),
-    [](const auto& row) {
-      std::string name = row.param.config;
-      std::erase(name, '-');
-      return name;
-    });
+    [](const auto& row) { return name_of(row.param); });
+
+// 257 tokens: each tensor rank has as many rows as the first, those behind the last token take part in nothing.
+class OddVocabulary : public testing::TestWithParam<Row> {};
+
+TEST_P(OddVocabulary, LeavesAsThatOfOneRankWithoutPaddedRows) {
+  const Row& row = GetParam();
+  const Scratch scratch;
+  const auto folder_of = [&](int ranks, const Command& layout) {
+    const std::string dir = scratch.path(fmt::format("run-{}", ranks)), out = dir + "-hf";
+    const Command small{"run.threads=1",      "train.dtype=f64",         "train.steps=2",
+                        "eval.batches=1",     "schedule.warmup_steps=0", "data.sequence_length=32",
+                        "model.num_layers=2", "model.vocab_multiple=1",  "train.global_batch_size=2"};
+    must_train({std::string("../models/") + row.config, ranks, small + layout}, dir);
+    expect_outcome(run(on_ranks(ranks, {program(), "convert", "to-hf", dir, out, "--check"})), 0);
+    return out;
+  };
+  const std::string one = folder_of(1, {}), many = folder_of(row.ranks, row.layout);
+  const files::ModelFolder folder(many);
+  EXPECT_EQ(folder.at("model.embed_tokens.weight").shape, (Shape{257, 128}));
+  EXPECT_EQ(Json::parse(read_text(many + "/config.json")).at("vocab_size"), 257);
+  EXPECT_EQ(Json::parse(read_text(many + "/config.json")).at("architectures").at(0), row.architecture);
+  EXPECT_EQ(folder.has("lm_head.weight"),
+            !Json::parse(read_text(many + "/config.json")).value("tie_word_embeddings", false));
+  expect_outcome(
+      run({program(), "compare", many + "/model.safetensors", one + "/model.safetensors", "--bound", "1e-9"}), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shipped, OddVocabulary,
+                         testing::Values(Row{"llama-tiny", 2, {"parallel.tensor=2"}, "LlamaForCausalLM"},
+                                         Row{"glm4-moe-tiny", 4, {"parallel.tensor=4"}, "Glm4MoeForCausalLM"}),
+                         [](const auto& row) { return name_of(row.param); });
 
 }  // namespace
 }  // namespace switchyard::test
