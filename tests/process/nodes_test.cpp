@@ -95,5 +95,43 @@ TEST_F(TwoNodes, TrainLikeOneRank) {
   EXPECT_LE(largest_difference(metrics_of(nodes), metrics_of(one), "grad_norm"), 1e-10);
 }
 
+// The groups are the nodes that mpirun found, and then those of a config that names them.
+TEST_F(TwoNodes, AreTheGroupsThatAreTiedToThem) {
+  const Command f64{"train.dtype=f64", "train.steps=5"};
+  const std::string one = scratch_.path("one"), nodes = scratch_.path("nodes");
+  const auto groups = [](const std::string& words) {
+    return Command{"model.moe.router.groups={keep: 1, score: top2_sum, " + words + "}"};
+  };
+  must_train({"equivalence", 1, f64 + groups("count: 2")}, one);
+  const Train tied{"equivalence", 1, f64 + Command{"parallel.expert=4"} + groups("count: 0, tie_to: node")};
+  expect_outcome(run(on_two_nodes(tied.command(nodes))), 0, {"dispatch   hierarchical"});
+  EXPECT_NE(read_text(nodes + "/config.yaml").find("count: 2 "), std::string::npos);
+  EXPECT_LE(largest_difference(metrics_of(nodes), metrics_of(one), "loss"), 1e-12);
+  for (const Json& record : metrics_of(nodes))
+    for (const char* layer : {"1", "2"}) {
+      EXPECT_EQ(record.at(fmt::format("routing/{}/nodes_per_token_max", layer)), 1);
+      EXPECT_GT(record.at(fmt::format("routing/{}/ranks_per_token_mean", layer)), 1);
+    }
+}
+
+TEST_F(TwoNodes, RefuseGroupsThatAreNotTheirsWithBothMaps) {
+  struct Groups {
+    std::string words;
+    std::vector<std::string> message;
+  };
+  const std::vector<std::string> machine{"rank 0 on node 0: experts 0-1", "rank 1 on node 0: experts 2-3",
+                                         "rank 2 on node 1: experts 4-5", "rank 3 on node 1: experts 6-7"};
+  for (auto [words, message] :
+       {Groups{"count: 1, keep: 1", {"a group lies on several nodes", "group 0: experts 0-7"}},
+        Groups{"count: 4, keep: 2", {"a node holds several groups", "group 0: experts 0-1", "group 3: experts 6-7"}}}) {
+    SCOPED_TRACE(words);
+    const Train tied{"equivalence", 1, {"parallel.expert=4", "model.moe.router.groups={" + words + ", tie_to: node}"}};
+    const Outcome outcome = run(on_two_nodes(tied.command(scratch_.path("run"))));
+    message.insert(message.end(), machine.begin(), machine.end());
+    expect_outcome(outcome, 64, message);
+    expect_one_message(outcome);
+  }
+}
+
 }  // namespace
 }  // namespace switchyard::test
