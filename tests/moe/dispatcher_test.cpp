@@ -25,6 +25,10 @@ struct Row {
   int64_t E, K;
   double skew;  // added to expert 1's logits
   const char* why;
+  int64_t sharers = 1;  // ranks one after the other that share their experts by columns
+
+  auto ranks() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t holders() const { return ranks() / sharers; }  // that the experts are split over
 };
 const std::vector<Row> kRows{
     {{5, 5}, 8, 3, 0, "even"},
@@ -38,6 +42,9 @@ const std::vector<Row> kRows{
     {{9, 1, 0, 0}, 4, 2, 0, "two experts, most tokens on one rank"},
     {{3, 0, 4, 2, 1, 1, 6, 2}, 16, 5, 0, "eight ranks"},
     {{3, 5, 0, 4}, 8, 6, 0, "more choices on a node than ranks"},
+    {{5, 3}, 4, 2, 0, "two ranks share all experts", 2},
+    {{5, 0, 7, 3}, 8, 3, 0, "pairs share experts", 2},
+    {{2, 0, 0, 0}, 2, 1, 50, "pairs, one of them without rows", 2},
 };
 // Kinds and ranks of a node; 0: one node.
 const std::vector<std::pair<DispatcherKind, int>> kKinds{{DispatcherKind::alltoall, 0},
@@ -46,8 +53,8 @@ const std::vector<std::pair<DispatcherKind, int>> kKinds{{DispatcherKind::alltoa
                                                          {DispatcherKind::hierarchical, 2}};
 
 bool fits(const Row& row, int ranks_per_node) {
-  const auto ranks = static_cast<int>(row.tokens.size());
-  return ranks_per_node == 0 || (ranks > ranks_per_node && ranks % ranks_per_node == 0);
+  const int64_t holders_on_a_node = std::max<int64_t>(ranks_per_node / row.sharers, 1);
+  return ranks_per_node == 0 || (row.holders() > holders_on_a_node && row.ranks() % ranks_per_node == 0);
 }
 constexpr int64_t kWidth = 6;
 
@@ -73,8 +80,11 @@ Tokens tokens_of(const Row& row, int64_t begin, int64_t end, DType dtype) {
           random_tensor({T, kWidth}, dtype, "dy").slice(0, begin, end), routing};
 }
 
+int64_t sharers_in(const comm::World& world, const Row& row) { return world.size() == 1 ? 1 : row.sharers; }
+
 std::unique_ptr<Dispatcher> test_dispatcher(DispatcherKind kind, comm::World& world, const Row& row) {
-  const parallel::Mesh mesh({.expert = world.size()}, world);
+  const int64_t sharers = sharers_in(world, row);
+  const parallel::Mesh mesh({.expert = world.size() / sharers, .expert_tensor = sharers}, world);
   return make_dispatcher(kind, mesh, row.E, row.K);
 }
 
@@ -83,12 +93,19 @@ struct Outcome {
   std::vector<double> y, dx, dprobs, dw;
 };
 
-// Dispatch, one matrix per expert, a gate by the row's weight, combine; forward and backward.
+// Dispatch, one matrix per expert, a gate by the row's weight, combine; forward and backward. Ranks that share
+// an expert have some columns of its matrix each, the others are zero: what they compute adds up.
 void add_outcome(const Row& row, comm::World& world, DispatcherKind kind, int64_t first_token, int64_t num_tokens,
                  DType dtype, Outcome& sum) {
   Tokens t = tokens_of(row, first_token, first_token + num_tokens, dtype);
-  const int64_t experts = row.E / world.size(), first = world.rank() * experts;
-  Tensor w = random_tensor({row.E, kWidth, kWidth}, dtype, "w").slice(0, first, first + experts).clone();
+  const int64_t sharers = sharers_in(world, row), experts = row.E * sharers / world.size(),
+                first = world.rank() / sharers * experts, columns = kWidth / sharers,
+                column = world.rank() % sharers * columns;
+  Tensor w = Tensor::zeros({experts, kWidth, kWidth}, dtype);
+  w.slice(2, column, column + columns)
+      .copy_from(random_tensor({row.E, kWidth, kWidth}, dtype, "w")
+                     .slice(0, first, first + experts)
+                     .slice(2, column, column + columns));
   Tensor x = t.x_TD.clone();
   const auto dx = autograd::make_leaf(x), dprobs = autograd::make_leaf(t.routing.probs_TK), dw = autograd::make_leaf(w);
 
@@ -113,7 +130,11 @@ void add_outcome(const Row& row, comm::World& world, DispatcherKind kind, int64_
   put(sum.y, y, first_token * kWidth);
   put(sum.dx, dx->grad, first_token * kWidth);
   put(sum.dprobs, dprobs->grad, first_token * row.K);
-  put(sum.dw, dw->grad, first * kWidth * kWidth);
+  sum.dw.resize(static_cast<size_t>(row.E * kWidth * kWidth));
+  const auto own_dw = dw->grad.to_vector<double>();
+  for (size_t i = 0; i < own_dw.size(); ++i)
+    if (static_cast<int64_t>(i) % kWidth / columns == column / columns)
+      sum.dw[i + static_cast<size_t>(first * kWidth * kWidth)] = own_dw[i];
 }
 
 Outcome outcome_of(const Row& row, DispatcherKind kind, DType dtype, int ranks_per_node = 0) {
@@ -152,14 +173,16 @@ TEST(Dispatcher, EveryKindGivesWhatTheLocalOneGives) {
 }
 
 TEST(Dispatcher, RunsAreBitIdentical) {
-  for (const auto& [kind, ranks_per_node] : kKinds) {
-    const Outcome a = outcome_of(kRows[6], kind, DType::f32, ranks_per_node),
-                  b = outcome_of(kRows[6], kind, DType::f32, ranks_per_node);
-    EXPECT_EQ(a.y, b.y);
-    EXPECT_EQ(a.dx, b.dx);
-    EXPECT_EQ(a.dprobs, b.dprobs);
-    EXPECT_EQ(a.dw, b.dw);
-  }
+  for (const auto& [kind, ranks_per_node] : kKinds)
+    for (const Row& row : {Row{{5, 0, 7, 3}, 8, 3, 0, "four ranks"}, Row{{5, 0, 7, 3}, 8, 3, 0, "pairs", 2}}) {
+      SCOPED_TRACE(fmt::format("{} {}, {}", config::name(kind), ranks_per_node, row.why));
+      const Outcome a = outcome_of(row, kind, DType::f32, ranks_per_node),
+                    b = outcome_of(row, kind, DType::f32, ranks_per_node);
+      EXPECT_EQ(a.y, b.y);
+      EXPECT_EQ(a.dx, b.dx);
+      EXPECT_EQ(a.dprobs, b.dprobs);
+      EXPECT_EQ(a.dw, b.dw);
+    }
 }
 
 TEST(Dispatcher, AllToAllOnOneRankIsTheLocalOneToTheBit) {
@@ -170,15 +193,25 @@ TEST(Dispatcher, AllToAllOnOneRankIsTheLocalOneToTheBit) {
   EXPECT_EQ(got.dw, expected.dw);
 }
 
-// Rows carry (global token, weight), so their order can be read off.
+// Rank of each token.
+std::vector<int64_t> sources_of(const Row& row) {
+  std::vector<int64_t> sources;
+  for (int64_t rank = 0; rank < row.ranks(); ++rank)
+    sources.insert(sources.end(), static_cast<size_t>(row.tokens[static_cast<size_t>(rank)]), rank);
+  return sources;
+}
+
+// Rows carry (global token, weight), so their order can be read off. Of the sources of sharers, those come first that
+// bring theirs to the first sharer.
 TEST(Dispatcher, RowsStandByExpertThenSourceThenToken) {
   for (const DispatcherKind kind : {DispatcherKind::alltoall, DispatcherKind::allgather, DispatcherKind::local}) {
     for (const Row& row : kRows) {
-      if (kind == DispatcherKind::local && row.tokens.size() > 1) continue;
+      if (kind == DispatcherKind::local && row.holders() > 1) continue;
       const int64_t T = std::accumulate(row.tokens.begin(), row.tokens.end(), int64_t{0});
       const Routing all = tokens_of(row, 0, T, DType::f32).routing;
       const auto ids = all.ids_TK.to_vector<int64_t>();
       const auto probs = all.probs_TK.to_vector<float>();
+      const std::vector<int64_t> sources = sources_of(row);
       test::run_ranks(static_cast<int>(row.tokens.size()), [&](comm::World& world) {
         const auto own = row.tokens.begin() + world.rank();
         const int64_t first_token = std::accumulate(row.tokens.begin(), own, int64_t{0});
@@ -190,14 +223,15 @@ TEST(Dispatcher, RowsStandByExpertThenSourceThenToken) {
 
         std::vector<float> tokens, weights;
         std::vector<int64_t> offsets{0};
-        const int64_t experts = row.E / world.size();
-        for (int64_t e = world.rank() * experts; e < (world.rank() + 1) * experts; ++e) {
-          for (size_t i = 0; i < ids.size(); ++i) {
-            if (ids[i] != e) continue;
-            const int64_t token = static_cast<int64_t>(i) / row.K;
-            tokens.push_back(static_cast<float>(token));
-            weights.push_back(probs[i]);
-          }
+        const int64_t experts = row.E / row.holders(), first = world.rank() / row.sharers * experts;
+        for (int64_t e = first; e < first + experts; ++e) {
+          for (int64_t sharer = 0; sharer < row.sharers; ++sharer)
+            for (size_t i = 0; i < ids.size(); ++i) {
+              const size_t token = i / static_cast<size_t>(row.K);
+              if (ids[i] != e || sources[token] % row.sharers != sharer) continue;
+              tokens.push_back(static_cast<float>(token));
+              weights.push_back(probs[i]);
+            }
           offsets.push_back(static_cast<int64_t>(tokens.size()));
         }
         EXPECT_EQ(d.rows_RD.to_vector<float>(), tokens) << row.why;
@@ -222,7 +256,7 @@ TEST(Dispatcher, CombineUndoesDispatch) {
         const Dispatch d = dispatcher->finish_dispatch(dispatcher->start_dispatch(t.x_TD, t.routing));
         const Tensor y = dispatcher->finish_combine(dispatcher->start_combine(d.rows_RD, *d.plan), *d.plan);
         auto expected = t.x_TD.to_vector<double>();
-        for (double& value : expected) value *= static_cast<double>(row.K);  // a copy for each choice
+        for (double& value : expected) value *= static_cast<double>(row.K * row.sharers);  // each gives a copy back
         EXPECT_LE(max_error(y, expected), 1e-15) << row.why;
       });
     }
