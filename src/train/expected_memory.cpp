@@ -3,6 +3,7 @@
 #include "switchyard/train/expected_memory.h"
 
 #include "kernels/products.h"
+#include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/activation.h"
 #include "switchyard/ops/loss.h"
 #include "switchyard/parallel/placement.h"
@@ -32,6 +33,7 @@ class RankMemory {
   int64_t moe_bytes(const std::string& layer) const;
   int64_t dense_bytes(const std::string& layer) const;
   int64_t head_bytes() const;
+  int64_t exchanged_rows(const parallel::Mesh& mesh) const;
   int64_t transient_bytes() const;
   Kept kept_of(int64_t layer) const;
   std::string layer_name(int64_t layer) const { return fmt::format("layers.{}", layer); }
@@ -41,6 +43,7 @@ class RankMemory {
   std::map<std::string, Box> boxes_;                 // by parameter
   int64_t element_, sum_, D_;                        // bytes of an element and of a sum
   int64_t tensor_, T_, own_, expert_rows_;           // T: gathered over tensor ranks; own: those between layers
+  int64_t exchanged_rows_ = 0;                       // that are there at once while a layer's tokens travel
   int64_t elements_ = 0, updated_ = 0, packed_ = 0;  // updated: elements whose optimizer state this rank keeps
 };
 
@@ -54,6 +57,7 @@ RankMemory::RankMemory(const ExperimentConfig& config, model::Decoder& model, co
       T_(config.train.micro_batch_size * config.data.sequence_length),
       own_((T_ + tensor_ - 1) / tensor_),
       expert_rows_(own_ * config.model.moe.top_k * mesh.expert_tensor().size()) {
+  if (m_.moe.layers) exchanged_rows_ = exchanged_rows(mesh);
   for (const nn::Parameter* p : model.parameters())
     add(*p, boxes_[p->name] = parallel::local_box(*p, mesh), mesh.replicas(p->placement).size());
 }
@@ -113,13 +117,34 @@ int64_t RankMemory::head_bytes() const {
   return rows * V * (4 + (element_ < 4 ? element_ : 0)) + 4 * V * D_ + 3 * T_ * D_ * element_;
 }
 
-// Gradients under way in the backward pass of a layer's widest part.
+// Rows that leave, those that arrive, and the same by expert, where all experts get as many. Over nodes a row arrives
+// on every one and is fanned out inside it by what sends fewer.
+int64_t RankMemory::exchanged_rows(const parallel::Mesh& mesh) const {
+  using parallel::DispatcherKind;
+  const int64_t K = m_.moe.top_k, P = mesh.expert().size();
+  const DispatcherKind kind = c_.parallel.dispatcher == DispatcherKind::automatic
+                                  ? moe::choose_dispatcher(mesh, m_.moe.num_experts, K).kind
+                                  : c_.parallel.dispatcher;
+  int64_t of_a_token = 0;
+  if (kind == DispatcherKind::alltoall) of_a_token = 3 * K;
+  if (kind == DispatcherKind::allgather) of_a_token = 1 + P + K;
+  if (kind == DispatcherKind::hierarchical) {
+    const int64_t nodes = std::min<int64_t>(mesh.expert_nodes()->across.size(), K);
+    const int64_t gathered = nodes * mesh.expert_nodes()->inside.size();
+    of_a_token = nodes + std::min(gathered, 2 * K) + K;
+  }
+  const int64_t to_sharers = mesh.expert_tensor().size() > 1 ? own_ * K + 2 * expert_rows_ : 0;
+  return std::max(own_ * of_a_token, to_sharers);
+}
+
+// Gradients under way in the backward pass of a layer's widest part: inside the experts, or on the way to them.
 int64_t RankMemory::transient_bytes() const {
   int64_t moe = 0;
-  for (int64_t i = 0; i < m_.num_layers && moe == 0; ++i)
-    if (m_.is_moe(i))
-      moe = expert_rows_ *
-            (D_ + 2 * ops::input_matrices(m_.moe.activation) * box(layer_name(i) + ".moe.experts.down").extent[2]);
+  for (int64_t i = 0; i < m_.num_layers && moe == 0; ++i) {
+    if (!m_.is_moe(i)) continue;
+    const int64_t F = box(layer_name(i) + ".moe.experts.down").extent[2];
+    moe = std::max(exchanged_rows_ * D_, expert_rows_ * (D_ + 2 * ops::input_matrices(m_.moe.activation) * F));
+  }
   return element_ * (2 * D_ * T_ + moe);
 }
 

@@ -13,9 +13,9 @@ struct ExpectedMemory {  // bytes on this rank
   BytesByPurpose by_purpose() const;
 };
 // packed: the copies that pay with these row counts. activations: what forward keeps for backward, what backward
-// computes again of one layer, and the gradients that are under way where most is kept. Experts are taken to be evenly
-// loaded; buffers of exchanges are left out. The model is that of the config, on the mesh, with values or without.
-// Collective.
+// computes again of one layer, and what is under way where most is kept: gradients inside the experts, or the rows of
+// an exchange. Experts are taken to be evenly loaded. The model is that of the config, on the mesh, with values or
+// without. Collective.
 ExpectedMemory expected_memory(const ExperimentConfig& config, model::Decoder& model, const parallel::Mesh& mesh);
 
 }  // namespace switchyard::train
