@@ -165,8 +165,9 @@ void check_finished(std::string_view op, RangeKind pass, const Tensors& inputs, 
     done.wait();
   } catch (const Error& error) {
     const std::string file = std::filesystem::path(where.file_name()).filename();
-    throw Error(error.code(), fmt::format("{} ({}) of {}, applied in {}:{}: {}", op, name_of(pass), text_of(inputs),
-                                          file, where.line(), error.what()));
+    const std::string of = inputs.empty() ? "" : " of " + text_of(inputs);
+    throw Error(error.code(), fmt::format("{} ({}){}, applied in {}:{}: {}", op, name_of(pass), of, file, where.line(),
+                                          error.what()));
   }
 }
 #else

@@ -3,6 +3,7 @@
 // for the record a sum of losses and counts and a minimum of margins. The trainer adds what is of the run.
 #include "switchyard/train/step.h"
 
+#include "switchyard/autograd/apply.h"
 #include "switchyard/base/clock.h"
 #include "switchyard/config/fields.h"
 #include "switchyard/device/range.h"
@@ -53,10 +54,12 @@ StepResult train_step(Session& session, const std::vector<data::Batch>& batches,
     session.sync.finish();
     fault_after_sums(session, t);
     clip(session, sums.total_1());
+    autograd::check_finished("gradient sync and clip", RangeKind::sync);
   }
   {
     const Range range("AdamW", RangeKind::update);
     session.optimizer.step(lr, t);  // changes nothing if a loss or the norm is not finite
+    autograd::check_finished("AdamW", RangeKind::update);
   }
   {
     const Range range("sums of the step", RangeKind::sync);  // the host waits for the device

@@ -112,11 +112,13 @@ TEST_F(FaultOnGpus, AKernelFaultEndsATracedRunAlike) {
 
 TEST_F(FaultOnGpus, ACheckedRunTellsWhichOperationFaulted) {
   SKIP_UNLESS_SIMULATED();
-  const Command options{"run.cuda_checked=true"};
+  const Command options{"run.cuda_checked=true", "data.valid=[]"};
   const Json made = counts(options);
   const int all = made.at("launches");
   std::set<std::string> told;
-  for (int n = 5; n < all; n += all / 8) {
+  std::vector<int> launches{all};  // the last one is of AdamW
+  for (int n = 5; n < all; n += all / 8) launches.push_back(n);
+  for (const int n : launches) {
     const Outcome outcome = go_on(options, {{"SIMGPU_FAIL_LAUNCH", std::to_string(n)}});
     expect_end(outcome, 70, {"an illegal memory access was encountered"});
     told.insert(outcome.err);
@@ -127,6 +129,7 @@ TEST_F(FaultOnGpus, ACheckedRunTellsWhichOperationFaulted) {
           "switchyard: [A-Za-z]+ \\(forward\\) of f32 \\([0-9, ]+\\).*, applied in [a-z_]+\\.cpp:[0-9]+: CUDA: ")));
   EXPECT_THAT(told, testing::Contains(
                         testing::ContainsRegex("\\(backward\\) of f32 \\([0-9, ]+\\).*, applied in [a-z_]+\\.cpp:")));
+  EXPECT_THAT(told, testing::Contains(testing::ContainsRegex("AdamW \\(update\\), applied in step\\.cpp:[0-9]+: ")));
 }
 
 const Environment kImpatient{{"SIMGPU_NCCL_TIMEOUT", "3"}};

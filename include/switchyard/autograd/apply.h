@@ -21,8 +21,10 @@ namespace autograd {
 void attach(const std::shared_ptr<Node>& node, const Tensors& inputs, Tensors& outputs);
 bool any_needs_grad(const Tensors& inputs);
 Tensors detach_all(const Tensors& inputs);
-// On a device, with run.cuda_checked. `where` the op was applied.
-void check_finished(std::string_view op, RangeKind pass, const Tensors& inputs, const std::source_location& where);
+// On a device, with run.cuda_checked: waits for it, and says of a fault what it was made in. `where` the op was
+// applied.
+void check_finished(std::string_view op, RangeKind pass, const Tensors& inputs = {},
+                    const std::source_location& where = std::source_location::current());
 std::vector<Detail> shapes_of(std::string_view what, const Tensors& tensors);
 void note_leaf_uses(const Tensors& inputs);  // tells an enclosing recompute region which leaves it uses
 
