@@ -1,7 +1,8 @@
 #!/bin/bash
 # A batch job that trains CONFIG, stops with a checkpoint before its time is over, and queues itself again until the run
 # has finished or has failed for good:   sbatch launch/slurm.sh RUN_DIR CONFIG [key=value...]
-# Options of sbatch go before the script, for example --nodes=4 --time=12:00:00.
+# Options of sbatch go before the script, for example --nodes=4 --time=12:00:00. With GPUs, one for each rank of a node:
+# --gpus-per-node=8.
 #SBATCH --job-name=switchyard
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8

@@ -42,33 +42,48 @@ std::string ranges_of(const std::vector<int>& cores) {
 }
 
 #ifdef SWITCHYARD_HAVE_CUDA
-Device open_device(const RunConfig& run, DType dtype, comm::World& world) {
+// A launcher may show every rank one GPU, of its own or the same. Collective.
+device::Place place_of(const comm::World& world) {
+  const int64_t local_rank = world.rank_on_this_machine();
+  const std::string mine = fmt::format("{} {}", world.machine(), device::address(local_rank));
+  const auto all = comm::gather_texts(world.all(), mine);
+  return {local_rank, world.ranks_on_this_machine(), std::count(all.begin(), all.end(), mine) == 1};
+}
+
+Device take_device(const RunConfig& run, DType dtype, const device::Place& place, int rank) {
   const bool is_free = run.device == DeviceChoice::automatic;
-  if (run.device == DeviceChoice::cpu || (is_free && (dtype == DType::f64 || !device::is_there()))) return Device::cpu;
+  if (is_free && (dtype == DType::f64 || !device::is_there())) return Device::cpu;
   if (is_free && !device::is_open()) {
-    const std::string why_not = device::obstacle(world.rank_on_this_machine(), world.ranks_on_this_machine());
-    if (!why_not.empty() && world.rank() == 0)
+    const std::string why_not = device::obstacle(place);
+    if (!why_not.empty() && rank == 0)
       log()->warn("run.device=auto takes the CPU, not the GPUs that are here: {}", why_not);
     if (!why_not.empty()) return Device::cpu;
   }
   require(dtype != DType::f64, ExitCode::usage, "train.dtype=f64 with run.device=cuda: f64 is for run.device=cpu");
-  if (!device::is_open())
-    device::open(world.rank_on_this_machine(), world.ranks_on_this_machine(),
-                 {.has_pool = run.cuda_pool, .is_checked = run.cuda_checked});
+  if (!device::is_open()) device::open(place, {.has_pool = run.cuda_pool, .is_checked = run.cuda_checked});
   return Device::cuda;
 }
+
+Device open_device(const RunConfig& run, DType dtype, const comm::World& world) {
+  if (run.device == DeviceChoice::cpu) return Device::cpu;
+  const device::Place place = place_of(world);
+  Device device = Device::cpu;
+  comm::together(world.all(), [&] { device = take_device(run, dtype, place, world.rank()); });
+  return device;
+}
 #else
-Device open_device(const RunConfig& run, DType, comm::World&) {
-  require(run.device != DeviceChoice::cuda, ExitCode::usage,
-          "run.device=cuda: this program is built without CUDA; configure with -DSWITCHYARD_CUDA=ON where nvcc is");
+Device open_device(const RunConfig& run, DType, const comm::World& world) {
+  comm::together(world.all(), [&] {
+    require(run.device != DeviceChoice::cuda, ExitCode::usage,
+            "run.device=cuda: this program is built without CUDA; configure with -DSWITCHYARD_CUDA=ON where nvcc is");
+  });
   return Device::cpu;
 }
 #endif
 
 // Ranks must come to the same device, and to the same error.
 Device same_device(const RunConfig& run, DType dtype, comm::World& world) {
-  Device device = Device::cpu;
-  comm::together(world.all(), [&] { device = open_device(run, dtype, world); });
+  const Device device = open_device(run, dtype, world);
   comm::require_same(world.all(), ExitCode::usage, "the device of run.device", std::string(name_of(device)));
   world.open(device);
   return device;
@@ -105,6 +120,13 @@ std::string Compute::describe_threads() const {
 std::string Compute::describe_device() const {
 #ifdef SWITCHYARD_HAVE_CUDA
   if (current_device() == Device::cuda) return fmt::format("device     {}\n", device::describe());
+#endif
+  return "";
+}
+
+std::string Compute::describe_products() const {
+#ifdef SWITCHYARD_HAVE_CUDA
+  if (current_device() == Device::cuda) return kernels::chosen_algorithms();
 #endif
   return "";
 }

@@ -50,7 +50,7 @@ class Trainer {
  public:
   Trainer(const Experiment& experiment, comm::World& world, RunState& state, Watchdog& watchdog);
   void start(const std::vector<std::string>& allowed, const Compute& compute, const TraceOptions& trace);
-  ExitCode run();
+  ExitCode run(const Compute& compute);
 
  private:
   bool is_first_rank() const { return session_.mesh.all().rank() == 0; }
@@ -65,6 +65,7 @@ class Trainer {
   void note_bad_step(const StepFacts& facts);
   void evaluate_if_due(StepFacts& facts, bool is_last);
   void log_step(const StepFacts& facts, bool is_last);
+  void note_first_step(int64_t t, const Compute& compute);
   // Step 0 needs no checkpoint: the config makes it.
   bool is_saved() const { return good_.step == std::max<int64_t>(state_.committed.load(), 0); }
   bool save();
@@ -283,7 +284,14 @@ ExitCode Trainer::end_on_request() {
   return end(ExitCode::stopped, metrics::Verdict::resume, "stop requested");
 }
 
-ExitCode Trainer::run() {
+// What a step takes, with what its tokens were exchanged through, and how its products are made.
+void Trainer::note_first_step(int64_t t, const Compute& compute) {
+  say(fmt::format("\n{}", metrics::memory_table(*Allocator::current(), fmt::format("after step {}", t))));
+  if (const std::string products = compute.describe_products(); !products.empty())
+    log()->info("products by cuBLASLt, as chosen in step {}:\n{}", t, products);
+}
+
+ExitCode Trainer::run(const Compute& compute) {
   const int64_t steps = config_.train.steps, max_failures = config_.checkpoint.max_failures;
   if (is_first_rank()) progress_ = std::make_unique<Progress>("train", steps, Unit::steps, 0, position_.step);
   if (position_.step >= steps) {
@@ -299,8 +307,7 @@ ExitCode Trainer::run() {
     const bool is_last = t == steps || facts.stop_requested || is_too_bad;
     if (facts.result.is_finite) evaluate_if_due(facts, t == steps);
     log_step(facts, is_last);
-    if (t == first)  // what a step takes, with what its tokens were exchanged through
-      say(fmt::format("\n{}", metrics::memory_table(*Allocator::current(), fmt::format("after step {}", t))));
+    if (t == first) note_first_step(t, compute);
     if (is_last || t >= next_save_) save_and_plan_next();
     if (is_too_bad)
       return end(ExitCode::not_finite, metrics::Verdict::failed,
@@ -362,7 +369,7 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
     Trainer trainer(experiment, world, state, watchdog);
     trainer.start(allowed, compute, trace);
     section.reset();
-    return trainer.run();
+    return trainer.run(compute);
   } catch (const std::exception& error) {
     const bool is_refused = !state.has_begun && code_of(error) == ExitCode::usage;
     const bool is_shared = dynamic_cast<const SharedError*>(&error) != nullptr;

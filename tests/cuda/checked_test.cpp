@@ -13,7 +13,7 @@ namespace {
 
 // Sends a row to a place far behind the last one; ends with 3 and the error's words, or with 0.
 void gather_out_of_bounds(bool is_checked) {
-  device::open(0, 1, {.has_pool = false, .is_checked = is_checked});
+  device::open({}, {.has_pool = false, .is_checked = is_checked});
   const DeviceScope scope(Device::cuda);
   try {
     const Tensor x_TD = Tensor::full({3, 64}, DType::f32, 1.0);

@@ -56,11 +56,11 @@ class CudaDevice : public testing::Test {
 
 // A rank of its own, on its thread: its GPU is closed when it ends.
 template <class Body>
-void as_rank(const Options& options, Body&& body, int local_rank = 0, int ranks_here = 1) {
+void as_rank(const Options& options, Body&& body, const Place& place = {}) {
   std::exception_ptr thrown;
   std::thread([&] {
     try {
-      open(local_rank, ranks_here, options);
+      open(place, options);
       body();
     } catch (...) {
       thrown = std::current_exception();
@@ -76,7 +76,7 @@ void expect_says(const std::string& text, const std::string& part) {
 void expect_refused(int local_rank, int ranks_here, const std::string& part) {
   try {
     as_rank(
-        kPool, [] {}, local_rank, ranks_here);
+        kPool, [] {}, Place{local_rank, ranks_here, false});
     FAIL() << "wanted: " << part;
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::usage);

@@ -10,9 +10,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <cstdio>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <utility>
 
@@ -55,7 +54,10 @@ size_t Ring::take(uint8_t* to, size_t bytes) {
 }
 
 ncclResult_t Communicator::open() {
-  if (cudaGetDevice(&device) != cudaSuccess) return ncclUnhandledCudaError;
+  cudaDeviceProp card;
+  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&card, device) != cudaSuccess)
+    return ncclUnhandledCudaError;
+  device = card.pciBusID;  // a process may be shown a part of the machine's
   const auto size = static_cast<size_t>(ranks);
   bytes_ = size * sizeof(Seat) + size * size * sizeof(Ring);
   file_ = ::open((kFolder + name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

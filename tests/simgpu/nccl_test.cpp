@@ -222,7 +222,7 @@ TEST(Nccl, EachRowIsRefusedWithItsStatus) {
 TEST(Nccl, TwoRanksOnOneDeviceAreRefused) {
   const auto outcomes = run("same_device", 2);
   expect_all_good(outcomes);
-  expect_said(outcomes[0], "Duplicate GPU detected : rank 0 and rank 1 both on CUDA device 0");
+  expect_said(outcomes[0], "Duplicate GPU detected : rank 0 and rank 1 both on CUDA device 1");
 }
 
 TEST(Nccl, WordsAreTheGenuineLibrarys) {

@@ -125,7 +125,7 @@ SIMGPU_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
     p->multiProcessorCount = 132;
     p->major = l.major;
     p->minor = l.minor;
-    p->pciBusID = device + 1;
+    p->pciBusID = device + static_cast<int>(setting("BUS", 1));
     return cudaSuccess;
   });
 }

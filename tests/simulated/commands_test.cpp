@@ -26,6 +26,19 @@ TEST_F(Gpu, IsLeftWhereThereAreFewerThanRanksAndNobodyAskedForOne) {
       {"run.device=auto takes the CPU, not the GPUs that are here: 2 ranks on this machine, and it shows 1 GPU: "});
 }
 
+// As of Slurm with --gpus-per-task=1: all are number 0, on other places of the bus.
+TEST_F(Gpu, IsTheOnlyOneOfEachRankWhereTheLauncherShowsOneEach) {
+  SKIP_UNLESS_SIMULATED();
+  const auto two_ranks = [](const char* bus_of_the_second) {
+    const Scratch scratch;
+    const Command words = Train{"sim-tiny", 1, {"train.steps=1", "run.device=cuda"}}.command(scratch.path("run"));
+    const Command second{"env", fmt::format("SIMGPU_BUS={}", bus_of_the_second)};
+    return run(as_ranks({words, second + words}), gpus(1));
+  };
+  expect_outcome(two_ranks("2"), 0);
+  expect_outcome(two_ranks("1"), 64, {"2 ranks on this machine", "1 GPU:"});
+}
+
 TEST_F(Gpu, IsRefusedWhereItCannotBeHad) {
   const Command cuda{"run.device=cuda"};
   expect_outcome(train_with(cuda, gpus(0)), 64, {"run.device=cuda", "shows no GPU"});

@@ -34,6 +34,8 @@ TEST_P(OnGpus, TrainsAsOnTheCpu) {
   for (const char* key : {"loss", "grad_norm"}) EXPECT_LE(largest_difference(a, b, key), row.bound) << key;
   EXPECT_EQ(a.front().at("load/1/counts"), b.front().at("load/1/counts"));
   EXPECT_EQ(a.front().at("data_hash"), b.front().at("data_hash"));
+  EXPECT_THAT(read_text(gpu + "/log/rank-0000.log"),
+              testing::HasSubstr("products by cuBLASLt, as chosen in step 1:\nforward R="));
   // After one step the first moment is the gradient, but for a factor.
   expect_outcome(run({program(), "checkpoint", "diff", checkpoint_of(gpu, 1), checkpoint_of(cpu, 1), "--only",
                       "optimizer/exp_avg/*", "--bound", fmt::format("{}", row.bound)}),

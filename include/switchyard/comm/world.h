@@ -30,9 +30,10 @@ class World {
 
   // Node of each rank: 0, 1, ... in the order of their first ranks. From shared memory, or as the user says.
   const std::vector<int>& nodes() const { return nodes_; }
-  void set_ranks_per_node(int64_t count);  // 0: keep what the launcher says
-  int64_t ranks_on_this_machine() const;   // from shared memory, whatever the user says
-  int64_t rank_on_this_machine() const;    // of them: 0 for the first
+  void set_ranks_per_node(int64_t count);                                 // 0: keep what the launcher says
+  int machine() const { return machines_[static_cast<size_t>(rank())]; }  // from shared memory, whatever the user says
+  int64_t ranks_on_this_machine() const;
+  int64_t rank_on_this_machine() const;  // of them: 0 for the first
 
   // Ends all ranks of the job; ranks that are threads get an Error from the collective they wait in.
   [[noreturn]] void abort(int code) const;

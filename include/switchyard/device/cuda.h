@@ -47,15 +47,25 @@ class Stream {
   CUstream_st* stream_ = nullptr;
 };
 
-// Gives the calling thread, which is a rank, a GPU: number `local_rank` of those that the machine shows. Throws
-// Error(usage) where there is none, fewer than ranks, or driver or card are too old.
+// What of the machine is a rank's: its place among the ranks there, and whether no other has the same GPU (see
+// address).
+struct Place {
+  int64_t local_rank = 0, ranks_here = 1;
+  bool has_own_gpu = true;
+};
+
+// Gives the calling thread, which is a rank, a GPU: number `local_rank` of those that the machine shows, or the only
+// one where a launcher shows each rank its own. Throws Error(usage) where there is none, fewer than ranks, or driver or
+// card are too old.
 struct Options {
   bool has_pool = true;     // false: every allocation is one of the driver's, and every release too
   bool is_checked = false;  // wait after every operation, so that a fault is told where it was made
 };
-void open(int64_t local_rank, int64_t ranks_here, const Options& options);
+void open(const Place& place, const Options& options);
 // Why open() would refuse; empty if it would not.
-std::string obstacle(int64_t local_rank, int64_t ranks_here);
+std::string obstacle(const Place& place);
+// On the machine's bus, of the GPU that open() would take; empty where there is none.
+std::string address(int64_t local_rank);
 bool is_there();  // a GPU, with a driver
 bool is_open();
 bool is_checked();

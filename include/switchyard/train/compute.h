@@ -22,6 +22,8 @@ class Compute {
   int64_t threads() const { return threads_; }
   std::string describe_threads() const;  // and the cores that this rank may use
   std::string describe_device() const;   // a line for a GPU, nothing for the CPU
+  // A line for each algorithm that products on a GPU have chosen so far on this rank; nothing on the CPU.
+  std::string describe_products() const;
 
  private:
   int64_t threads_;

@@ -154,6 +154,9 @@ cudaDeviceProp card_of(int64_t number) {
   return card;
 }
 
+// The only one where a launcher shows each rank its own.
+int64_t number_of(int64_t local_rank, int count) { return count == 1 ? 0 : local_rank; }
+
 std::string capability_text(int capability) { return fmt::format("{}.{}", capability / 10, capability % 10); }
 
 std::string description_of(int64_t number) {
@@ -166,7 +169,7 @@ std::string description_of(int64_t number) {
 
 }  // namespace
 
-std::string obstacle(int64_t local_rank, int64_t ranks_here) {
+std::string obstacle(const Place& place) {
   load_kernels_at_start();
   const Versions v = versions();
   if (v.driver == 0) return "this machine has no NVIDIA driver; run.device=cpu needs none";
@@ -175,10 +178,10 @@ std::string obstacle(int64_t local_rank, int64_t ranks_here) {
                        version_of(v.driver), version_of(v.toolkit));
   const int count = count_gpus();
   if (count == 0) return "this machine shows no GPU (see CUDA_VISIBLE_DEVICES)";
-  if (ranks_here > count)
-    return fmt::format("{} ranks on this machine, and it shows {}: one each is needed", ranks_here,
+  if (place.ranks_here > count && !(count == 1 && place.has_own_gpu))
+    return fmt::format("{} ranks on this machine, and it shows {}: one each is needed", place.ranks_here,
                        plural(count, "GPU"));
-  const cudaDeviceProp card = card_of(local_rank);
+  const cudaDeviceProp card = card_of(number_of(place.local_rank, count));
   const int capability = card.major * 10 + card.minor;
   if (capability < kOldestCapability)
     return fmt::format("{} has compute capability {}, and 8.0 is the least", card.name, capability_text(capability));
@@ -190,12 +193,22 @@ std::string obstacle(int64_t local_rank, int64_t ranks_here) {
   return "";
 }
 
-void open(int64_t local_rank, int64_t ranks_here, const Options& options) {
+std::string address(int64_t local_rank) {
+  if (!is_there()) return "";
+  const int count = count_gpus();
+  const int64_t number = number_of(local_rank, count);
+  if (number >= count) return "";
+  const cudaDeviceProp card = card_of(number);
+  return fmt::format("{:x}:{:x}:{:x}", card.pciDomainID, card.pciBusID, card.pciDeviceID);
+}
+
+void open(const Place& place, const Options& options) {
   check(!gpu.has_value(), "a GPU has been opened for this rank before");
-  const std::string why_not = obstacle(local_rank, ranks_here);
+  const std::string why_not = obstacle(place);
   require(why_not.empty(), ExitCode::usage, "run.device=cuda: {}", why_not);
-  check_cuda(cudaSetDevice(static_cast<int>(local_rank)), "choosing a GPU");
-  gpu.emplace(description_of(local_rank), options);
+  const int64_t number = number_of(place.local_rank, count_gpus());
+  check_cuda(cudaSetDevice(static_cast<int>(number)), "choosing a GPU");
+  gpu.emplace(description_of(number), options);
 }
 
 bool is_there() {
