@@ -100,7 +100,7 @@ TEST(HubConfig, BothFormsOfPublishedConfigsMeanTheSame) {
     return model_config_of(hub, path);
   };
   for (const char* name : test::kGoldens) {
-    const std::string folder = std::string("tests/model/goldens/") + name;
+    const std::string folder = std::string("tests/goldens/") + name;
     EXPECT_EQ(read(folder + "/config_v5.json"), read(folder + "/config.json")) << name;
   }
 }

@@ -1,5 +1,5 @@
 // Routers that limit a token to some groups of experts, against choices and weights that this project did not compute:
-// goldens/README.md.      T tokens, E experts
+// tests/goldens/README.md.      T tokens, E experts
 #include "switchyard/files/safetensors.h"
 #include "switchyard/moe/router.h"
 #include "tests/support/compare.h"
@@ -48,7 +48,7 @@ class LimitedRouting {
   const Family& family_;
   int layer_;
   Router router_{"router", family_.config.num_experts, family_.config, {}};
-  files::SafetensorsFile file_{File::open("tests/model/goldens/limited_routing.safetensors")};
+  files::SafetensorsFile file_{File::open("tests/goldens/limited_routing.safetensors")};
 };
 
 TEST(LimitedRouting, ChoosesAndWeighsAsPublished) {

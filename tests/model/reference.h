@@ -1,4 +1,4 @@
-// A case of goldens/: a published checkpoint as our model, and the values that belong to it (goldens/README.md).
+// A case of goldens/: a published checkpoint as our model, and the values that belong to it (tests/goldens/README.md).
 #pragma once
 
 #include "switchyard/files/model_folder.h"
@@ -68,7 +68,7 @@ class Reference {
     return model::model_config_of(hub, path);
   }
   static std::filesystem::path folder(const std::string& name) {
-    return std::filesystem::path("tests/model/goldens") / name;  // tests run from the root of the repository
+    return std::filesystem::path("tests/goldens") / name;  // tests run from the root of the repository
   }
 };
 

@@ -1,5 +1,5 @@
-// The decoder against checkpoints and values that this project did not compute: goldens/README.md. Bounds are those of
-// two implementations of f32 arithmetic; they hold for f64 too, since the expected values are f32.
+// The decoder against checkpoints and values that this project did not compute (tests/goldens/README.md). Bounds are
+// those of two implementations of f32 arithmetic; they hold for f64 too, since the expected values are f32.
 #include "tests/model/reference.h"
 
 #include "switchyard/model/rope.h"

@@ -30,7 +30,7 @@ class Conversion : public ::testing::Test {
     expect_outcome(run({program(), "train", scratch_.path("c.yaml"), "run.dir=" + dir}), 0, {"weights    from"});
     return dir;
   }
-  const std::string golden_ = "tests/model/goldens/qwen2_moe/base";
+  const std::string golden_ = "tests/goldens/qwen2_moe/base";
   Scratch scratch_;
 };
 
@@ -86,7 +86,7 @@ TEST_F(Conversion, WeightsThatTheRunHasNoPlaceForAreRefused) {
 // Layers of multi-token prediction come back byte for byte; once the others are trained they are left out, or kept on
 // request.
 TEST_F(Conversion, CarriesLayersOfMultiTokenPrediction) {
-  const std::string glm = "tests/model/goldens/glm4_moe/base", folder = scratch_.path("folder");
+  const std::string glm = "tests/goldens/glm4_moe/base", folder = scratch_.path("folder");
   const files::SafetensorsFile file(File::open(glm + "/model.safetensors"));
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, info] : file.tensors()) {
@@ -223,7 +223,7 @@ TEST_F(Conversion, MemoryDoesNotGrowWithTheLargestTensor) {
   constexpr int64_t kRows = 2'400'000, kLargest = kRows * 32 * 4, kBound = 2 * kLargest + 200'000'000;
   const std::string folder = scratch_.path("folder"), made = scratch_.path("made"), back = scratch_.path("back");
   std::filesystem::create_directory(folder);
-  auto config = test::Json::parse(test::read_text("tests/model/goldens/llama/tied_bias/config.json"));
+  auto config = test::Json::parse(test::read_text("tests/goldens/llama/tied_bias/config.json"));
   config.update({{"vocab_size", kRows}, {"attention_bias", false}, {"mlp_bias", false}, {"num_hidden_layers", 1}});
   scratch_.write("folder/config.json", config.dump());
   std::vector<files::NewTensor> tensors{{"model.embed_tokens.weight", DType::f32, {kRows, 32}},

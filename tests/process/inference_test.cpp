@@ -113,7 +113,7 @@ struct HeldUp {
 TEST_F(Inference, CommandsWhoseRankHangsEndAllByTheWatchdog) {
   if (!can_trace()) GTEST_SKIP() << "strace cannot trace a program here";
   const std::string step = fs::canonical(checkpoint_of(dir_, 30)),
-                    golden = fs::canonical(source_file("tests/model/goldens/llama/base")),
+                    golden = fs::canonical(source_file("tests/goldens/llama/base")),
                     ids = golden + "/expected.safetensors";
   const std::vector<HeldUp> rows{
       {"forward",

@@ -1,4 +1,4 @@
-// Checkpoints that this project did not compute (tests/model/goldens/README.md), through the program: into a
+// Checkpoints that this project did not compute (tests/goldens/README.md), through the program: into a
 // checkpoint, computed, compared, and out again.
 #include "tests/support/references.h"
 

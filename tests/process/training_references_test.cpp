@@ -1,4 +1,4 @@
-// Trainings that this project did not run (tests/model/goldens/README.md): 20 AdamW steps with the pooled balance loss,
+// Trainings that this project did not run (tests/goldens/README.md): 20 AdamW steps with the pooled balance loss,
 // through the program, from published weights to published weights.
 #include "switchyard/files/model_folder.h"
 #include "tests/support/runs.h"
@@ -29,7 +29,7 @@ std::vector<double> values_of(const files::SafetensorsFile& file, const std::str
 class TrainingReference : public testing::TestWithParam<Row> {
  protected:
   std::string golden(const std::string& file) const {
-    return fmt::format("tests/model/goldens/training/{}/{}", GetParam().reference.family, file);
+    return fmt::format("tests/goldens/training/{}/{}", GetParam().reference.family, file);
   }
   std::string config() const {
     return fmt::format(

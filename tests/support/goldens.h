@@ -1,4 +1,4 @@
-// The cases of tests/model/goldens, by family and name.
+// The cases of tests/goldens, by family and name.
 #pragma once
 
 namespace switchyard::test {

@@ -1,4 +1,4 @@
-// What a Hugging Face reference (tests/model/goldens/README.md) holds a device to: files of `switchyard forward`
+// What a Hugging Face reference (tests/goldens/README.md) holds a device to: files of `switchyard forward`
 // compared with it.
 #pragma once
 
@@ -12,7 +12,7 @@
 namespace switchyard::test {
 
 // The reference's folder, as forward reads it, and its results.
-inline std::string golden_folder(const std::string& name) { return source_file("tests/model/goldens/" + name); }
+inline std::string golden_folder(const std::string& name) { return source_file("tests/goldens/" + name); }
 inline std::string golden_results(const std::string& name) { return golden_folder(name) + "/expected.safetensors"; }
 
 // forward of everything that a reference tells.
