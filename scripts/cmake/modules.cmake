@@ -4,10 +4,10 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_D
 file(STRINGS "${CMAKE_SOURCE_DIR}/scripts/layers.txt" layer_lines REGEX "^[a-z]+:")
 set(modules_without_loops config files metrics model checkpoint convert train verify)
 
-# Of these each source is compiled alone, so that a changed one is soon built (scripts/mutants.sh changes sources of the
-# last two). In a release build of others four are compiled as one: they spend their time in headers of libraries and in
-# their templates.
-set(modules_compiled_apart kernels ops moe device comm)
+# Of these each source is compiled alone, so that a changed one is soon built (and scripts/mutants.sh and coverage.sh can
+# put another in its place). In a release build of others four are compiled as one: they spend their time in headers of
+# libraries and in their templates.
+set(modules_compiled_apart base kernels ops moe device comm)
 
 function(switchyard_add_modules)
   set(common "<algorithm>;<filesystem>;<fmt/format.h>;<functional>;<map>;<memory>;<optional>;<string>;<vector>")
