@@ -5,6 +5,7 @@
 #include "switchyard/tensor/random.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace switchyard::data {
 namespace {
@@ -82,16 +83,36 @@ Blend::Pick Blend::at(int64_t sample) {
   }
   Pick pick{0, 0};
   for (; next_ <= sample; ++next_) {
-    const auto s = static_cast<double>(std::max<int64_t>(next_, 1));
-    size_t best = 0;
-    double furthest = behind_share(weights_[0], s, taken_[0]);
-    for (size_t i = 1; i < weights_.size(); ++i) {
-      const double behind = behind_share(weights_[i], s, taken_[i]);
-      if (behind > furthest) furthest = behind, best = i;
-    }
+    const size_t best = furthest_behind(next_, taken_, nullptr);
     pick = {static_cast<int64_t>(best), taken_[best]++};
   }
   return pick;
+}
+
+size_t Blend::furthest_behind(int64_t sample, const std::vector<int64_t>& taken,
+                              const std::vector<int64_t>* sizes) const {
+  const auto s = static_cast<double>(std::max<int64_t>(sample, 1));
+  size_t best = weights_.size();
+  double furthest = 0;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    if (sizes && taken[i] == (*sizes)[i]) continue;
+    const double behind = behind_share(weights_[i], s, taken[i]);
+    if (best == weights_.size() || behind > furthest) furthest = behind, best = i;
+  }
+  return best;
+}
+
+std::vector<Blend::Pick> Blend::once(const std::vector<int64_t>& sizes) const {
+  check(sizes.size() == weights_.size(), "blend: {} sizes for {} sources", sizes.size(), weights_.size());
+  const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  std::vector<int64_t> taken(sizes.size(), 0);
+  std::vector<Pick> picks;
+  picks.reserve(static_cast<size_t>(total));
+  for (int64_t s = 0; s < total; ++s) {
+    const size_t best = furthest_behind(s, taken, &sizes);
+    picks.push_back({static_cast<int64_t>(best), taken[best]++});
+  }
+  return picks;
 }
 
 }  // namespace switchyard::data

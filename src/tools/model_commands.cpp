@@ -40,7 +40,7 @@ ExitCode evaluate_weights(Program& program, const ModelOptions& options) {
   const bool knows_text = source.speaks_bytes(trains_on_bytes(config));
   if (!knows_text && !config.data.valid.front().is_batch_file())
     refuse_text(source, "give --data FILE.safetensors with input_ids and labels");
-  const data::Loader loader =
+  data::Loader loader =
       train::open_data(config, config.data.valid, options.data.empty() ? "data.valid" : "--data", world.all()).loader;
   const DType dtype = options.dtype.empty() ? config.train.dtype : dtype_from_name(options.dtype);
   const train::Compute compute(config.run, dtype, world);

@@ -11,7 +11,7 @@
 namespace switchyard::train {
 namespace {
 
-data::Batch empty_batch(const data::Loader& loader) {
+data::Batch empty_batch(data::Loader& loader) {
   data::Batch batch = loader.in_order(0, 1, 1).at(0);
   batch.tokens_BS = batch.tokens_BS.slice(0, 0, 0);
   batch.targets_BS = batch.targets_BS.slice(0, 0, 0);
@@ -22,7 +22,7 @@ data::Batch empty_batch(const data::Loader& loader) {
 
 }  // namespace
 
-Evaluation evaluate(model::Decoder& model, const parallel::Mesh& mesh, const data::Loader& loader, int64_t samples,
+Evaluation evaluate(model::Decoder& model, const parallel::Mesh& mesh, data::Loader& loader, int64_t samples,
                     int64_t micro_batch, const std::function<void(int64_t, int64_t)>& progress) {
   const autograd::NoGrad no_grad;
   const int64_t total = std::min(samples, loader.num_samples());

@@ -60,6 +60,7 @@ TEST_F(LoaderTest, SamplesDoNotDependOnTheNumberOfRanks) {
 }
 
 TEST_F(LoaderTest, TargetsAreTheNextTokensOfTheFile) {
+  config_.train.resize(1);
   Loader loader(config_, 257, 1);
   const Batch batch = loader.in_order(0, 3, 3).at(0);
   std::vector<int32_t> ids(16);
@@ -68,6 +69,30 @@ TEST_F(LoaderTest, TargetsAreTheNextTokensOfTheFile) {
   EXPECT_EQ(batch.targets_BS.to_vector<int32_t>(), (std::vector<int32_t>(ids.begin() + 1, ids.end())));
   const auto ends = std::count(ids.begin() + 1, ids.end(), ByteTokenizer::kEnd);
   EXPECT_EQ(batch.text_bytes, 15 - ends);
+}
+
+// Of what is evaluated each source has its share, and all of it is there in the end.
+TEST_F(LoaderTest, HeldOutSourcesHaveTheirShares) {
+  const test::Scratch scratch;
+  DataConfig config;
+  config.sequence_length = 2;
+  for (const auto& [name, samples, weight] : {std::tuple{"a", 9, 3.0}, {"b", 4, 1.0}}) {
+    IndexedWriter writer(scratch.path(name), TokenType::u16);
+    std::vector<int32_t> ids(static_cast<size_t>(2 * samples + 1), name[0]);
+    for (int i = 0; i < samples; ++i) ids[static_cast<size_t>(2 * i)] = i;
+    writer.add_sequence(ids);
+    writer.end_document();
+    writer.commit();
+    config.train.push_back({scratch.path(name), weight});
+  }
+  Loader loader(config, 257, 1);
+  std::string order;
+  for (const Batch& batch : loader.in_order(0, 100, 1)) {
+    const auto ids = batch.tokens_BS.to_vector<int32_t>();
+    order += fmt::format("{}{} ", static_cast<char>(ids[1]), ids[0]);
+  }
+  EXPECT_EQ(order, "a0 b0 a1 a2 a3 b1 a4 a5 a6 b2 a7 a8 b3 ");
+  EXPECT_EQ(loader.in_order(3, 1, 1).at(0).tokens_BS.to_vector<int32_t>()[0], 2);
 }
 
 TEST_F(LoaderTest, EveryEpochVisitsEverySampleOnce) {

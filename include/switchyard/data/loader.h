@@ -33,13 +33,15 @@ class Loader {
   // samples from `consumed_samples` on. A file of batches has an end: beyond it is Error(usage).
   std::vector<Batch> step(int64_t consumed_samples, int64_t global_batch, int64_t micro_batch, int rank, int ranks);
 
-  // Held-out samples [first, first + count) in file order, source after source; the last batch may be smaller.
-  std::vector<Batch> in_order(int64_t first, int64_t count, int64_t micro_batch) const;
+  // Held-out samples [first, first + count), each source in file order; of several, each has its share of any first
+  // samples until it has no more. The last batch may be smaller.
+  std::vector<Batch> in_order(int64_t first, int64_t count, int64_t micro_batch);
 
   int64_t num_samples() const;      // of all sources, one epoch
   std::string fingerprint() const;  // of tokenizer and every source; settings of the run are compared by key
 
  private:
+  Blend::Pick held_out(int64_t sample);
   Batch make_batch(int64_t rows) const;
   void fill_row(Batch& batch, int64_t row, const Source& source, int64_t sample) const;
   void check_fixed_batch(int64_t consumed_samples, int64_t global_batch) const;
@@ -50,6 +52,7 @@ class Loader {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<std::shared_ptr<const Source>> sources_;
   Blend blend_;
+  std::vector<Blend::Pick> held_out_;
 };
 
 // Hash of the hashes of a step's samples, in sample order.

@@ -33,8 +33,13 @@ class Blend {
     int64_t source, index;
   };
   Pick at(int64_t sample);
+  // Every sample of sources of these sizes once, each by the same rule from those that have one left.
+  std::vector<Pick> once(const std::vector<int64_t>& sizes) const;
 
  private:
+  // Of the sources with fewer than `sizes` taken, if given.
+  size_t furthest_behind(int64_t sample, const std::vector<int64_t>& taken, const std::vector<int64_t>* sizes) const;
+
   std::vector<double> weights_;  // sum to 1
   std::vector<int64_t> taken_;
   int64_t next_ = 0;

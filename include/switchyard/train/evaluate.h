@@ -15,7 +15,7 @@ struct Evaluation {
 };
 
 // The first `samples` held-out samples, or all if there are fewer: the same in every layout. Collective.
-Evaluation evaluate(model::Decoder& model, const parallel::Mesh& mesh, const data::Loader& loader, int64_t samples,
+Evaluation evaluate(model::Decoder& model, const parallel::Mesh& mesh, data::Loader& loader, int64_t samples,
                     int64_t micro_batch, const std::function<void(int64_t done, int64_t total)>& progress = {});
 
 }  // namespace switchyard::train
