@@ -37,6 +37,10 @@ void ModelConfig::validate() const {
                  layers.first, num_layers);
   for (const int64_t layer : layers.except)
     config::expect(layer < num_layers, "moe.layers.except", "there is no layer {}; num_layers={}", layer, num_layers);
+  bool has_moe = false;
+  for (int64_t i = 0; i < num_layers; ++i) has_moe |= is_moe(i);
+  config::expect(has_moe || !moe.layers, "moe.layers",
+                 "none of the {} layers is one of experts; for a dense model write layers: none", num_layers);
   if (family == Family::generic) return;
   if (const auto outside = first_outside(*this, family))
     throw config::Invalid(outside->key, fmt::format("{}, but {} in family {}; family: generic takes any combination",

@@ -8,8 +8,8 @@ void OptimizerConfig::validate() const {
 }
 
 void ScheduleConfig::validate() const {
-  config::expect(min_lr <= lr || kind == ScheduleKind::constant || kind == ScheduleKind::step, "min_lr",
-                 "{} exceeds lr={}", min_lr, lr);
+  const bool ends_at_min = kind == ScheduleKind::linear || kind == ScheduleKind::cosine || kind == ScheduleKind::wsd;
+  config::expect(min_lr <= lr || !ends_at_min, "min_lr", "{} exceeds lr={}; give a min_lr of at most lr", min_lr, lr);
   config::expect(kind != ScheduleKind::inverse_sqrt || warmup_steps > 0, "warmup_steps",
                  "0: inverse_sqrt is lr sqrt(warmup_steps / step) and needs at least 1");
   for (size_t i = 1; i < boundaries.size(); ++i)

@@ -20,10 +20,10 @@ void expect_splits(const ExperimentConfig& c) {
   config::expect(kv_heads % tensor == 0 || tensor % kv_heads == 0, "model.attention.num_kv_heads",
                  "{} and parallel.tensor={}: one must be a multiple of the other", kv_heads, tensor);
   expect_multiple("data.sequence_length", c.data.sequence_length, "tensor", tensor);
-  bool has_dense = false, has_experts = false;
-  for (int64_t i = 0; i < c.model.num_layers; ++i) (c.model.is_moe(i) ? has_experts : has_dense) = true;
+  bool has_dense = false;
+  for (int64_t i = 0; i < c.model.num_layers; ++i) has_dense |= !c.model.is_moe(i);
   if (has_dense) expect_multiple("model.mlp.intermediate_size", c.model.mlp.intermediate_size, "tensor", tensor);
-  if (!has_experts) return;
+  if (!c.model.moe.layers) return;
   const moe::MoeConfig& moe = c.model.moe;
   if (moe.shared.num_experts > 0)
     config::expect(moe.shared.width() % tensor == 0, "model.moe.shared.intermediate_size",

@@ -123,18 +123,7 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
       {{"model.moe.capacity.drop=position"}, {"'position' is not built yet", "none"}},
       {{"model.moe.capacity.level=device"}, {"'device' is not built yet", "expert"}},
       {{"parallel.context=2"}, {"parallel.context: 2: context parallelism is not built yet", "1"}},
-      {{"parallel.context=2"}, {"parallel.context: 2: context parallelism is not built yet"}},
       {{"parallel.pipeline=2"}, {"parallel.pipeline: 2: pipeline parallelism is not built yet"}},
-      {{"parallel.tensor=3"}, {"model.attention.num_heads: 4", "parallel.tensor=3"}},
-      {{"parallel.tensor=4", "model.attention.num_heads=12", "model.attention.num_kv_heads=6"},
-       {"model.attention.num_kv_heads: 6", "parallel.tensor=4"}},
-      {{"parallel.tensor=2", "data.sequence_length=31"}, {"data.sequence_length: 31", "parallel.tensor=2"}},
-      {{"parallel.tensor=2", "model.moe.layers=none", "model.mlp.intermediate_size=45"},
-       {"model.mlp.intermediate_size: 45", "parallel.tensor=2"}},
-      {{"parallel.tensor=2", "model.moe.shared.intermediate_size=45"},
-       {"model.moe.shared.intermediate_size: 45", "parallel.tensor=2"}},
-      {{"parallel.expert_tensor=2", "model.moe.intermediate_size=45"},
-       {"model.moe.intermediate_size: 45", "parallel.expert_tensor=2"}},
       {{"parallel.zero=2"}, {"parallel.zero: 2", "is not built yet", "0 or 1"}},
       {{"parallel.pipeline_schedule=zero_bubble"}, {"'zero_bubble' is not built yet", "1f1b"}},
       {{"parallel.virtual_stages=2"}, {"parallel.virtual_stages: 2", "is not built yet"}},
@@ -145,8 +134,26 @@ TEST(Experiment, FeaturesThatAreNotBuiltAreRefusedByName) {
   for (const Row& row : rows) expect_refused([&] { with(row.overrides); }, row.pieces, row.overrides.front());
 }
 
+// Its rate has no end to fall to.
+TEST(Experiment, MinLrIsOfNoConcernToInverseSqrt) {
+  EXPECT_EQ(with({"schedule={kind: inverse_sqrt, lr: 5.0e-5}"}).config.schedule.lr, 5e-5);
+}
+
 TEST(Experiment, ValuesThatDoNotFitAreRefusedWithBothNumbers) {
   const std::vector<Row> rows = {
+      {{"parallel.tensor=3"}, {"model.attention.num_heads: 4", "parallel.tensor=3"}},
+      {{"parallel.tensor=4", "model.attention.num_heads=12", "model.attention.num_kv_heads=6"},
+       {"model.attention.num_kv_heads: 6", "parallel.tensor=4"}},
+      {{"parallel.tensor=2", "data.sequence_length=31"}, {"data.sequence_length: 31", "parallel.tensor=2"}},
+      {{"parallel.tensor=2", "model.moe.layers=none", "model.mlp.intermediate_size=45"},
+       {"model.mlp.intermediate_size: 45", "parallel.tensor=2"}},
+      {{"parallel.tensor=2", "model.moe.shared.intermediate_size=45"},
+       {"model.moe.shared.intermediate_size: 45", "parallel.tensor=2"}},
+      {{"parallel.expert_tensor=2", "model.moe.intermediate_size=45"},
+       {"model.moe.intermediate_size: 45", "parallel.expert_tensor=2"}},
+      {{"schedule.lr=5e-5"}, {"schedule.min_lr: 0.0001 exceeds lr=5e-05", "at most lr"}},
+      {{"model.moe.layers={first: 0, except: [0, 1, 2, 3]}", "model.num_layers=4"},
+       {"model.moe.layers", "none of the 4 layers", "layers: none"}},
       {{"model.attention.num_heads=6", "model.attention.num_kv_heads=4"},
        {"model.attention.num_heads: 6", "num_kv_heads=4"}},
       {{"model.attention.head_dim=15"}, {"model.attention.head_dim: 15 is odd"}},

@@ -13,7 +13,7 @@ struct MetricsConfig {
   void fields(auto& f) {
     f("every", every, "steps between two lines of metrics.jsonl", {.min = 1});
     f("tensorboard", tensorboard, "also write event files", {.unbuilt = "writing of event files"});
-    f("expert_load", expert_load, "load of the experts of every layer");
+    f("expert_load", expert_load, "keys load/, routing/ and bias/ of every MoE layer");
   }
   bool operator==(const MetricsConfig&) const = default;
 };
