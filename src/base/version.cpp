@@ -28,7 +28,7 @@ std::string processor_name() {
   return name.empty() ? "unknown processor" : name;
 }
 
-std::string build_details() {
+std::string program_details() {
   const std::string flags = fmt::format(" {} ", processor_entry("flags"));
   std::string extensions;
   for (const char* name : {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
@@ -38,8 +38,9 @@ std::string build_details() {
 #else
   constexpr std::string_view kCuda = "no CUDA";
 #endif
-  return fmt::format("compiler   {}\nbuild      {}, for {}; {}\nprocessor  {}{}\n", SWITCHYARD_COMPILER,
-                     SWITCHYARD_BUILD_TYPE, SWITCHYARD_ARCHITECTURE, kCuda, processor_name(), extensions);
+  return fmt::format("{}\ncompiler   {}\nbuild      {}, for {}; {}\nprocessor  {}{}", program_version(),
+                     SWITCHYARD_COMPILER, SWITCHYARD_BUILD_TYPE, SWITCHYARD_ARCHITECTURE, kCuda, processor_name(),
+                     extensions);
 }
 
 }  // namespace switchyard

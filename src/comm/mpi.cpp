@@ -211,9 +211,18 @@ bool is_launched() {
   return is_set("OMPI_COMM_WORLD_SIZE") || is_set("PMIX_RANK") || (is_set("PMI_RANK") && is_set("PMI_SIZE"));
 }
 
+// Ranks of srun that no library of MPI knows of would each train on their own.
+void require_known_launcher() {
+  const char* rank = std::getenv("SLURM_PROCID");
+  const bool is_later_rank = rank != nullptr && std::string_view(rank) != "0";
+  require(!is_later_rank, ExitCode::usage,
+          "task {} of srun, which has told MPI nothing: start ranks with mpirun, or with srun --mpi=pmix", rank);
+}
+
 }  // namespace
 
 World World::mpi(int* argc, char*** argv) {
+  if (!is_launched()) require_known_launcher();
   return is_launched() ? World(std::make_shared<MpiTransport>(argc, argv)) : self();
 }
 

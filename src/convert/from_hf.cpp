@@ -57,7 +57,7 @@ Summary from_hf(const std::filesystem::path& folder, const std::filesystem::path
   });
   const auto entries = entries_of(hub, all, options.begins);
   checkpoint::Meta meta;
-  meta.program_version = program_version();
+  meta.program_version = program_details();
   meta.config = model_section_text(hub.config());
   checkpoint::write(aside, all, entries, meta);
   comm::on_rank_zero(all, [&] {

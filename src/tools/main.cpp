@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
   keep_heap();
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error to report, from the first write on
   tools::Program program{.argc = &argc, .argv = &argv, .action = {}, .world_ = {}};
-  program.app.set_version_flag("--version", [] { return "switchyard " + program_version() + "\n" + build_details(); });
+  program.app.set_version_flag("--version", [] { return "switchyard " + program_details() + "\n"; });
   program.app.require_subcommand(0, 1);
   program.app.formatter(std::make_shared<tools::HelpFormatter>());
   for (const auto add : {tools::add_train, tools::add_eval, tools::add_generate, tools::add_data, tools::add_checkpoint,

@@ -104,6 +104,8 @@ int64_t set_up_threads(const RunConfig& run, const comm::World& world) {
 
 Compute::Compute(const RunConfig& run, DType dtype, comm::World& world)
     : threads_(set_up_threads(run, world)), scope_(same_device(run, dtype, world)) {
+  if (current_device() == Device::cpu && world.rank() == 0 && (run.cuda_checked || !run.cuda_pool))
+    log()->warn("run.cuda_checked and run.cuda_pool do nothing: this run is on the CPU");
 #ifdef SWITCHYARD_HAVE_CUDA
   if (current_device() == Device::cuda) kernels::prepare_products(exec::Cuda{});
 #endif

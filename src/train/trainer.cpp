@@ -233,7 +233,7 @@ bool Trainer::save() {
   checkpoint::Meta meta;
   meta.step = good_.step;
   meta.consumed_samples = good_.consumed_samples;
-  meta.program_version = program_version();
+  meta.program_version = program_details();
   meta.config = experiment_.resolved();
   meta.data_fingerprint = data_.fingerprint;
   meta.layout = session_.mesh.describe();
@@ -262,7 +262,8 @@ ExitCode Trainer::end(ExitCode code, metrics::Verdict verdict, const std::string
 }
 
 void Trainer::announce(const Compute& compute) {
-  const Disk disk = disk_of(config_.run.dir, session_);
+  const int64_t every = config_.checkpoint.every, left = std::max<int64_t>(config_.train.steps - position_.step, 0);
+  const Disk disk = disk_of(config_.run.dir, session_, (left + every - 1) / every);
   const Allocator& memory = *Allocator::current();
   BytesByPurpose in_step = expected_memory(config_, session_.model, session_.mesh).by_purpose();
   constexpr auto kBuffers = static_cast<size_t>(Purpose::buffers);
@@ -273,7 +274,9 @@ void Trainer::announce(const Compute& compute) {
       fmt::format("data       {} samples an epoch\ndisk       {}\n", data_.loader.num_samples(), disk.describe()) +
       (trace_ ? fmt::format("trace      {}\n\n", trace_->describe()) : "\n") +
       metrics::memory_table(memory, "memory", in_step));
-  if (disk.is_short()) log()->warn("{}: {}; saving may fail", config_.run.dir, disk.describe());
+  if (disk.is_short())
+    log()->warn("{}: {}, and {} more will lie there; saving may fail", config_.run.dir, disk.describe(),
+                disk.num_to_come);
   if (session_.fault.rank >= 0) log()->warn("SWITCHYARD_FAULT is set: this run makes a mistake on purpose, for tests");
 }
 

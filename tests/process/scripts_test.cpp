@@ -133,14 +133,14 @@ TEST_F(Setup, WhatIsMissingIsInstalledWithNewListsIfNeedBe) {
 TEST_F(Setup, WhatIsStillMissingIsNamedBelowTheReasons) {
   stand_in("apt-get", "echo Reading package lists...; echo 'E: Unable to locate package not-a-package' >&2; exit 100");
   const Outcome outcome = set_up();
-  expect_outcome(outcome, 70, {"E: Unable to locate package not-a-package\nsetup: still missing: not-a-package ("});
+  expect_outcome(outcome, 69, {"E: Unable to locate package not-a-package\nsetup: still missing: not-a-package ("});
   EXPECT_EQ(outcome.err.find("Reading"), std::string::npos);
 }
 
 TEST_F(Setup, AReasonThatIsNotOfAptIsShownToo) {
   stand_in("id", kAsUser);
   stand_in("sudo", "echo 'sudo: a password is required' >&2; exit 1");
-  expect_outcome(set_up(), 70, {"sudo: a password is required\nsetup: still missing: not-a-package ("});
+  expect_outcome(set_up(), 69, {"sudo: a password is required\nsetup: still missing: not-a-package ("});
 }
 
 TEST_F(Setup, AUserWithoutSudoIsToldWhatToInstall) {
@@ -149,7 +149,7 @@ TEST_F(Setup, AUserWithoutSudoIsToldWhatToInstall) {
     const Outcome found = run({"sh", "-c", "command -v " + tool});
     fs::create_symlink(found.out.substr(0, found.out.find('\n')), scratch_.path("bin/" + tool));
   }
-  expect_outcome(set_up({{"PATH", scratch_.path("bin")}}), 70,
+  expect_outcome(set_up({{"PATH", scratch_.path("bin")}}), 69,
                  {"setup: missing packages: not-a-package; install them as root (there is no sudo here)"});
 }
 

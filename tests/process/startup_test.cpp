@@ -61,5 +61,20 @@ TEST(Startup, WarnsOfFewerCoresThanThreads) {
   EXPECT_LT(outcome.text().find("2 threads per rank"), outcome.text().find("step 1/1 "));
 }
 
+TEST(Startup, WarnsOfKeysThatDoNothingOnTheCpu) {
+  const Scratch scratch;
+  const Outcome outcome =
+      train({"tiny", 2, {"train.steps=1", "run.device=cpu", "run.cuda_checked=true"}}, scratch.path("run"));
+  expect_outcome(outcome, 0);
+  EXPECT_EQ(count_of(outcome.err, "run.cuda_checked and run.cuda_pool do nothing: this run is on the CPU"), 1);
+}
+
+// srun without --mpi=pmix starts programs that know nothing of each other.
+TEST(Startup, RefusesRanksOfALauncherThatMpiDoesNotKnow) {
+  const Scratch scratch;
+  const Command words = Train{"tiny", 1, {"train.steps=1"}}.command(scratch.path("run"));
+  expect_outcome(run(words, {{"SLURM_PROCID", "3"}}), 64, {"task 3 of srun", "srun --mpi=pmix"});
+}
+
 }  // namespace
 }  // namespace switchyard::test

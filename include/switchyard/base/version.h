@@ -6,7 +6,7 @@
 namespace switchyard {
 
 std::string program_version();  // "0.1.0 (commit 1a2b3c4)"
-std::string build_details();    // compiler, build type, processor it was built for and processor it runs on
+std::string program_details();  // and, a line each, compiler, build, and the processors it was built for and runs on
 std::string processor_name();   // of the machine it runs on
 
 }  // namespace switchyard

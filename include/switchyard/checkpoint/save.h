@@ -49,6 +49,7 @@ SaveResult save(const std::filesystem::path& run_dir, const comm::Group& all, st
 void clean(const std::filesystem::path& run_dir);
 
 int64_t newest_step(const std::filesystem::path& run_dir);  // of its checkpoints, by name; -1: it has none
+int64_t count_saved(const std::filesystem::path& run_dir);  // its checkpoints, by name
 
 // Renames the checkpoints of later steps to abandoned-STEP-ID, for a run that goes on from `step`: nothing finds them
 // by itself any more, and they stay. Returns their number. Called on rank 0 by the owner of the run's lock.

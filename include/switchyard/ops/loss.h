@@ -2,8 +2,8 @@
 //
 // Logits are made and used up in chunks of tokens, so T x V is never stored. If a gradient is needed, forward computes
 // it at once, chunk by chunk: making the logits a second time in backward would cost a third more arithmetic. Kept for
-// backward are dx (T, D) and dw (V, D) in f32; backward multiplies them by the gradient that arrives, which for the
-// plain total loss is 1.
+// backward are dx (T, D) in the dtype of x and dw (V, D) in f32; backward multiplies them by the gradient that arrives,
+// which for the plain total loss is 1.
 #pragma once
 
 #include "switchyard/ops/vocabulary.h"

@@ -24,9 +24,11 @@ std::string describe_run(const ExperimentConfig& config, Session& session, const
 // The room that the run's folder has, and what a checkpoint takes. Collective.
 struct Disk {
   int64_t free_bytes = 0, checkpoint_bytes = 0;
-  bool is_short() const { return free_bytes < 2 * checkpoint_bytes; }  // the old one stays until the new one is there
+  int64_t num_to_come = 2;  // checkpoints that will be there beside those that are
+  bool is_short() const { return free_bytes < num_to_come * checkpoint_bytes; }
   std::string describe() const;
 };
-Disk disk_of(const std::string& run_dir, Session& session);
+// `saves`: how many there will be at most; checkpoint.keep stay, and an old one until the new one is there.
+Disk disk_of(const std::string& run_dir, Session& session, int64_t saves);
 
 }  // namespace switchyard::train
