@@ -4,14 +4,14 @@
 # Usage: hf_check.sh FOLDER... | hf_check.sh --all: each of configs/models, trained for 40 steps on the quickstart's corpus.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# -gt 0 ] || die 64 "usage: hf_check.sh FOLDER... | hf_check.sh --all"
-[ -x "$program" ] || die 64 "$program is not there: scripts/build.sh release switchyard"
+[ -x "$program" ] || die 69 "$program is not there: scripts/build.sh release switchyard"
 environment="$root/build/hf"
 python="${HF_CHECK_PYTHON:-$environment/bin/python}"
 if [ ! -x "$python" ]; then
   say "Python environment: $environment"
-  python3 -m venv "$environment" || die 70 "python3-venv is needed: apt-get install python3-venv"
+  python3 -m venv "$environment" || die 69 "python3-venv is needed: apt-get install python3-venv"
   "$environment/bin/pip" install --quiet torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 numpy ||
-    die 70 "pip could not install torch, transformers, safetensors and numpy"
+    die 69 "pip could not install torch, transformers, safetensors and numpy"
 fi
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT

@@ -4,8 +4,8 @@
 # sm_90. Values are of f32 and of bf16. Usage: kernel-counts.sh; needs the release tree's test_cuda and nvcc in PATH.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
-command -v nvcc >/dev/null || die 70 "nvcc is not in PATH"
-[ -x build/release/test_cuda ] || die 66 "no build/release/test_cuda: scripts/build.sh release test_cuda"
+command -v nvcc >/dev/null || die 69 "nvcc is not in PATH"
+[ -x build/release/test_cuda ] || die 69 "no build/release/test_cuda: scripts/build.sh release test_cuda"
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
-command -v dpkg-query >/dev/null || { echo "setup: this script installs Debian packages, and this system has no dpkg" >&2; exit 70; }
+command -v dpkg-query >/dev/null || { echo "setup: this script installs Debian packages, and this system has no dpkg" >&2; exit 69; }
 mapfile -t wanted < <(grep -v '^#' "$scripts/packages.txt"; printf '%s\n' "$@" | grep . || true)
 missing_packages() {
   comm -23 <(printf '%s\n' "${wanted[@]}" | sort -u) \
@@ -17,7 +17,7 @@ echo "setup: installing ${missing[*]}"
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "setup: missing packages: ${missing[*]}; install them as root (there is no sudo here)" >&2; exit 70; }
+  command -v sudo >/dev/null || { echo "setup: missing packages: ${missing[*]}; install them as root (there is no sudo here)" >&2; exit 69; }
   as_root=(sudo)
 fi
 log="$(mktemp)"
@@ -29,5 +29,5 @@ if ! install && ! { "${as_root[@]}" apt-get update >"$log" 2>&1 && install; }; t
   grep -E '^(E|W):' "$log" >&2 || tail -n 5 "$log" >&2
   mapfile -t missing < <(missing_packages)
   echo "setup: still missing: ${missing[*]} (apt-get's reasons above)" >&2
-  exit 70
+  exit 69
 fi

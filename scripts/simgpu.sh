@@ -9,7 +9,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# -gt 0 ] || die 64 "usage: simgpu.sh COMMAND..."
 libraries="$root/build/release/simgpu"
-[ -e "$libraries/libcudart.so.13" ] || die 66 "no simulated GPU in build/release: build it where nvcc is (scripts/build.sh)"
+[ -e "$libraries/libcudart.so.13" ] || die 69 "no simulated GPU in build/release: build it where nvcc is (scripts/build.sh)"
 export SIMGPU_DEVICES="${SIMGPU_DEVICES:-2}" SIMGPU_NCCL_TIMEOUT="${SIMGPU_NCCL_TIMEOUT:-600}"
 export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export PATH="$root/build/release:$PATH"
