@@ -119,6 +119,9 @@ inline train::ExperimentConfig draw_config(Draws& draw) {
   else
     m.moe.layers = moe::LayerPattern{.first = draw.between(0, m.num_layers - 1), .every = draw.between(1, 2)};
   if (m.moe.layers && draw.one_in(3)) m.moe.layers->except = {draw.between(0, m.num_layers - 1)};
+  int64_t with_experts = 0;
+  for (int64_t i = 0; i < m.num_layers; ++i) with_experts += m.is_moe(i) ? 1 : 0;
+  if (m.moe.layers && with_experts == 0) m.moe.layers->except.clear();
   c.run.seed = draw.between(0, 1000);
   c.data.sequence_length = draw.of<int64_t>({4, 8, 12});
   c.data.document_mask = draw.one_in(3);
