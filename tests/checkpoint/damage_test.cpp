@@ -295,6 +295,10 @@ TEST_F(Damage, DiffTakesWhatIsWithinTheBoundForEqual) {
   EXPECT_THAT(diff({}, 0.999 * of_norm).text, HasSubstr(fmt::format("norm(a-b)/norm(b) {:.3e}", of_norm)));
   EXPECT_THAT(diff({"*/norm"}, 0).text, HasSubstr("1 tensors: no byte differs"));
   EXPECT_THROW(diff({"model/other"}, 0), Error);
+  checkpoint::save(scratch_.path("later"), alone_, entries_of(pieces_of(0, 1, 1)), meta_of(2), 1);
+  const auto later = checkpoint::diff(scratch_.path(""), scratch_.path("later"), {.only = {"model/*"}});
+  EXPECT_EQ(later.code, ExitCode::finished);
+  EXPECT_THAT(later.text, HasSubstr("step (not counted): 1 and 2"));
 }
 
 TEST_F(Damage, ShowTellsStepSamplesAndTensors) {

@@ -30,8 +30,8 @@ struct DiffOptions {
 };
 
 // Compares content, whatever layout wrote it. Code: finished if nothing differs (by more than the bound), else
-// difference. Settings that differ (the resolved config) are told but do not count. Throws Error(usage) if no name
-// matches.
+// difference. Settings that differ (the resolved config) are told but do not count, nor do step and data with `only`.
+// Throws Error(usage) if no name matches.
 Report diff(const std::filesystem::path& a, const std::filesystem::path& b, const DiffOptions& options = {});
 
 }  // namespace switchyard::checkpoint
