@@ -7,11 +7,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ -x "$program" ] || die 69 "$program is not there: scripts/build.sh release switchyard"
 environment="$root/build/hf"
 python="${HF_CHECK_PYTHON:-$environment/bin/python}"
-if [ ! -x "$python" ]; then
-  say "Python environment: $environment"
+for folder in "$@"; do
+  [ "$folder" = --all ] || [ -f "$folder/config.json" ] || die 65 "$folder has no config.json"
+done
+if [ -z "${HF_CHECK_PYTHON:-}" ] && [ ! -f "$environment/complete" ]; then
+  say "Python environment: $environment (torch and transformers are downloaded, which takes minutes)"
   python3 -m venv "$environment" || die 69 "python3-venv is needed: apt-get install python3-venv"
   "$environment/bin/pip" install --quiet torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 numpy ||
     die 69 "pip could not install torch, transformers, safetensors and numpy"
+  touch "$environment/complete"
 fi
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
