@@ -3,6 +3,7 @@
 
 #include "switchyard/base/error.h"
 
+#include <cuda_runtime_api.h>
 #include <nccl.h>
 
 #include <chrono>
@@ -14,7 +15,9 @@ namespace switchyard::comm {
 // A peer that has failed says why and ends the job; only if it cannot is it for another rank to speak.
 inline void await_message_of_peer() { std::this_thread::sleep_for(std::chrono::seconds(3)); }
 
+// What failed in CUDA before, a kernel perhaps, may be met in a call to NCCL first: CUDA knows what it was.
 inline std::string words_of(ncclResult_t status, ncclComm_t comm) {
+  if (status == ncclUnhandledCudaError) return fmt::format("CUDA: {}", cudaGetErrorString(cudaGetLastError()));
   return fmt::format("{}; {}", ncclGetErrorString(status), ncclGetLastError(comm));
 }
 
