@@ -7,9 +7,12 @@
 
 namespace switchyard {
 
+void fail_cuda(cudaError_t status, const char* what) {
+  fail(ExitCode::internal, "CUDA: {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
 void check_cuda(cudaError_t status, const char* what) {
-  require(status == cudaSuccess, ExitCode::internal, "CUDA: {}: {} ({})", what, cudaGetErrorString(status),
-          cudaGetErrorName(status));
+  if (status != cudaSuccess) fail_cuda(status, what);
 }
 
 void refuse_on_cuda(const char* kernel, const char* why) { fail(ExitCode::usage, "{} on CUDA: {}", kernel, why); }

@@ -48,6 +48,7 @@ class Communicators {
       if (state == ncclSuccess || state == ncclInProgress) continue;
       const std::string words = words_of(state, comm);
       abort_all();
+      blame_cuda(state, progress.last_name.load());
       if (state == ncclRemoteError || rank_ > 0) await_message_of_peer();
       fail(ExitCode::internal, "NCCL failed, last started here: {}, number {}: {}", progress.last_name.load(),
            progress.num_started.load(), words);
