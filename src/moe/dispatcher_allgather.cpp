@@ -56,6 +56,10 @@ class AllGatherDispatcher final : public InsideDispatcher {
     return parallel::finish(pending);
   }
 
+  int64_t rows_under_way(int64_t tokens, int64_t choices) const override {
+    return tokens * (1 + group_.size()) + choices;
+  }
+
  private:
   // The order of all tokens, for the experts of this rank; offsets are not on the host yet.
   std::shared_ptr<Plan> begin_plan(const Tensor& ids_TK, std::vector<int64_t> tokens_P) const {

@@ -49,6 +49,8 @@ class AllToAllDispatcher final : public InsideDispatcher {
     return ops::combine_rows(parallel::finish(pending), plan.positions_TK);
   }
 
+  int64_t rows_under_way(int64_t tokens, int64_t choices) const override { return tokens + 3 * choices; }
+
  private:
   struct Rows {
     Tensor rows_RD, weights_R1;

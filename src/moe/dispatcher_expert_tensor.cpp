@@ -3,6 +3,8 @@
 #include "moe/received_rows.h"
 #include "switchyard/ops/shape.h"
 
+#include <algorithm>
+
 namespace switchyard::moe {
 namespace {
 
@@ -41,6 +43,11 @@ class ExpertTensorDispatcher final : public Dispatcher {
 
   Tensor finish_combine(const parallel::Pending& pending, const Plan& plan) const override {
     return inner_->finish_combine(pending, *plan.inner);
+  }
+
+  // First the one exchange, then the other.
+  int64_t rows_under_way(int64_t tokens, int64_t choices) const override {
+    return std::max(inner_->rows_under_way(tokens, choices), choices * (1 + 2 * sharers_.size()));
   }
 
  private:

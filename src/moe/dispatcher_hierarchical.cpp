@@ -7,6 +7,7 @@
 #include "switchyard/ops/router.h"
 #include "switchyard/tensor/host_copy.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace switchyard::moe {
@@ -58,6 +59,11 @@ class HierarchicalDispatcher final : public Dispatcher {
 
   Tensor finish_combine(const parallel::Pending& pending, const Plan& plan) const override {
     return ops::combine_rows(parallel::finish(pending), plan.positions_TK);
+  }
+
+  // A row for each node that has a choice, of every node if there are enough of them.
+  int64_t rows_under_way(int64_t tokens, int64_t choices) const override {
+    return tokens + inside_->rows_under_way(std::min<int64_t>(tokens * across_.size(), choices), choices);
   }
 
  private:

@@ -37,6 +37,7 @@ class LocalDispatcher final : public Dispatcher {
   Tensor finish_combine(const parallel::Pending& pending, const Plan& plan) const override {
     return ops::combine_rows(pending.rows, plan.positions_TK);
   }
+  int64_t rows_under_way(int64_t tokens, int64_t choices) const override { return tokens + choices; }
 
  private:
   // Moved forward, and as much backward: there is no collective that would report.

@@ -3,7 +3,6 @@
 #include "switchyard/train/expected_memory.h"
 
 #include "kernels/products.h"
-#include "switchyard/moe/dispatcher.h"
 #include "switchyard/ops/activation.h"
 #include "switchyard/ops/loss.h"
 #include "switchyard/parallel/placement.h"
@@ -33,7 +32,6 @@ class RankMemory {
   int64_t moe_bytes(const std::string& layer) const;
   int64_t dense_bytes(const std::string& layer) const;
   int64_t head_bytes() const;
-  int64_t exchanged_rows(const parallel::Mesh& mesh) const;
   int64_t transient_bytes() const;
   Kept kept_of(int64_t layer) const;
   std::string layer_name(int64_t layer) const { return fmt::format("layers.{}", layer); }
@@ -57,7 +55,7 @@ RankMemory::RankMemory(const ExperimentConfig& config, model::Decoder& model, co
       T_(config.train.micro_batch_size * config.data.sequence_length),
       own_((T_ + tensor_ - 1) / tensor_),
       expert_rows_(own_ * config.model.moe.top_k * mesh.expert_tensor().size()) {
-  if (m_.moe.layers) exchanged_rows_ = exchanged_rows(mesh);
+  if (m_.moe.layers) exchanged_rows_ = model.moe_layers().front()->rows_under_way(own_);
   for (const nn::Parameter* p : model.parameters())
     add(*p, boxes_[p->name] = parallel::local_box(*p, mesh), mesh.replicas(p->placement).size());
 }
@@ -115,26 +113,6 @@ int64_t RankMemory::head_bytes() const {
   const int64_t V = box(m_.tie_embeddings ? "embedding.weight" : "head.weight").extent[0];
   const int64_t rows = std::min(T_, ops::loss_chunk_rows(m_.vocab_size, tensor_));
   return rows * V * (4 + (element_ < 4 ? element_ : 0)) + 4 * V * D_ + 3 * T_ * D_ * element_;
-}
-
-// Rows that leave, those that arrive, and the same by expert, where all experts get as many. Over nodes a row arrives
-// on every one and is fanned out inside it by what sends fewer.
-int64_t RankMemory::exchanged_rows(const parallel::Mesh& mesh) const {
-  using parallel::DispatcherKind;
-  const int64_t K = m_.moe.top_k, P = mesh.expert().size();
-  const DispatcherKind kind = c_.parallel.dispatcher == DispatcherKind::automatic
-                                  ? moe::choose_dispatcher(mesh, m_.moe.num_experts, K).kind
-                                  : c_.parallel.dispatcher;
-  int64_t of_a_token = 0;
-  if (kind == DispatcherKind::alltoall) of_a_token = 3 * K;
-  if (kind == DispatcherKind::allgather) of_a_token = 1 + P + K;
-  if (kind == DispatcherKind::hierarchical) {
-    const int64_t nodes = std::min<int64_t>(mesh.expert_nodes()->across.size(), K);
-    const int64_t gathered = nodes * mesh.expert_nodes()->inside.size();
-    of_a_token = nodes + std::min(gathered, 2 * K) + K;
-  }
-  const int64_t to_sharers = mesh.expert_tensor().size() > 1 ? own_ * K + 2 * expert_rows_ : 0;
-  return std::max(own_ * of_a_token, to_sharers);
 }
 
 // Gradients under way in the backward pass of a layer's widest part: inside the experts, or on the way to them.

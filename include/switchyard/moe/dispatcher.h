@@ -55,6 +55,9 @@ class Dispatcher {
   virtual parallel::Pending start_combine(const Tensor& h_RD, const Plan& plan) const = 0;
   virtual Tensor finish_combine(const parallel::Pending& pending,
                                 const Plan& plan) const = 0;  // (T, D): a sum per token
+  // Rows that are there at once while these tokens travel, with so many choices in all and experts evenly loaded: the
+  // tokens' own, those that leave and arrive, and the same by expert. For what a step is expected to take.
+  virtual int64_t rows_under_way(int64_t tokens, int64_t choices) const = 0;
 };
 
 // One that also fans out what another brings to a node. Counts are known, so it can plan for start_again while the rows

@@ -63,6 +63,8 @@ class MoeLayer {
   // What each pass chooses is appended to `routings`, until it is null; passes that count or recompute add nothing.
   void watch(std::vector<Routing>* routings) { watched_ = routings; }
 
+  int64_t rows_under_way(int64_t tokens) const { return dispatcher_->rows_under_way(tokens, tokens * config_.top_k); }
+
   Router& router() { return router_; }
   const MoeConfig& config() const { return config_; }
   void parameters(nn::Parameters& out);
