@@ -20,7 +20,7 @@ struct Difference {
   double error = 0;      // sum of |a - b|^2
   double square = 0;     // sum of b^2
 
-  double of_norm() const { return elements == 0 ? 0 : std::sqrt(error / square); }
+  double of_norm() const { return error == 0 ? 0 : std::sqrt(error / square); }
 };
 
 template <class T>
@@ -140,7 +140,7 @@ Report diff(const fs::path& path_a, const fs::path& path_b, const DiffOptions& o
     }
     const Difference d = compare_tensor(reader_a, tensor, reader_b, *other);
     if (d.elements == 0) continue;
-    const bool is_close = is_floating(tensor.dtype) && d.of_norm() <= options.bound;
+    const bool is_close = options.bound > 0 && !is_integer(tensor.dtype) && d.of_norm() <= options.bound;
     if (is_close)
       ++close, farthest = std::max(farthest, d.of_norm());
     else

@@ -33,8 +33,6 @@ std::string integer_line(const Tensor& a, const Tensor& b, bool& is_equal) {
   return fmt::format("{} of {} entries differ", differing, x.size());
 }
 
-bool is_integer(DType dtype) { return dtype == DType::i64 || dtype == DType::i32 || dtype == DType::u8; }
-
 std::string line_of(const SafetensorsFile& a, const SafetensorsFile& b, const std::string& name, double bound,
                     bool& is_equal) {
   const TensorInfo &info_a = a.at(name), &info_b = b.at(name);

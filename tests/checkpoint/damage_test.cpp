@@ -295,6 +295,18 @@ TEST_F(Damage, DiffTakesWhatIsWithinTheBoundForEqual) {
   EXPECT_THAT(diff({}, 0.999 * of_norm).text, HasSubstr(fmt::format("norm(a-b)/norm(b) {:.3e}", of_norm)));
   EXPECT_THAT(diff({"*/norm"}, 0).text, HasSubstr("1 tensors: no byte differs"));
   EXPECT_THROW(diff({"model/other"}, 0), Error);
+
+  // Zeros whose bits differ are within any bound, and no equal bytes.
+  for (const auto& [name, zero] : {std::pair{"plus", 0.0f}, {"minus", -0.0f}}) {
+    std::fill(values, values + 78, zero);
+    checkpoint::save(scratch_.path(name), alone_, entries_of(pieces), meta_of(1), 1);
+  }
+  const auto zeros = [&](double bound) {
+    return checkpoint::diff(scratch_.path("plus"), scratch_.path("minus"), {.only = {}, .bound = bound}).code;
+  };
+  EXPECT_EQ(zeros(1e-9), ExitCode::finished);
+  EXPECT_EQ(zeros(0), ExitCode::difference);
+
   checkpoint::save(scratch_.path("later"), alone_, entries_of(pieces_of(0, 1, 1)), meta_of(2), 1);
   const auto later = checkpoint::diff(scratch_.path(""), scratch_.path("later"), {.only = {"model/*"}});
   EXPECT_EQ(later.code, ExitCode::finished);

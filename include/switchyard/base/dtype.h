@@ -26,6 +26,8 @@ constexpr int64_t size_of(DType dtype) {
 std::string_view name_of(DType dtype);         // "f32", ...
 DType dtype_from_name(std::string_view name);  // throws Error(usage) on an unknown name
 
+constexpr bool is_integer(DType dtype) { return dtype == DType::i64 || dtype == DType::i32 || dtype == DType::u8; }
+// What is computed in; f16 is only read.
 constexpr bool is_floating(DType dtype) { return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16; }
 
 // Accumulation type of a floating dtype: f64 for f64, else f32.

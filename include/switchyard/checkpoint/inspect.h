@@ -26,7 +26,8 @@ Report verify(const std::filesystem::path& where);
 
 struct DiffOptions {
   std::vector<std::string> only;  // patterns of the names to compare; none: all
-  double bound = 0;               // of norm(a - b) / norm(b), up to which a tensor of floating values counts as equal
+  double bound =
+      0;  // of norm(a - b) / norm(b), up to which a tensor counts as equal; 0, and of integers: no bit differs
 };
 
 // Compares content, whatever layout wrote it. Code: finished if nothing differs (by more than the bound), else
