@@ -117,21 +117,15 @@ void clean(const fs::path& run_dir) {
   remove_leftovers(Folder(store_of(run_dir)));
 }
 
-namespace {
-
-std::vector<int64_t> steps_of(const fs::path& run_dir) {
+std::vector<int64_t> saved_steps(const fs::path& run_dir) {
   if (!fs::is_directory(store_of(run_dir))) return {};
   return steps_in(Folder(store_of(run_dir)));
 }
 
-}  // namespace
-
 int64_t newest_step(const fs::path& run_dir) {
-  const std::vector<int64_t> steps = steps_of(run_dir);
+  const std::vector<int64_t> steps = saved_steps(run_dir);
   return steps.empty() ? -1 : steps.back();
 }
-
-int64_t count_saved(const fs::path& run_dir) { return std::ssize(steps_of(run_dir)); }
 
 int64_t abandon_after(const fs::path& run_dir, int64_t step) {
   if (newest_step(run_dir) <= step) return 0;

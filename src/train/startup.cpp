@@ -46,7 +46,7 @@ std::string describe_run(const ExperimentConfig& c, Session& session, const Comp
 
 Disk disk_of(const std::string& run_dir, Session& session, int64_t saves) {
   Disk disk{.free_bytes = free_bytes(run_dir), .checkpoint_bytes = checkpoint::bytes_of(session.entries())};
-  const int64_t more = session.config.checkpoint.keep + 1 - checkpoint::count_saved(run_dir);
+  const int64_t more = session.config.checkpoint.keep + 1 - std::ssize(checkpoint::saved_steps(run_dir));
   disk.num_to_come = std::min(saves, std::max<int64_t>(more, 1));
   session.mesh.all().all_reduce(&disk.checkpoint_bytes, 1, DType::i64).wait();
   return disk;

@@ -18,8 +18,8 @@ TEST(Threads, ShareTheRealCoresWhateverRanksPerNodeSays) {
 
 TEST(Disk, IsShortWithoutRoomForWhatWillBeSaved) {
   constexpr int64_t kGiB = int64_t{1} << 30;
-  EXPECT_FALSE((Disk{.free_bytes = 4 * kGiB, .checkpoint_bytes = 2 * kGiB}.is_short()));
-  const Disk less{.free_bytes = 4 * kGiB - 1, .checkpoint_bytes = 2 * kGiB};
+  EXPECT_FALSE((Disk{.free_bytes = 4 * kGiB, .checkpoint_bytes = 2 * kGiB, .num_to_come = 2}.is_short()));
+  const Disk less{.free_bytes = 4 * kGiB - 1, .checkpoint_bytes = 2 * kGiB, .num_to_come = 2};
   EXPECT_TRUE(less.is_short());
   EXPECT_FALSE((Disk{.free_bytes = 2 * kGiB, .checkpoint_bytes = 2 * kGiB, .num_to_come = 1}.is_short()));
   EXPECT_TRUE((Disk{.free_bytes = 7 * kGiB, .checkpoint_bytes = 2 * kGiB, .num_to_come = 4}.is_short()));

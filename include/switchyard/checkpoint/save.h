@@ -48,8 +48,8 @@ SaveResult save(const std::filesystem::path& run_dir, const comm::Group& all, st
 // Removes what interrupted saves and removals have left. Called on rank 0 by the owner of the run's lock.
 void clean(const std::filesystem::path& run_dir);
 
-int64_t newest_step(const std::filesystem::path& run_dir);  // of its checkpoints, by name; -1: it has none
-int64_t count_saved(const std::filesystem::path& run_dir);  // its checkpoints, by name
+std::vector<int64_t> saved_steps(const std::filesystem::path& run_dir);  // of its checkpoints, by name, ascending
+int64_t newest_step(const std::filesystem::path& run_dir);               // the last of them; -1: it has none
 
 // Renames the checkpoints of later steps to abandoned-STEP-ID, for a run that goes on from `step`: nothing finds them
 // by itself any more, and they stay. Returns their number. Called on rank 0 by the owner of the run's lock.

@@ -24,7 +24,7 @@ std::string describe_run(const ExperimentConfig& config, Session& session, const
 // The room that the run's folder has, and what a checkpoint takes. Collective.
 struct Disk {
   int64_t free_bytes = 0, checkpoint_bytes = 0;
-  int64_t num_to_come = 2;  // checkpoints that will be there beside those that are
+  int64_t num_to_come = 0;  // checkpoints that will be there beside those that are
   bool is_short() const { return free_bytes < num_to_come * checkpoint_bytes; }
   std::string describe() const;
 };
