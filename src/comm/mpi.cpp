@@ -222,8 +222,9 @@ void require_known_launcher() {
 }  // namespace
 
 World World::mpi(int* argc, char*** argv) {
-  if (!is_launched()) require_known_launcher();
-  return is_launched() ? World(std::make_shared<MpiTransport>(argc, argv)) : self();
+  if (is_launched()) return World(std::make_shared<MpiTransport>(argc, argv));
+  require_known_launcher();
+  return self();
 }
 
 }  // namespace switchyard::comm

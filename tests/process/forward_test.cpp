@@ -2,14 +2,8 @@
 // evenly.
 #include "tests/support/references.h"
 
-namespace switchyard {
+namespace switchyard::test {
 namespace {
-
-using test::operator+;  // NOLINT(misc-unused-using-decls): in templates of GoogleTest it is not seen
-using test::Command;
-using test::expect_outcome;
-using test::program;
-using test::run;
 
 struct LayoutOfRanks {
   int ranks;
@@ -29,8 +23,8 @@ void PrintTo(const Case& row, std::ostream* out) { *out << row.golden << ": " <<
 class Forward : public testing::TestWithParam<Case> {};
 
 TEST_P(Forward, GivesTheSameInEveryLayout) {
-  const test::Scratch scratch;
-  const files::SafetensorsFile golden(File::open(test::golden_results(GetParam().golden)));
+  const Scratch scratch;
+  const files::SafetensorsFile golden(File::open(golden_results(GetParam().golden)));
   const auto first = [&](const char* name, int64_t positions) {
     return golden.load(name).slice(1, 0, positions).contiguous();
   };
@@ -39,14 +33,14 @@ TEST_P(Forward, GivesTheSameInEveryLayout) {
                                     {"labels", first("labels", GetParam().positions)},
                                     {"prompt_ids", first("prompt_ids", GetParam().prompt)}});
   const auto forward_to = [&](const std::string& out) {
-    const std::string folder = test::golden_folder(GetParam().golden);
+    const std::string folder = golden_folder(GetParam().golden);
     return Command{program(), "forward",     folder,      "--inputs", inputs,       "--out",
                    out,       "--gradients", "--routing", "--hidden", "--generate", "16"};
   };
   expect_outcome(run(forward_to(one)), 0);
   for (const auto& [ranks, words] : GetParam().layouts) {
     SCOPED_TRACE(fmt::format("{} ranks {}", ranks, fmt::join(words, " ")));
-    expect_outcome(run(test::on_ranks(ranks, forward_to(many) + words)), 0);
+    expect_outcome(run(on_ranks(ranks, forward_to(many) + words)), 0);
     expect_outcome(run({program(), "compare", many, one, "--bound", "1e-5"}), 0);
   }
 }
@@ -80,4 +74,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace
-}  // namespace switchyard
+}  // namespace switchyard::test
