@@ -19,17 +19,13 @@ double relative(double a, double b) {
 
 class StepJudge {
  public:
-  StepJudge(int64_t t, Comparison& comparison)
-      : t_(t),
-        bound_(t == 1 ? bounds_of(comparison.dtype).first_step : bounds_of(comparison.dtype).later),
-        comparison_(comparison) {}
+  StepJudge(int64_t t, Comparison& comparison) : t_(t), bounds_(bounds_of(comparison.dtype)), comparison_(comparison) {}
 
-  double number(const std::string& what, double run, double reference) {
-    const double difference = relative(run, reference);
-    if (difference > bound_)
-      fail(fmt::format("{} {:.9g}, on one rank {:.9g}: {:.1e} apart, bound {:.0e}", what, run, reference, difference,
-                       bound_));
-    return difference;
+  double loss(const std::string& what, double run, double reference) {
+    return number(what, run, reference, t_ == 1 ? bounds_.first_step : bounds_.later);
+  }
+  void gradient_norm(double run, double reference) {
+    number("gradient norm", run, reference, t_ == 1 ? bounds_.gradient : bounds_.later);
   }
   void exact(const std::string& what, int64_t run, int64_t reference) {
     if (run != reference) fail(fmt::format("{} {}, on one rank {}", what, run, reference));
@@ -37,8 +33,16 @@ class StepJudge {
   void fail(const std::string& text) { comparison_.failures.push_back(fmt::format("step {}: {}", t_, text)); }
 
  private:
+  double number(const std::string& what, double run, double reference, double bound) {
+    const double difference = relative(run, reference);
+    if (difference > bound)
+      fail(fmt::format("{} {:.9g}, on one rank {:.9g}: {:.1e} apart, bound {:.0e}", what, run, reference, difference,
+                       bound));
+    return difference;
+  }
+
   int64_t t_;
-  double bound_;
+  Bounds bounds_;
   Comparison& comparison_;
 };
 
@@ -70,10 +74,10 @@ void judge_step(const train::StepResult& run, const train::StepResult& reference
     for (size_t e = 0; e < reference.expert_counts[l].size(); ++e)
       judge.exact(fmt::format("MoE layer {} of the model, tokens of expert {}:", l, e), run.expert_counts[l][e],
                   reference.expert_counts[l][e]);
-  comparison.loss = std::max(comparison.loss.value_or(0), judge.number("loss", run.loss, reference.loss));
-  judge.number("lm_loss", run.lm_loss, reference.lm_loss);
-  for (const auto& [name, value] : reference.aux) judge.number(name, run.aux.at(name), value);
-  judge.number("gradient norm", run.grad_norm, reference.grad_norm);
+  comparison.loss = std::max(comparison.loss.value_or(0), judge.loss("loss", run.loss, reference.loss));
+  judge.loss("lm_loss", run.lm_loss, reference.lm_loss);
+  for (const auto& [name, value] : reference.aux) judge.loss(name, run.aux.at(name), value);
+  judge.gradient_norm(run.grad_norm, reference.grad_norm);
 }
 
 void judge_gradients(std::vector<GradientDifference> differences, Comparison& comparison) {

@@ -47,6 +47,18 @@ TEST(Judge, TakesRoundingForEqualAndNothingElse) {
     }
 }
 
+// In step 1 the norm of all gradients is as good as they are.
+TEST(Judge, TakesTheFirstGradientNormByTheBoundOfGradients) {
+  const auto failures = [](int64_t t, double difference) {
+    train::StepResult run = result_of(2);
+    run.grad_norm *= 1 + difference;
+    return judged(DType::f32, t, run).failures;
+  };
+  EXPECT_THAT(failures(1, 9e-6), IsEmpty());
+  EXPECT_THAT(failures(1, 2e-5), ElementsAre(HasSubstr("step 1: gradient norm ")));
+  EXPECT_THAT(failures(2, 2e-5), ElementsAre(HasSubstr("step 2: gradient norm ")));
+}
+
 TEST(Judge, NamesWhatDiffers) {
   train::StepResult run = result_of(2);
   run.aux["switch"] = 1.5;

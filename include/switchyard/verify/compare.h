@@ -11,8 +11,8 @@ namespace switchyard::verify {
 // What counts as equal, relative to the reference. A gradient is compared in the 2-norm of its parameter, relative to
 // the larger of that norm and 1e-6 of the norm of all gradients.
 struct Bounds {
-  double first_step;  // loss, balance losses and gradient norm of step 1
-  double gradient;    // of every parameter in step 1
+  double first_step;  // loss and balance losses of step 1
+  double gradient;    // of every parameter, and the norm of all, in step 1
   double later;       // losses and norms of the steps after it
   double near_tie;    // choices may differ where the reference's margin is at most this
 };
