@@ -21,6 +21,7 @@
 #include <array>
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <utility>
 
 namespace switchyard::train {
@@ -43,6 +44,7 @@ std::string bad_routing(const StepResult& result, const model::ModelConfig& mode
 // What must be known when the run ends in an exception or by the watchdog, whose thread reads it.
 struct RunState {
   std::atomic<int64_t> committed = -1;  // step of the newest checkpoint that the run would resume from; -1: none
+  std::atomic<bool> is_locked = false;  // on rank 0: no other run writes into the folder
   bool has_begun = false;  // the folder is this run's: before, a start can be refused and leave it as it was
 };
 
@@ -325,8 +327,15 @@ ExitCode Trainer::run(const Compute& compute) {
   return end(ExitCode::finished, metrics::Verdict::finished, fmt::format("{} steps", steps));
 }
 
-std::string last_words(const std::string& words, const comm::World& world) {
-  return fmt::format("{}; last collective: {}", words, world.all().last_started());
+// What this rank does when its watchdog expires: it says why, and the verdict is written where the folder is this
+// run's.
+std::function<void(const std::string&)> last_words(const std::string& dir, const comm::World& world,
+                                                   const RunState& state) {
+  return [&dir, &world, &state, logger = log()](const std::string& words) {
+    const std::string reason = fmt::format("{}; last collective: {}", words, world.all().last_started());
+    logger->critical("{}", reason);
+    if (state.is_locked) metrics::write_verdict(dir, metrics::Verdict::failed, state.committed, reason);
+  };
 }
 
 // Ranks agree on the run, and its folder is theirs as long as the lock lives (on rank 0). What is written there,
@@ -334,8 +343,7 @@ std::string last_words(const std::string& words, const comm::World& world) {
 std::unique_ptr<checkpoint::RunLock> take_run(Experiment& experiment, comm::World& world, RunState& state) {
   const std::string& dir = experiment.config.run.dir;
   set_up_log({.rank = world.rank()});
-  Watchdog watchdog(static_cast<double>(experiment.config.run.watchdog),
-                    [&, logger = log()](const std::string& words) { logger->critical(last_words(words, world)); });
+  Watchdog watchdog(static_cast<double>(experiment.config.run.watchdog), last_words(dir, world, state));
   const Watchdog::Section section(watchdog, "the start");
   comm::together(world.all(), [&] { fit_to_world(experiment, world); });
   comm::require_same(world.all(), ExitCode::usage, "the resolved config", experiment.resolved());
@@ -343,7 +351,9 @@ std::unique_ptr<checkpoint::RunLock> take_run(Experiment& experiment, comm::Worl
   state.committed = std::stoll(comm::on_rank_zero(world.all(), [&] {
     lock = std::make_unique<checkpoint::RunLock>(dir);
     checkpoint::clean(dir);
-    return std::to_string(checkpoint::newest_step(dir));
+    state.committed = checkpoint::newest_step(dir);
+    state.is_locked = true;
+    return std::to_string(state.committed);
   }));
   comm::together(world.all(), [&] { set_up_log({.folder = dir + "/log", .rank = world.rank()}); });
   return lock;
@@ -358,14 +368,8 @@ ExitCode run_training(const Experiment& given, comm::World& world, const std::ve
   const std::string& dir = config.run.dir;
   RunState state;
   const auto lock = take_run(experiment, world, state);
-  Watchdog watchdog(
-      static_cast<double>(config.run.watchdog),
-      [&, logger = log()](const std::string& words) {
-        const std::string reason = last_words(words, world);
-        logger->critical("{}", reason);
-        if (world.rank() == 0) metrics::write_verdict(dir, metrics::Verdict::failed, state.committed, reason);
-      },
-      rank_log_path(dir + "/log", world.rank()));
+  Watchdog watchdog(static_cast<double>(config.run.watchdog), last_words(dir, world, state),
+                    rank_log_path(dir + "/log", world.rank()));
   try {
     std::optional<Watchdog::Section> section(std::in_place, watchdog, "the start");
     const Compute compute(config.run, config.train.dtype, world);

@@ -129,15 +129,19 @@ TEST_F(Stop, AHungRankEndsTheJobByTheWatchdogWithAStackOfAllOthers) {
   expect_verdict(dir_, "failed", saved_steps(dir_).back());
 }
 
-// The weights of this model take long to make, so the rank is stopped before the first step.
+// Before the ranks have their logs, and after: the weights of this model take long to make.
 TEST_F(Stop, ARankThatHangsInTheStartEndsTheJobToo) {
   const Train run = endless(2, {"model.vocab_size=32768", "model.hidden_size=512", "run.watchdog=3"});
-  Process process(run.command(dir_));
-  const pid_t rank = process.rank(1);
-  ASSERT_TRUE(wait_until([&] { return process.is_over() || fs::exists(dir_ + "/log/rank-0001.log"); }));
-  expect_end_by_watchdog(process, rank, 3, {"the start took longer than run.watchdog=3"});
-  EXPECT_EQ(last_step(dir_), 0);
-  expect_verdict(dir_, "failed", -1);
+  for (const char* sign : {"/lock", "/log/rank-0001.log"}) {
+    SCOPED_TRACE(sign);
+    fs::remove_all(dir_);
+    Process process(run.command(dir_));
+    const pid_t rank = process.rank(1);
+    ASSERT_TRUE(wait_until([&] { return process.is_over() || fs::exists(dir_ + sign); }));
+    expect_end_by_watchdog(process, rank, 3, {"the start took longer than run.watchdog=3"});
+    EXPECT_EQ(last_step(dir_), 0);
+    expect_verdict(dir_, "failed", -1);
+  }
 }
 
 }  // namespace
