@@ -2,6 +2,7 @@
 #include "switchyard/files/compare.h"
 
 #include "switchyard/base/pattern.h"
+#include "switchyard/base/units.h"
 #include "switchyard/files/safetensors.h"
 
 #include <cmath>
@@ -56,14 +57,19 @@ Comparison compare(const std::string& path_a, const std::string& path_b, const s
   require(!names.empty() || only.empty(), ExitCode::usage, "--only {}: no tensor of {} or {} matches",
           fmt::join(only, " "), path_a, path_b);
   Comparison result;
+  int64_t differing = 0;
   for (const std::string& name : names) {
     const bool in_a = a.tensors().contains(name), in_b = b.tensors().contains(name);
     bool is_equal = false;
     const std::string line =
         in_a && in_b ? line_of(a, b, name, bound, is_equal) : fmt::format("only in {}", in_a ? path_a : path_b);
     result.text += fmt::format("{} {}: {}\n", is_equal ? "  " : "! ", name, line);
-    result.is_equal = result.is_equal && is_equal;
+    differing += is_equal ? 0 : 1;
   }
+  result.is_equal = differing == 0;
+  result.text += result.is_equal ? fmt::format("{}: equal, bound {:g}\n", plural(std::ssize(names), "tensor"), bound)
+                                 : fmt::format("{} of {} differ (marked !), bound {:g}\n", differing,
+                                               plural(std::ssize(names), "tensor"), bound);
   return result;
 }
 

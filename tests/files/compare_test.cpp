@@ -67,6 +67,7 @@ TEST(Compare, ATensorOfOneFileIsADifference) {
   EXPECT_FALSE(comparison.is_equal);
   EXPECT_NE(comparison.text.find("!  first: only in "), std::string::npos) << comparison.text;
   EXPECT_NE(comparison.text.find("!  second: only in "), std::string::npos) << comparison.text;
+  EXPECT_TRUE(comparison.text.ends_with("2 of 3 tensors differ (marked !), bound 0\n")) << comparison.text;
   EXPECT_TRUE(compare_tensors({{"both", x}, {"first", x}}, {{"both", x}, {"second", x}}, 0, {"bo*"}).is_equal);
   expect_error(ExitCode::usage, {"--only third", "no tensor"}, [&] {
     compare_tensors({{"both", x}}, {{"both", x}}, 0, {"third"});

@@ -7,7 +7,7 @@
 namespace switchyard::files {
 
 struct Comparison {
-  std::string text;  // a line for each tensor, and for each that only one file has
+  std::string text;  // a line for each tensor, and for each that only one file has; then how many differ
   bool is_equal = true;
 };
 
