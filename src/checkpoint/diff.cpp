@@ -3,13 +3,13 @@
 
 #include "checkpoint/reader.h"
 #include "switchyard/base/pattern.h"
+#include "switchyard/config/node.h"
+#include "switchyard/config/write.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
-#include <set>
-#include <sstream>
 
 namespace switchyard::checkpoint {
 namespace {
@@ -75,15 +75,15 @@ Difference compare_tensor(Reader& reader_a, const StoredTensor& a, Reader& reade
   return difference;
 }
 
-// Lines of one text that the other lacks.
-std::string lines_only_in(const std::string& text, const std::string& other, std::string_view mark) {
-  std::set<std::string> known;
-  std::istringstream other_lines(other), lines(text);
-  for (std::string line; std::getline(other_lines, line);) known.insert(line);
-  std::string only;
-  for (std::string line; std::getline(lines, line);)
-    if (!known.contains(line)) only += fmt::format("  {} {}\n", mark, line);
-  return only;
+// What was set otherwise, by whatever version of the program.
+std::string settings_that_differ(const Found& a, const Found& b) {
+  const auto settings = [](const Found& found) {
+    return config::parse_yaml(found.manifest.meta.config, (found.folder / "manifest").string());
+  };
+  std::string text;
+  for (const auto& [key, in_a, in_b] : config::differences(settings(a), settings(b)))
+    text += fmt::format("  {}: {} and {}\n", key, in_a, in_b);
+  return text.empty() ? text : "settings (not counted):\n" + text;
 }
 
 // Of some tensors alone nobody asks when they were.
@@ -96,9 +96,6 @@ void compare_meta(const Meta& a, const Meta& b, bool is_counted, Report& report)
   compare("step", a.step, b.step);
   compare("consumed samples", a.consumed_samples, b.consumed_samples);
   compare("data", a.data_fingerprint, b.data_fingerprint);
-  if (a.config != b.config)
-    report.text +=
-        "settings (not counted):\n" + lines_only_in(a.config, b.config, "<") + lines_only_in(b.config, a.config, ">");
 }
 
 Found found(const fs::path& where, Report& report) {
@@ -114,6 +111,7 @@ Report diff(const fs::path& path_a, const fs::path& path_b, const DiffOptions& o
   const Found a = found(path_a, report), b = found(path_b, report);
   report.text += fmt::format("{}\n{}\n", a.folder.string(), b.folder.string());
   compare_meta(a.manifest.meta, b.manifest.meta, options.only.empty(), report);
+  report.text += settings_that_differ(a, b);
 
   Reader reader_a(a.folder, a.manifest), reader_b(b.folder, b.manifest);
   int64_t differing = 0, close = 0, tensors = 0;

@@ -114,7 +114,7 @@ Report show(const fs::path& where, bool with_tensors) {
   text += fmt::format("format {}, written by {}\ndata {}\n", manifest.format_version, meta.program_version,
                       meta.data_fingerprint);
   if (!meta.layout.empty()) text += "layout " + meta.layout + "\n";
-  text += "config:\n" + indented(meta.config) + "tensors:\n" + (with_tensors ? list_of(manifest) : sums_of(manifest));
+  text += "tensors:\n" + (with_tensors ? list_of(manifest) : sums_of(manifest)) + "config:\n" + indented(meta.config);
   return {text, ExitCode::finished};
 }
 

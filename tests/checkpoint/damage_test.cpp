@@ -266,6 +266,16 @@ TEST_F(Damage, DiffTellsWhatItPassedOverAndThatANumberIsNotOne) {
   EXPECT_THAT(other_step.text, HasSubstr("no byte differs, only what is told above"));
 }
 
+TEST_F(Damage, DiffNamesTheSettingsThatDiffer) {
+  checkpoint::Meta meta = meta_of(1);
+  meta.config = "run: {dir: y, seed: 3}\n";
+  checkpoint::save(scratch_.path("b"), alone_, entries_of(pieces_of(0, 1, 1)), meta, 1);
+  const auto report = checkpoint::diff(scratch_.path(""), scratch_.path("b"));
+  EXPECT_EQ(report.code, ExitCode::finished);
+  EXPECT_THAT(report.text,
+              HasSubstr("settings (not counted):\n  run.dir: x and y\n  run.seed: absent and 3\n8 tensors: no byte"));
+}
+
 TEST_F(Damage, DiffCountsTheElementsThatDiffer) {
   std::vector<Piece> pieces = pieces_of(0, 1, 1);
   reinterpret_cast<float*>(pieces[0].data.data())[5] += 0.25f;
