@@ -44,7 +44,9 @@ void add_train(Program& program) {
       ->add_option("--allow-change", options->allowed,
                    fmt::format("Accept, when resuming, a change of: {}", fmt::join(train::kAllowedChanges, ", ")))
       ->check(CLI::IsMember(std::vector<std::string>(train::kAllowedChanges.begin(), train::kAllowedChanges.end())))
-      ->option_text("NAME ...");
+      ->delimiter(',')
+      ->allow_extra_args(false)  // the config may follow
+      ->option_text("NAME,...");
   CLI::Option* trace = command->add_option("--trace", options->trace.file,
                                            "File for a trace of some steps, all ranks in one: for ui.perfetto.dev or "
                                            "chrome://tracing");

@@ -279,6 +279,9 @@ void Trainer::announce(const Compute& compute) {
   if (disk.is_short())
     log()->warn("{}: {}, and {} more will lie there; saving may fail", config_.run.dir, disk.describe(),
                 disk.num_to_come);
+  if (config_.schedule.warmup_steps > config_.train.steps)
+    log()->warn("the rate does not reach schedule.lr: train.steps={} end within schedule.warmup_steps={}",
+                config_.train.steps, config_.schedule.warmup_steps);
   if (session_.fault.rank >= 0) log()->warn("SWITCHYARD_FAULT is set: this run makes a mistake on purpose, for tests");
 }
 

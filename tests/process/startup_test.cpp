@@ -70,6 +70,14 @@ TEST(Startup, WarnsOfKeysThatDoNothingOnTheCpu) {
 }
 
 // srun without --mpi=pmix starts programs that know nothing of each other.
+TEST(Startup, WarnsOfARunThatEndsWhileItWarmsUp) {
+  const Scratch scratch;
+  expect_outcome(train({"tiny", 1, {"train.steps=1", "schedule.warmup_steps=2"}}, scratch.path("run")), 0,
+                 {"does not reach schedule.lr: train.steps=1 end within schedule.warmup_steps=2"});
+  const Outcome in_time = train({"tiny", 1, {"train.steps=1", "schedule.warmup_steps=1"}}, scratch.path("other"));
+  EXPECT_EQ(count_of(in_time.text(), "schedule.lr"), 0) << in_time.text();
+}
+
 TEST(Startup, RefusesRanksOfALauncherThatMpiDoesNotKnow) {
   const Scratch scratch;
   const Command words = Train{"tiny", 1, {"train.steps=1"}}.command(scratch.path("run"));
