@@ -99,11 +99,12 @@ Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, doub
   roof.ranks = all.size();
   roof.threads = num_threads();
   roof.has_bf16_instructions = kernels::has_bf16_products();
-  auto begin = [&](const char* what) {
+  auto begin = [&](const std::string& what) {
     if (begins) begins(fmt::format("the roof of {}", what));
   };
   auto append = [&](auto* rates_of, const ProductShape& shape, DType dtype) {
-    begin("products");
+    begin(fmt::format("{} products, {} x {}, {}, {}", name_of(dtype), shape.groups, shape.rows, shape.outputs,
+                      shape.inputs));
     const auto rates = rates_of(divided(shape, divide), dtype, seconds);
     roof.products.insert(roof.products.end(), rates.begin(), rates.end());
     all.barrier();

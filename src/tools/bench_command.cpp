@@ -35,13 +35,11 @@ ExitCode bench_roof(Program& program, const BenchOptions& options) {
   comm::World& world = program.world();
   train::RunConfig run;
   run.threads = options.threads;
+  require_folder_of(world, "--json", options.json);
   train::set_up_threads(run, world);
-  train::Watchdog watchdog = program.watchdog();
-  std::optional<train::Watchdog::Section> section;
-  const auto begins = [&](const std::string& row) { section.emplace(watchdog, row); };
-  const bench::Roof roof =
-      bench::measure_roof(world.all(), {DType::f32, DType::bf16}, options.roof_seconds, options.roof_divide, begins);
-  section.reset();
+  Parts parts(program, "the roof");
+  const bench::Roof roof = bench::measure_roof(world.all(), {DType::f32, DType::bf16}, options.roof_seconds,
+                                               options.roof_divide, parts.begins());
   report(world, bench::table_of(roof), bench::json_of(roof), options.json);
   return ExitCode::finished;
 }
@@ -53,13 +51,12 @@ ExitCode bench_step(Program& program, BenchOptions options) {
   train::Experiment experiment =
       read_experiment(program, options.config, options.overrides, train::without_run_and_data());
   comm::together(world.all(), [&] { train::fit_to_world(experiment, world); });
-  train::Watchdog watchdog = program.watchdog();
-  std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "building the model");
-  options.step.begins = [&](const std::string& part) { section.emplace(watchdog, part); };
+  require_folder_of(world, "--json", options.json);
+  Parts parts(program, "building the model");
+  options.step.begins = parts.begins();
   const train::Compute compute(experiment.config.run, experiment.config.train.dtype, world);
   const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
                                           world, options.step);
-  section.reset();
   report(world, bench::table_of(result), bench::json_of(result), options.json);
   return ExitCode::finished;
 }
@@ -73,10 +70,10 @@ ExitCode bench_dispatch(Program& program, BenchOptions options) {
     require(options.ranks_per_node == 0 || world.size() % options.ranks_per_node == 0, ExitCode::usage,
             "--ranks-per-node {} does not divide {} ranks", options.ranks_per_node, world.size());
   });
+  require_folder_of(world, "--json", options.json);
   world.set_ranks_per_node(options.ranks_per_node);
   options.dispatch.dtype = options.dtype == "f32" ? DType::f32 : DType::bf16;
-  train::Watchdog watchdog = program.watchdog();
-  const train::Watchdog::Section section(watchdog, "the exchange");
+  const Parts parts(program, "the exchange");
   const auto result = bench::measure_dispatch(world, options.dispatch);
   report(world, bench::table_of(result), bench::json_of(result), options.json);
   return ExitCode::finished;
@@ -87,9 +84,12 @@ void add_roof(Program& program, CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("roof", "Rates of matrix products, memory and exchange on this machine");
   command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks")
       ->check(in_range<int64_t>(0, 4096));
-  command->add_option("--seconds", options->roof_seconds, "Time for each row")->check(above_zero());
+  command->add_option("--seconds", options->roof_seconds, "Time for each row")
+      ->check(above_zero())
+      ->capture_default_str();
   command->add_option("--divide", options->roof_divide, "Smaller shapes by this factor, for a quick look")
-      ->check(in_range<int64_t>(1, 16));
+      ->check(in_range<int64_t>(1, 16))
+      ->capture_default_str();
   command->add_option("--json", options->json, "File for the same numbers as JSON");
   program.take_patience(*command);
   command->callback(
@@ -104,14 +104,19 @@ void add_step(Program& program, CLI::App& bench) {
   command->add_option("overrides", options->overrides, "key=value, for example train.micro_batch_size=4");
   command->add_option("--dtype", options->dtype, "f32 or bf16; as in the config if absent")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--steps", options->step.steps, "Timed steps")->check(in_range<int64_t>(1));
-  command->add_option("--warm-up", options->step.warm_up, "Steps before them")->check(in_range<int64_t>(1));
+  command->add_option("--steps", options->step.steps, "Timed steps")
+      ->check(in_range<int64_t>(1))
+      ->capture_default_str();
+  command->add_option("--warm-up", options->step.warm_up, "Steps before them")
+      ->check(in_range<int64_t>(1))
+      ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads per rank; 0: as in the config")
       ->check(in_range<int64_t>(0, 4096));
   command
       ->add_option("--roof-seconds", options->step.roof_seconds,
                    "Time for each row of the roof that the step is compared with; 0: no roof")
-      ->check(in_range(0.0));
+      ->check(in_range(0.0))
+      ->capture_default_str();
   command->add_option("--json", options->json, "File for the same numbers as JSON");
   command->callback(
       [&program, options] { program.action = [&program, options] { return bench_step(program, *options); }; });
@@ -122,15 +127,21 @@ void add_dispatch(Program& program, CLI::App& bench) {
   CLI::App* command =
       bench.add_subcommand("dispatch", "Time the exchange of an MoE layer with every dispatcher, and count its bytes");
   command->add_option("--tokens", options->dispatch.tokens, "Tokens of each rank")
-      ->check(in_range<int64_t>(1, 1 << 20));
-  command->add_option("--width", options->dispatch.width, "Elements of a row")->check(in_range<int64_t>(1, 1 << 16));
+      ->check(in_range<int64_t>(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--width", options->dispatch.width, "Elements of a row")
+      ->check(in_range<int64_t>(1, 1 << 16))
+      ->capture_default_str();
   command->add_option("--experts", options->dispatch.num_experts, "Experts, split over all ranks")
-      ->check(in_range<int64_t>(1, 1 << 16));
+      ->check(in_range<int64_t>(1, 1 << 16))
+      ->capture_default_str();
   command->add_option("--top-k", options->dispatch.top_k, "Choices of a token, several values to compare")
       ->delimiter(',')
       ->check(in_range<int64_t>(1, 1 << 16));
   command->add_option("--dtype", options->dtype, "Of the rows")->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--repeats", options->dispatch.repeats, "Exchanges that are timed")->check(in_range<int64_t>(1));
+  command->add_option("--repeats", options->dispatch.repeats, "Exchanges that are timed")
+      ->check(in_range<int64_t>(1))
+      ->capture_default_str();
   command->add_option("--ranks-per-node", options->ranks_per_node, "0: from the launcher")->check(in_range<int64_t>(0));
   command->add_option("--threads", options->threads, "Threads per rank; 0: the node's cores shared by its ranks")
       ->check(in_range<int64_t>(0, 4096));

@@ -37,6 +37,27 @@ struct Program {
   std::string speaker() const;  // who is talking, before every message: the program, and its rank if there are more
 };
 
+// Work in parts, each watched on its own; a terminal shows which one it is.
+class Parts {
+ public:
+  Parts(const Program& program, const std::string& first);
+  ~Parts() { Console::standard().end_bar(); }
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
+  std::function<void(const std::string&)> begins() {
+    return [this](const std::string& part) { begin(part); };
+  }
+
+ private:
+  void begin(const std::string& part);
+  train::Watchdog dog_;
+  std::optional<train::Watchdog::Section> section_;
+  bool shows_;
+};
+
+// Refuses a file to be written after long work, if its folder is not there now. Collective; an empty name is none.
+void require_folder_of(const comm::World& world, std::string_view option, const std::string& file);
+
 // Rank 0 reads the files and meets their errors; every rank parses the same bytes. Takes the program's patience from
 // them.
 train::Experiment read_experiment(Program& program, const std::string& path, const std::vector<std::string>& overrides,

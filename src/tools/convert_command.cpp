@@ -36,33 +36,20 @@ int64_t bytes_of(const std::string& text) {
   return bytes;
 }
 
-void report(const comm::World& world, const convert::Summary& summary, const std::string& out) {
+void report(const comm::World& world, const convert::Summary& summary, const ConvertOptions& options) {
   if (world.rank() != 0) return;
   for (const std::string& note : summary.notes) Console::standard().line(note);
-  Console::standard().line(
-      fmt::format("{}: {} tensors, {}", out, summary.tensors, format_bytes(static_cast<double>(summary.bytes))));
+  Console::standard().line(fmt::format("{}: {} tensors, {}{}", options.out, summary.tensors,
+                                       format_bytes(static_cast<double>(summary.bytes)),
+                                       options.check ? "; read back, every hash matches" : ""));
 }
-
-// A large model takes longer than any section may: each tensor begins a new one.
-class Watched {
- public:
-  explicit Watched(const Program& program)
-      : dog_(program.watchdog()), section_(std::in_place, dog_, "the conversion") {}
-  convert::Begins begins() {
-    return [this](const std::string& part) { section_.emplace(dog_, part); };
-  }
-
- private:
-  train::Watchdog dog_;
-  std::optional<train::Watchdog::Section> section_;
-};
 
 ExitCode from_hf(Program& program, const ConvertOptions& options) {
   comm::World& world = program.world();
-  Watched watched(program);
+  Parts tensors(program, "the conversion");  // a large model takes longer than any part may
   const auto summary =
-      convert::from_hf(options.in, options.out, {options.unused, options.check, watched.begins()}, world.all());
-  report(world, summary, options.out);
+      convert::from_hf(options.in, options.out, {options.unused, options.check, tensors.begins()}, world.all());
+  report(world, summary, options);
   return ExitCode::finished;
 }
 
@@ -80,9 +67,9 @@ convert::WeightSource untrained_source(const checkpoint::Found& found, const tra
 
 ExitCode to_hf(Program& program, const ConvertOptions& options) {
   comm::World& world = program.world();
-  Watched watched(program);
+  Parts tensors(program, "the conversion");  // a large model takes longer than any part may
   const checkpoint::Found found = find_checkpoint(options.in, world);
-  convert::ToHfOptions how{.unused = options.unused, .check = options.check, .begins = watched.begins()};
+  convert::ToHfOptions how{.unused = options.unused, .check = options.check, .begins = tensors.begins()};
   train::ExperimentConfig config;
   comm::together(world.all(), [&] {
     config = checkpoint_config(found);
@@ -93,7 +80,7 @@ ExitCode to_hf(Program& program, const ConvertOptions& options) {
   how.trained_dtype = config.train.dtype;
   how.trained_on_bytes = trains_on_bytes(config);
   if (options.keep_carried) how.carried_from = untrained_source(found, config, world);
-  report(world, convert::to_hf(found, config.model, options.out, how, world.all()), options.out);
+  report(world, convert::to_hf(found, config.model, options.out, how, world.all()), options);
   return ExitCode::finished;
 }
 

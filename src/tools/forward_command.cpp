@@ -17,6 +17,7 @@ struct ForwardOptions {
 
 ExitCode run_forward(Program& program, ForwardOptions options) {
   comm::World& world = program.world();
+  require_folder_of(world, "--out", options.out);
   options.forward.dtype = dtype_from_name(options.dtype);
   const auto [source, config] = open_weights(program, options.weights, options.overrides);
   train::Watchdog watchdog = program.watchdog();

@@ -32,6 +32,7 @@ struct ModelOptions {
 
 ExitCode evaluate_weights(Program& program, const ModelOptions& options) {
   comm::World& world = program.world();
+  require_folder_of(world, "--json", options.json);
   auto [source, config] = open_weights(program, options.weights, options.overrides);
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "loading");
@@ -57,8 +58,10 @@ ExitCode evaluate_weights(Program& program, const ModelOptions& options) {
   section.reset();
   if (world.rank() != 0) return ExitCode::finished;
   const std::string bits = knows_text ? fmt::format(", {:.6f} bits per byte", result.bits_per_byte) : "";
-  Console::standard().line(fmt::format("{}\n{} samples, {} tokens: loss {:.9g}{}", source.name(), result.samples,
-                                       result.loss_tokens, result.loss, bits));
+  const std::string fewer =
+      options.samples > result.samples ? fmt::format(" (all that there are; {} were asked for)", options.samples) : "";
+  Console::standard().line(fmt::format("{}\n{} samples{}, {} tokens: loss {:.9g}{}", source.name(), result.samples,
+                                       fewer, result.loss_tokens, result.loss, bits));
   if (options.json.empty()) return ExitCode::finished;
   metrics::Record record;
   record.add("checkpoint", source.name());

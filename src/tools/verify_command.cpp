@@ -26,6 +26,8 @@ ExitCode verify_config(Program& program, VerifyOptions options) {
   require(experiment.config.run.device != train::DeviceChoice::cuda, ExitCode::usage,
           "run.device=cuda: verify judges in f64, which is for the CPU: add run.device=cpu; "
           "scripts/gpu-check.sh compares a GPU with it");
+  require_folder_of(world, "--json", options.json);
+  require_folder_of(world, "--markdown", options.markdown);
   options.verify.is_tiny = options.scale == "tiny";
   train::Watchdog watchdog = program.watchdog();
   std::optional<train::Watchdog::Section> section;

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include <charconv>
+#include <filesystem>
 
 namespace switchyard::tools {
 namespace {
@@ -59,6 +60,26 @@ void Program::take_patience(CLI::App& command) {
       .add_option("--watchdog", patience, "Seconds that a part of the work may take before the job ends; 0: any time")
       ->check(in_range<int64_t>(0))
       ->capture_default_str();
+}
+
+Parts::Parts(const Program& program, const std::string& first)
+    : dog_(program.watchdog()), shows_(!program.world_ || program.world_->rank() == 0) {
+  begin(first);
+}
+
+void Parts::begin(const std::string& part) {
+  section_.emplace(dog_, part);
+  if (shows_) Console::standard().bar(part);
+}
+
+void require_folder_of(const comm::World& world, std::string_view option, const std::string& file) {
+  if (file.empty()) return;
+  comm::on_rank_zero(world.all(), [&] {
+    const auto folder = std::filesystem::absolute(file).parent_path();
+    require(std::filesystem::is_directory(folder), ExitCode::usage, "{} {}: there is no folder {}", option, file,
+            folder.string());
+    return std::string();
+  });
 }
 
 std::string Program::speaker() const {

@@ -132,6 +132,23 @@ TEST(CommandLine, EveryNumberHasItsRange) {
     }
 }
 
+// Before the work whose results would go there: it may take hours.
+TEST(CommandLine, AFileForResultsNeedsItsFolder) {
+  const std::string config = config_file("tiny");
+  for (const Command& words :
+       {Command{"bench", "roof", "--json"}, Command{"bench", "step", "--config", config, "--json"},
+        Command{"bench", "dispatch", "--json"}, Command{"verify", config, "--json"},
+        Command{"verify", config, "--markdown"}, Command{"eval", "no-such-run", "--json"},
+        Command{"forward", "no-such-run", "--inputs", "x", "--out"}})
+    expect_outcome(run(Command{program()} + words + Command{"/no-such-folder/x"}, {}, kLimitOfAMistake), 64,
+                   {words.back() + " /no-such-folder/x: there is no folder /no-such-folder"});
+}
+
+TEST(CommandLine, ChangesThatAreAllowedMayComeBeforeTheConfig) {
+  expect_outcome(run({program(), "train", "--allow-change", "data,seed", "no-such.yaml"}, {}, kLimitOfAMistake), 64,
+                 {"no-such.yaml"});
+}
+
 TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {
   const Scratch scratch;
   const std::string dir = scratch.path("run");
