@@ -1,6 +1,11 @@
-// Trainings in every layout against one rank: whole ones by `switchyard verify`; and what only the metrics of a run
-// show, its data, the loss-free bias and the traffic.
+// Trainings in every layout against one rank: whole ones as `switchyard verify` compares them, ranks being threads; and
+// what only the metrics of a run show, its data, the loss-free bias and the traffic, ranks being processes.
+#include "switchyard/train/experiment.h"
+#include "switchyard/verify/verify.h"
 #include "tests/equivalence/layouts.h"
+#include "tests/support/ranks.h"
+
+#include <nlohmann/json.hpp>
 
 namespace switchyard::test {
 namespace {
@@ -11,6 +16,7 @@ using Records = std::vector<Json>;
 struct Compared {
   const char* name;
   const char* config;
+  int64_t steps;
   Command overrides;
   Command layouts;
   int ranks = 4;
@@ -20,15 +26,9 @@ void PrintTo(const Compared& row, std::ostream* out) { *out << row.name; }
 
 // Router logits of order 1. Seeds are those whose choices between experts are far from ties on one rank: about every
 // fifth is, over 50 steps.
-const Command kFewSteps{"--steps", "4", "model.init.std=0.2", "run.seed=38"};
-const Command kSparse{"--steps",
-                      "5",
-                      "model.init.std=0.2",
-                      "run.seed=3",
-                      "model.moe.num_experts=64",
-                      "model.moe.top_k=1",
-                      "train.global_batch_size=8",
-                      "train.micro_batch_size=1"};
+const Command kSparse{"model.init.std=0.2",        "run.seed=3",
+                      "model.moe.num_experts=64",  "model.moe.top_k=1",
+                      "train.global_batch_size=8", "train.micro_batch_size=1"};
 const Command kDataAndExperts{"dp 2 tp 1 ep 1 etp 1 local zero *", "dp 2 tp 1 ep 2 etp 1 * zero 1",
                               "dp 4 tp 1 ep 1 etp 1 local zero 1", "dp 4 tp 1 ep 2 etp 1 alltoall zero 1",
                               "dp 4 tp 1 ep 4 etp 1 * zero [01]"};
@@ -37,21 +37,31 @@ const Command kTensor{"dp 1 tp 2 ep 1 etp 1 local zero *",       "dp 1 tp 2 ep 2
                       "dp 1 tp 4 ep 1 etp 1 local zero 1",       "dp 2 tp 2 ep 2 etp 2 alltoall zero 1",
                       "dp 2 tp 2 ep 4 etp 1 hierarchical zero 1"};
 Command balance(const char* kind) {
-  return kFewSteps + Command{fmt::format("model.moe.balance=[{{{}, coefficient: 0.1}}]", kind)};
+  return {"model.init.std=0.2", "run.seed=38", fmt::format("model.moe.balance=[{{{}, coefficient: 0.1}}]", kind)};
+}
+
+verify::Report report_of(const Compared& row) {
+  const auto sources = switchyard::train::read_experiment_sources(config_file(row.config), row.overrides);
+  const switchyard::train::ExperimentConfig config =
+      switchyard::train::parse_experiment(sources, row.overrides, switchyard::train::without_run_and_data()).config;
+  verify::Options options{.steps = row.steps, .is_tiny = false, .only = row.layouts};
+  if (row.learns) options.data = corpus().train;
+  verify::Report report;
+  run_ranks(row.ranks, [&](comm::World& world) {
+    verify::Report result = verify::verify(row.config, config, world, options);
+    if (world.rank() == 0) report = std::move(result);
+  });
+  return report;
 }
 
 class Trainings : public testing::TestWithParam<Compared> {};
 
 TEST_P(Trainings, AreThoseOfOneRank) {
   const Compared& row = GetParam();
-  const Scratch scratch;
-  const Command data = row.learns ? Command{"--data", corpus().train} : Command{};
-  const Command words = Command{"--scale", "full", "--json", scratch.path("report"), "--only"} + row.layouts;
-  expect_outcome(run(verify(row.ranks, row.config, row.overrides + data + words), {}, 10 * kPatience), 0);
-  const Json json = Json::parse(scratch.read("report"));
+  const nlohmann::ordered_json json = verify::json_of(report_of(row));
   EXPECT_GE(json.at("layouts").size(), 2 * row.layouts.size());
-  for (const Json& layout : json.at("layouts")) EXPECT_EQ(layout.at("verdict"), "equal") << layout;  // also of f32
-  for (const Json& one_rank : json.at("one_rank")) {
+  for (const auto& layout : json.at("layouts")) EXPECT_EQ(layout.at("verdict"), "equal") << layout;  // also of f32
+  for (const auto& one_rank : json.at("one_rank")) {
     EXPECT_GT(one_rank.at("smallest_margin"), 1e-5) << "f32 may turn a choice, and nothing is compared from then on";
     EXPECT_GT(one_rank.at("parameters"), 20);
     if (!row.learns) continue;
@@ -60,21 +70,22 @@ TEST_P(Trainings, AreThoseOfOneRank) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Equivalence, Trainings,
-    testing::Values(Compared{"DataAndExperts", "equivalence", {"--steps", "50"}, kDataAndExperts, 4, true},
-                    Compared{"Tensor",
-                             "tensor",
-                             {"--steps", "50", "model.init.std=0.2", "run.seed=40", "train.global_batch_size=8"},
-                             kTensor,
-                             4,
-                             true},
-                    Compared{"ExpertsWithoutTokens",
-                             "tensor",
-                             kSparse,
-                             {"dp 8 tp 1 ep 8 etp 1 alltoall zero 1", "dp 4 tp 2 ep 8 * zero 0"},
-                             8}),
-    [](const auto& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(Equivalence, Trainings,
+                         testing::Values(Compared{"DataAndExperts", "equivalence", 50, {}, kDataAndExperts, 4, true},
+                                         Compared{"Tensor",
+                                                  "tensor",
+                                                  50,
+                                                  {"model.init.std=0.2", "run.seed=40", "train.global_batch_size=8"},
+                                                  kTensor,
+                                                  4,
+                                                  true},
+                                         Compared{"ExpertsWithoutTokens",
+                                                  "tensor",
+                                                  5,
+                                                  kSparse,
+                                                  {"dp 8 tp 1 ep 8 etp 1 alltoall zero 1", "dp 4 tp 2 ep 8 * zero 0"},
+                                                  8}),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 // Frequencies of a scope are those of the layout's whole batch, block or sequence, wherever its tokens are.
 std::vector<Compared> balance_losses() {
@@ -83,8 +94,8 @@ std::vector<Compared> balance_losses() {
                                    {"SwitchOfSequences", "kind: switch, scope: sequence"},
                                    {"Sequence", "kind: sequence"},
                                    {"Pooled", "kind: hf_pooled"}}) {
-    rows.push_back({name, "equivalence", balance(kind), kDataAndExperts});
-    rows.push_back({name, "tensor", balance(kind), kTensor});
+    rows.push_back({name, "equivalence", 4, balance(kind), kDataAndExperts});
+    rows.push_back({name, "tensor", 4, balance(kind), kTensor});
   }
   return rows;
 }
