@@ -105,6 +105,16 @@ run_check() {   # LABEL COMMAND...
   report "$label" "$status" "$log" $((SECONDS - from))
 }
 
+# The tests of kernels run once, counted, and are counted here as others are.
+run_coverage() {
+  local log="$results/release-test_cuda.log" status=0
+  rm -f "$root/build/release/coverage/test_cuda.log"
+  run_check "coverage" "$root/scripts/coverage.sh"
+  cp "$root/build/release/coverage/test_cuda.log" "$log" || return 0   # check_folders misses its tests
+  grep -q '^\[  PASSED  \]' "$log" || status=1
+  tally release/test_cuda "$status" "$log"
+}
+
 # The program runs where it is installed, on a config that came with it.
 installs() {   # PRESET
   local to status=0
@@ -159,16 +169,15 @@ process_programs="$(test_programs release process_tests)"
 
 # Whole programs take longest, so they start first.
 part "tests: programs and ranks in the release tree, units under the sanitizers"
+counts_coverage=false
+if [ -d "$root/build/release/simgpu" ] && [ "$GTEST_FILTER" = "*" ]; then counts_coverage=true; fi
 for program_name in $process_programs; do
-  if [ "$program_name" = test_mpi ]; then
-    for ranks in 1 2 4; do when_free run_rank_tests "$ranks" "$program_name"; done
-  else
-    when_free run_tests release "$program_name"
-  fi
+  case "$program_name:$counts_coverage" in
+    test_mpi:*) for ranks in 1 2 4; do when_free run_rank_tests "$ranks" "$program_name"; done ;;
+    test_cuda:true) when_free run_coverage ;;
+    *) when_free run_tests release "$program_name" ;;
+  esac
 done
-if [ -d "$root/build/release/simgpu" ] && [ "$GTEST_FILTER" = "*" ]; then
-  when_free run_check "coverage" "$root/scripts/coverage.sh"
-fi
 for program_name in $unit_programs; do when_free run_tests asan "$program_name"; done
 if grep -qw avx512f /proc/cpuinfo; then when_free run_older_products; fi
 for program_name in "${tsan_programs[@]}"; do when_free run_tests tsan "$program_name"; done
