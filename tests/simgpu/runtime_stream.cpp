@@ -81,11 +81,7 @@ SIMGPU_API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned fla
 }
 SIMGPU_API cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
 SIMGPU_API cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  return with(event, [](Event& e) {
-    the<Events>().erase(&e);
-    delete &e;
-    return cudaSuccess;
-  });
+  return with(event, [](Event& e) { return the<Events>().erase(&e), delete &e, cudaSuccess; });
 }
 SIMGPU_API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return with(stream, [&](Stream& s) {
@@ -95,8 +91,7 @@ SIMGPU_API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
         return *at = std::chrono::steady_clock::now(), Progress::done;
       });
       e.moment = s.now();
-      e.counted = false;
-      return cudaSuccess;
+      return e.counted = false, cudaSuccess;
     });
   });
 }

@@ -14,23 +14,28 @@ Scheduler::Scheduler() {
   std::thread([this] { go_on_alone(); }).detach();
 }
 
+// In the place, and so the number in all clocks, of a destroyed stream whose work the host has seen, if there is one:
+// whatever is enqueued here comes after that. Otherwise clocks would grow with each stream of a test.
 Stream* Scheduler::create(bool blocking) {
-  auto s = std::make_unique<Stream>();
-  s->number = static_cast<uint32_t>(streams_.size() + 1);  // 0 is the host
-  s->blocking = blocking;
-  live_.insert(s.get());
-  return streams_.emplace_back(std::move(s)).get();
+  auto at = std::find_if(streams_.begin(), streams_.end(), [&](Stream* s) {
+    return !live_.count(s) && s->queue.empty() && reached(Order::get().host, s->number) >= s->issued;
+  });
+  if (at == streams_.end()) at = streams_.insert(at, &made_.emplace_back());
+  const auto number = static_cast<uint32_t>(at - streams_.begin() + 1);  // 0 is the host
+  *at =
+      &made_.emplace_back(Stream{.number = number, .blocking = blocking, .issued = (*at)->issued, .done = (*at)->done});
+  return *live_.insert(*at).first;
 }
 
 Stream* Scheduler::find(cudaStream_t handle) {
-  if (!handle || handle == cudaStreamLegacy) return streams_[0].get();
+  if (!handle || handle == cudaStreamLegacy) return streams_[0];
   auto* s = reinterpret_cast<Stream*>(handle);
   return live_.count(s) ? s : nullptr;
 }
 
 bool Scheduler::destroy(cudaStream_t handle) {
   Stream* s = find(handle);
-  return s && s != streams_[0].get() && live_.erase(s);
+  return s && s != streams_[0] && live_.erase(s);
 }
 
 void Scheduler::wait_for(Stream& stream, const Moment& moment) {
@@ -72,8 +77,8 @@ bool Scheduler::try_front(Stream& stream) {
 
 bool Scheduler::step() {
   std::vector<Stream*> ready;
-  for (const auto& s : streams_)
-    if (!s->queue.empty()) ready.push_back(s.get());
+  for (Stream* s : streams_)
+    if (!s->queue.empty()) ready.push_back(s);
   while (!ready.empty()) {
     const auto chosen = ready.begin() + static_cast<ptrdiff_t>(draw(ready.size()));
     if (try_front(**chosen)) return true;
@@ -89,7 +94,7 @@ void Scheduler::host_has_seen(const Clock& clock) {
 
 std::vector<Moment> Scheduler::now() const {
   std::vector<Moment> all;
-  for (const auto& s : streams_) all.push_back(s->now());
+  for (Stream* s : streams_) all.push_back(s->now());
   return all;
 }
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <deque>
-#include <memory>
 #include <set>
 
 #include "tests/simgpu/findings.h"
@@ -59,7 +58,8 @@ class Scheduler {
   bool try_front(Stream& stream);
   void go_on_alone();
 
-  std::vector<std::unique_ptr<Stream>> streams_;  // [0]: the legacy default stream; never removed
+  std::deque<Stream> made_;       // all, as moments point to them
+  std::vector<Stream*> streams_;  // by number, from 1; [0]: the legacy default stream
   std::set<Stream*> live_;
   cudaError_t sticky_ = cudaSuccess;
   uint64_t calls_ = 0;  // of the host, to see whether it is idle

@@ -128,6 +128,26 @@ TEST_F(Streams, AnEventIsItsStreamWhenRecorded) {
   expect_finding("unordered stream operations");
 }
 
+// A new stream takes the place of a destroyed one.
+TEST_F(Streams, ANewOneComesAfterADestroyedOneIfTheHostHasSeenItsWork) {
+  Buffer<float> x(std::vector<float>(100, 1));
+  for (int i = 0; i < 3; ++i) {
+    Stream s;
+    add_one(x.data(), 100, s.s);
+    ASSERT_EQ(cudaStreamSynchronize(s.s), cudaSuccess);
+  }
+  EXPECT_EQ(x.get()[0], 4);
+  EXPECT_EQ(all_findings(), "");
+  for (int i = 0; i < 2; ++i) {
+    cudaStream_t unseen = nullptr;
+    ASSERT_EQ(cudaStreamCreateWithFlags(&unseen, cudaStreamNonBlocking), cudaSuccess);
+    add_one(x.data(), 100, unseen);
+    ASSERT_EQ(cudaStreamDestroy(unseen), cudaSuccess);
+  }
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  expect_finding("unordered stream operations");
+}
+
 TEST_F(Streams, PageableCopiesAreStagedAndOnlyThoseToTheHostWait) {
   Stream s;
   Buffer<float> x(std::vector<float>(100, 1));
