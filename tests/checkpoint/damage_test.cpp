@@ -273,7 +273,7 @@ TEST_F(Damage, DiffNamesTheSettingsThatDiffer) {
   const auto report = checkpoint::diff(scratch_.path(""), scratch_.path("b"));
   EXPECT_EQ(report.code, ExitCode::finished);
   EXPECT_THAT(report.text,
-              HasSubstr("settings (not counted):\n  run.dir: x and y\n  run.seed: absent and 3\n8 tensors: no byte"));
+              HasSubstr("settings (not counted):\n  run.dir: x and y\n  run.seed: absent and 3\n7 tensors: no byte"));
 }
 
 TEST_F(Damage, DiffCountsTheElementsThatDiffer) {
