@@ -102,10 +102,11 @@ Roof measure_roof(const comm::Group& all, const std::vector<DType>& dtypes, doub
   auto begin = [&](const std::string& what) {
     if (begins) begins(fmt::format("the roof of {}", what));
   };
-  auto append = [&](auto* rates_of, const ProductShape& shape, DType dtype) {
+  auto append = [&](auto* rates_of, const ProductShape& whole, DType dtype) {
+    const ProductShape shape = divided(whole, divide);
     begin(fmt::format("{} products, {} x {}, {}, {}", name_of(dtype), shape.groups, shape.rows, shape.outputs,
                       shape.inputs));
-    const auto rates = rates_of(divided(shape, divide), dtype, seconds);
+    const auto rates = rates_of(shape, dtype, seconds);
     roof.products.insert(roof.products.end(), rates.begin(), rates.end());
     all.barrier();
   };

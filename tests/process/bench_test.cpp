@@ -97,7 +97,8 @@ TEST_F(BenchCommand, ARankThatHangsInTheRoofEndsAllByTheWatchdog) {
       2, {program(), "bench", "roof", "--divide", "4", "--seconds", "0.4", "--threads", "1", "--watchdog", "5"}));
   const pid_t rank = process.rank(1);
   ASSERT_TRUE(wait_until([&] { return process.is_over() || processor_seconds(rank) > 2; }));
-  expect_end_by_watchdog(process, rank, 5, {"[rank 0] switchyard: the roof of f32 products, "});
+  expect_end_by_watchdog(process, rank, 5,
+                         {"[rank 0] switchyard: the roof of f32 products, ", " took longer than run.watchdog=5"});
 }
 
 TEST_F(BenchCommand, RoofHasEveryRowAndTheExchangeWhereThereIsOne) {
