@@ -5,8 +5,6 @@
 #include "tests/equivalence/layouts.h"
 #include "tests/support/ranks.h"
 
-#include <nlohmann/json.hpp>
-
 namespace switchyard::test {
 namespace {
 
@@ -58,15 +56,18 @@ class Trainings : public testing::TestWithParam<Compared> {};
 
 TEST_P(Trainings, AreThoseOfOneRank) {
   const Compared& row = GetParam();
-  const nlohmann::ordered_json json = verify::json_of(report_of(row));
-  EXPECT_GE(json.at("layouts").size(), 2 * row.layouts.size());
-  for (const auto& layout : json.at("layouts")) EXPECT_EQ(layout.at("verdict"), "equal") << layout;  // also of f32
-  for (const auto& one_rank : json.at("one_rank")) {
-    EXPECT_GT(one_rank.at("smallest_margin"), 1e-5) << "f32 may turn a choice, and nothing is compared from then on";
-    EXPECT_GT(one_rank.at("parameters"), 20);
+  const verify::Report report = report_of(row);
+  ASSERT_EQ(report.parts.size(), 2u) << "f64 and f32";
+  for (const verify::Part& part : report.parts) {
+    SCOPED_TRACE(verify::heading_of(part));
+    EXPECT_GE(part.comparisons.size(), row.layouts.size());
+    for (const verify::Comparison& comparison : part.comparisons)
+      EXPECT_TRUE(comparison.failures.empty() && !comparison.near_tie) << verify::row_of(comparison);
+    EXPECT_GT(part.smallest_margin, 1e-5) << "f32 may turn a choice, and nothing is compared from then on";
+    EXPECT_GT(part.parameters, 20);
     if (!row.learns) continue;
-    EXPECT_EQ(one_rank.at("without_gradient"), 0);
-    EXPECT_LE(one_rank.at("last_loss").get<double>(), 0.8 * one_rank.at("first_loss").get<double>());
+    EXPECT_EQ(part.without_gradient, 0);
+    EXPECT_LE(part.last_loss, 0.8 * part.first_loss);
   }
 }
 
