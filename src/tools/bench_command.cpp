@@ -40,6 +40,7 @@ ExitCode bench_roof(Program& program, const BenchOptions& options) {
   Parts parts(program, "the roof");
   const bench::Roof roof = bench::measure_roof(world.all(), {DType::f32, DType::bf16}, options.roof_seconds,
                                                options.roof_divide, parts.begins());
+  parts.end();
   report(world, bench::table_of(roof), bench::json_of(roof), options.json);
   return ExitCode::finished;
 }
@@ -57,6 +58,7 @@ ExitCode bench_step(Program& program, BenchOptions options) {
   const train::Compute compute(experiment.config.run, experiment.config.train.dtype, world);
   const auto result = bench::measure_step(std::filesystem::path(options.config).stem().string(), experiment.config,
                                           world, options.step);
+  parts.end();
   report(world, bench::table_of(result), bench::json_of(result), options.json);
   return ExitCode::finished;
 }

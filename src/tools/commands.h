@@ -41,12 +41,13 @@ struct Program {
 class Parts {
  public:
   Parts(const Program& program, const std::string& first);
-  ~Parts() { Console::standard().end_bar(); }
+  ~Parts() { end(); }
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
   std::function<void(const std::string&)> begins() {
     return [this](const std::string& part) { begin(part); };
   }
+  void end();  // what follows is not watched: a reader of the results may take his time
 
  private:
   void begin(const std::string& part);

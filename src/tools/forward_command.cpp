@@ -20,14 +20,13 @@ ExitCode run_forward(Program& program, ForwardOptions options) {
   require_folder_of(world, "--out", options.out);
   options.forward.dtype = dtype_from_name(options.dtype);
   const auto [source, config] = open_weights(program, options.weights, options.overrides);
-  train::Watchdog watchdog = program.watchdog();
-  std::optional<train::Watchdog::Section> section(std::in_place, watchdog, "reading the inputs");
-  options.forward.begins = [&](const std::string& part) { section.emplace(watchdog, part); };
+  Parts parts(program, "reading the inputs");
+  options.forward.begins = parts.begins();
   std::optional<files::SafetensorsFile> inputs;
   comm::together(world.all(), [&] { inputs.emplace(File::open(options.inputs)); });
   const train::Compute compute(config.run, options.forward.dtype, world);
   const auto results = train::forward(config, world, source, *inputs, options.forward);
-  section.emplace(watchdog, "writing the results");
+  options.forward.begins("writing the results");
   comm::on_rank_zero(world.all(), [&] {
     files::write_safetensors(options.out, results);
     return std::string();

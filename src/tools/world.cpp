@@ -72,6 +72,11 @@ void Parts::begin(const std::string& part) {
   if (shows_) Console::standard().bar(part);
 }
 
+void Parts::end() {
+  section_.reset();
+  if (shows_) Console::standard().end_bar();
+}
+
 void require_folder_of(const comm::World& world, std::string_view option, const std::string& file) {
   if (file.empty()) return;
   comm::on_rank_zero(world.all(), [&] {
