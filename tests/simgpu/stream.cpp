@@ -17,14 +17,14 @@ Scheduler::Scheduler() {
 // In the place, and so the number in all clocks, of a destroyed stream whose work the host has seen, if there is one:
 // whatever is enqueued here comes after that. Otherwise clocks would grow with each stream of a test.
 Stream* Scheduler::create(bool blocking) {
-  auto at = std::find_if(streams_.begin(), streams_.end(), [&](Stream* s) {
+  const auto at = std::find_if(streams_.begin(), streams_.end(), [&](Stream* s) {
     return !live_.count(s) && s->queue.empty() && reached(Order::get().host, s->number) >= s->issued;
   });
-  if (at == streams_.end()) at = streams_.insert(at, &made_.emplace_back());
-  const auto number = static_cast<uint32_t>(at - streams_.begin() + 1);  // 0 is the host
-  *at =
-      &made_.emplace_back(Stream{.number = number, .blocking = blocking, .issued = (*at)->issued, .done = (*at)->done});
-  return *live_.insert(*at).first;
+  const auto next = static_cast<uint32_t>(streams_.size() + 1);  // 0 is the host
+  Stream& s = made_.emplace_back(at == streams_.end() ? Stream{.number = next} : **at);
+  s.blocking = blocking;
+  live_.insert(&s);
+  return at == streams_.end() ? streams_.emplace_back(&s) : *at = &s;
 }
 
 Stream* Scheduler::find(cudaStream_t handle) {
