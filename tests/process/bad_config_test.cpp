@@ -146,7 +146,7 @@ TEST(CommandLine, AFileForResultsNeedsItsFolder) {
 
 TEST(CommandLine, ChangesThatAreAllowedMayComeBeforeTheConfig) {
   expect_outcome(run({program(), "train", "--allow-change", "data,seed", "no-such.yaml"}, {}, kLimitOfAMistake), 64,
-                 {"no-such.yaml"});
+                 {"'no-such.yaml' cannot be read"});
 }
 
 TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {

@@ -37,9 +37,11 @@ class Conversion : public ::testing::Test {
 TEST_F(Conversion, RanksShareTheWorkAndTheExperts) {
   const std::string one = scratch_.path("one"), two = scratch_.path("two"), out = scratch_.path("out");
   expect_outcome(run({program(), "convert", "from-hf", golden_, one}), 0);
-  expect_outcome(run(test::on_ranks(2, {program(), "convert", "from-hf", golden_, two, "--check"})), 0);
+  expect_outcome(run(test::on_ranks(2, {program(), "convert", "from-hf", golden_, two, "--check"})), 0,
+                 {"; read back, every hash matches"});
   test::expect_same_checkpoint(one, two);
-  expect_outcome(run(test::on_ranks(2, {program(), "convert", "to-hf", two, out, "--check"})), 0);
+  expect_outcome(run(test::on_ranks(2, {program(), "convert", "to-hf", two, out, "--check"})), 0,
+                 {"; read back, every hash matches"});
 }
 
 // A run that starts from published weights keeps what came with them, and gives its own back in its own dtype.

@@ -61,6 +61,8 @@ TEST_F(Inference, EvaluatesAsTheRunDidAtItsEnd) {
 TEST_F(Inference, EvaluatesOtherDataOtherSamplesAndPrecisions) {
   const Json other = evaluate(1, {"--data", corpus().train, "--samples", "5"});
   EXPECT_EQ(other.at("samples"), 5);
+  expect_outcome(run({program(), "eval", dir_, "--samples", "100000"}), 0,
+                 {" samples (all that there are; 100000 were asked for)"});
   const double f32 = evaluate(1, {}).at("loss");
   EXPECT_NEAR(evaluate(1, {"--dtype", "bf16"}).at("loss").get<double>() / f32, 1, 1e-2);
   EXPECT_NEAR(evaluate(1, {"--dtype", "f64"}).at("loss").get<double>() / f32, 1, 1e-5);

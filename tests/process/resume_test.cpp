@@ -158,6 +158,9 @@ TEST_F(Resume, AChangeOfWhatARunMeansIsRefusedUnlessItsFlagIsGiven) {
     copy_run(copy);
     expect_outcome(train(more.with({"--allow-change", change.flag}), copy), 0, {"resumed"});
   }
+  const Train two{"tiny", 1, {"train.steps=3", "run.seed=2", "train.global_batch_size=16"}};
+  expect_outcome(train(two.with({"--allow-change", "seed"}), dir_), 64, {"--allow-change global_batch_size"});
+  expect_outcome(train(two.with({"--allow-change", "seed,global_batch_size"}), dir_), 0, {"resumed"});
 }
 
 TEST_F(Resume, SaysWhichSettingsAreOthersNow) {

@@ -69,7 +69,6 @@ TEST(Startup, WarnsOfKeysThatDoNothingOnTheCpu) {
   EXPECT_EQ(count_of(outcome.err, "run.cuda_checked and run.cuda_pool do nothing: this run is on the CPU"), 1);
 }
 
-// srun without --mpi=pmix starts programs that know nothing of each other.
 TEST(Startup, WarnsOfARunThatEndsWhileItWarmsUp) {
   const Scratch scratch;
   expect_outcome(train({"tiny", 1, {"train.steps=1", "schedule.warmup_steps=2"}}, scratch.path("run")), 0,
@@ -78,6 +77,7 @@ TEST(Startup, WarnsOfARunThatEndsWhileItWarmsUp) {
   EXPECT_EQ(count_of(in_time.text(), "schedule.lr"), 0) << in_time.text();
 }
 
+// srun without --mpi=pmix starts programs that know nothing of each other.
 TEST(Startup, RefusesRanksOfALauncherThatMpiDoesNotKnow) {
   const Scratch scratch;
   const Command words = Train{"tiny", 1, {"train.steps=1"}}.command(scratch.path("run"));
