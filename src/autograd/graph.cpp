@@ -42,7 +42,7 @@ void add_into(Tensor& sum, const Tensor& term) {
     return;
   }
   check(sum.shape() == term.shape() && sum.dtype() == term.dtype(), "gradients of shape {} and {} meet",
-        to_string(sum.shape()), to_string(term.shape()));
+        shape_text(sum.shape()), shape_text(term.shape()));
   const Tensor a = sum.contiguous(), b = term.contiguous();
   const bool is_own = sum.storage().use_count() == (a.storage() == sum.storage() ? 2 : 1);
   Tensor out = is_own && a.storage() == sum.storage() ? a : Tensor::empty(sum.shape(), sum.dtype());
@@ -88,7 +88,7 @@ void count_uses(const std::vector<std::shared_ptr<Node>>& nodes, int change) {
 std::string text_of(const Tensors& tensors) {
   std::string text;
   for (const Tensor& t : tensors)
-    if (t.defined()) text += fmt::format("{}{} {}", text.empty() ? "" : " ", name_of(t.dtype()), to_string(t.shape()));
+    if (t.defined()) text += fmt::format("{}{} {}", text.empty() ? "" : " ", name_of(t.dtype()), shape_text(t.shape()));
   return text;
 }
 
@@ -130,8 +130,8 @@ std::shared_ptr<Leaf> make_leaf(Tensor& t, Tensor grad) {
   auto leaf = std::make_shared<Leaf>();
   leaf->grad =
       grad.defined() ? std::move(grad) : Tensor::zeros(t.shape(), accumulate_type(t.dtype()), Purpose::gradients);
-  check(leaf->grad.shape() == t.shape(), "make_leaf: gradient of shape {} for {}", to_string(leaf->grad.shape()),
-        to_string(t.shape()));
+  check(leaf->grad.shape() == t.shape(), "make_leaf: gradient of shape {} for {}", shape_text(leaf->grad.shape()),
+        shape_text(t.shape()));
   t.set_meta(std::make_shared<Meta>(Meta{Edge{nullptr, 0, leaf}}));
   return leaf;
 }
@@ -190,7 +190,7 @@ void backward(const Tensors& roots, const Tensors& douts) {
   for (size_t i = 0; i < roots.size(); ++i) {
     if (!needs_grad(roots[i])) continue;
     check(douts[i].defined() || roots[i].numel() == 1, "backward: root of shape {} without a gradient",
-          to_string(roots[i].shape()));
+          shape_text(roots[i].shape()));
     const DeviceScope host(Device::cpu);  // gradients of losses are the host's, so that nobody waits to read them
     send(edge_of(roots[i]), douts[i].defined() ? douts[i] : Tensor::full(roots[i].shape(), roots[i].dtype(), 1.0));
   }

@@ -20,7 +20,7 @@ bool overlap(const BoxKey& a, const BoxKey& b) {
 }
 
 std::string text_of(const BoxKey& box) {
-  return fmt::format("the box at {} of extent {}", to_string(box.first), to_string(box.second));
+  return fmt::format("the box at {} of extent {}", shape_text(box.first), shape_text(box.second));
 }
 
 void prove_ranges_tile(const std::string& tensor, const BoxKey& box, std::vector<std::pair<int64_t, int64_t>>& ranges) {
@@ -61,7 +61,7 @@ void prove_coverage(const StoredTensor& tensor) {
     }
   }
   check(numel == numel_of(tensor.shape), "{} of shape {}: {} elements of {} are stored", tensor.name,
-        to_string(tensor.shape), numel, numel_of(tensor.shape));
+        shape_text(tensor.shape), numel, numel_of(tensor.shape));
 }
 
 }  // namespace switchyard::checkpoint

@@ -132,8 +132,8 @@ Report diff(const fs::path& path_a, const fs::path& path_b, const DiffOptions& o
       continue;
     }
     if (other->shape != tensor.shape || other->dtype != tensor.dtype) {
-      differs(fmt::format("{}: {} {} and {} {}", tensor.name, name_of(tensor.dtype), to_string(tensor.shape),
-                          name_of(other->dtype), to_string(other->shape)));
+      differs(fmt::format("{}: {} {} and {} {}", tensor.name, name_of(tensor.dtype), shape_text(tensor.shape),
+                          name_of(other->dtype), shape_text(other->shape)));
       continue;
     }
     const Difference d = compare_tensor(reader_a, tensor, reader_b, *other);

@@ -5,6 +5,7 @@
 #include "checkpoint/reader.h"
 #include "checkpoint/store.h"
 #include "switchyard/base/hash.h"
+#include "switchyard/base/units.h"
 
 #include <sstream>
 
@@ -13,11 +14,22 @@ namespace {
 
 constexpr size_t kMaxCandidates = 32;  // damaged ones that are stepped over before giving up
 
+// Where a folder is not: the checkpoints that lie where it should.
+std::string checkpoints_beside(const fs::path& where) {
+  const fs::path folder = fs::absolute(where).parent_path();
+  std::error_code is_unreadable;
+  if (!fs::is_directory(folder, is_unreadable) || is_unreadable) return "";
+  const std::vector<int64_t> steps = steps_in(Folder(folder));
+  if (steps.empty()) return "";
+  return fmt::format("; {} holds {}, {} the newest", folder.string(), plural(std::ssize(steps), "checkpoint"),
+                     step_name(steps.back()));
+}
+
 // Rank 0: the folders to try, one a line, best first; behind a first line that says whether one was named.
 std::string list_candidates(const fs::path& where) {
-  require(fs::is_directory(where), ExitCode::input,
-          "{} {}; accepted: the folder of a checkpoint, or of a run, of which the newest is taken", where.string(),
-          fs::exists(where) ? "is no folder" : "does not exist");
+  if (!fs::is_directory(where))
+    fail(ExitCode::input, "{} {}; accepted: the folder of a checkpoint, or of a run, of which the newest is taken{}",
+         where.string(), fs::exists(where) ? "is no folder" : "does not exist", checkpoints_beside(where));
   if (fs::exists(where / "manifest")) return "named\n" + fs::absolute(where).string() + "\n";
   const fs::path store = fs::is_directory(store_of(where)) ? store_of(where) : where;
   const std::vector<int64_t> steps = steps_in(Folder(store));

@@ -45,7 +45,8 @@ std::string list_differences(const Manifest& manifest, std::string_view place,
       lines += fmt::format("\n  {}: not in {}", name, place);
       continue;
     }
-    const std::string shape = to_string(stored->shape), found = fmt::format("{} {}", name_of(stored->dtype), shape);
+    const std::string shape = fmt::format("{}", shape_text(stored->shape)),
+                      found = fmt::format("{} {}", name_of(stored->dtype), shape);
     const bool may_convert = options.converts && is_stored_weight(stored->dtype) && kind.ends_with(" " + shape);
     if (found != kind && !may_convert)
       lines += fmt::format("\n  {}: {} in {}, {} in this run", name, found, place, kind);
@@ -107,7 +108,7 @@ void require_fit(const Found& found, std::string_view place, const comm::Group& 
                  const LoadOptions& options) {
   std::string wanted;
   for (const auto& [name, list] : by_name(targets))
-    wanted += fmt::format("{}\t{} {}\n", name, name_of(list[0]->dtype), to_string(list[0]->global_shape));
+    wanted += fmt::format("{}\t{} {}\n", name, name_of(list[0]->dtype), shape_text(list[0]->global_shape));
   const std::vector<std::string> wanted_by_rank = gather_texts(all, wanted);
   const std::string differences =
       on_rank_zero(all, [&] { return list_differences(found.manifest, place, wanted_by_rank, options); });

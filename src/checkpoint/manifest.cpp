@@ -61,7 +61,7 @@ StoredSlice read_slice(const messages::StoredSlice& message, const StoredTensor&
   for (size_t d = 0; d < tensor.shape.size(); ++d) {
     const int64_t offset = slice.box.offset[d], extent = slice.box.extent[d];
     require(offset >= 0 && extent >= 0 && offset <= tensor.shape[d] && extent <= tensor.shape[d] - offset,
-            ExitCode::input, "tensor {}: a box leaves the shape {}", tensor.name, to_string(tensor.shape));
+            ExitCode::input, "tensor {}: a box leaves the shape {}", tensor.name, shape_text(tensor.shape));
   }
   slice.begin = message.begin();
   slice.end = message.end();
@@ -88,7 +88,7 @@ StoredTensor read_tensor(const messages::StoredTensor& message, const std::vecto
   tensor.dtype = dtype_from_name(message.dtype());
   int64_t bytes = 0;
   require(!__builtin_mul_overflow(numel_of(tensor.shape), size_of(tensor.dtype), &bytes), ExitCode::input,
-          "tensor {} of shape {} is too large", tensor.name, to_string(tensor.shape));
+          "tensor {} of shape {} is too large", tensor.name, shape_text(tensor.shape));
   for (const auto& slice : message.slices()) tensor.slices.push_back(read_slice(slice, tensor, files));
   return tensor;
 }
@@ -212,7 +212,7 @@ Manifest join_parts(const Meta& meta, std::span<const std::string> parts) {
       StoredTensor tensor = read_tensor(tensor_message, files);
       StoredTensor& all = tensors.try_emplace(tensor.name, tensor.name, tensor.shape, tensor.dtype).first->second;
       check(all.shape == tensor.shape && all.dtype == tensor.dtype, "{}: {} {} on one rank, {} {} on another",
-            tensor.name, name_of(all.dtype), to_string(all.shape), name_of(tensor.dtype), to_string(tensor.shape));
+            tensor.name, name_of(all.dtype), shape_text(all.shape), name_of(tensor.dtype), shape_text(tensor.shape));
       for (StoredSlice& slice : tensor.slices) {
         slice.file += static_cast<int64_t>(joined.files.size());
         all.slices.push_back(std::move(slice));

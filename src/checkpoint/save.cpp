@@ -22,11 +22,11 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;         // hashed and written 
 void check_entry(const Entry& entry) {
   const auto& [box, begin, end] = entry.slice;
   check(box.offset.size() == entry.global_shape.size() && box.extent.size() == entry.global_shape.size(),
-        "checkpoint: {} of shape {} has a box of {} dimensions", entry.name, to_string(entry.global_shape),
+        "checkpoint: {} of shape {} has a box of {} dimensions", entry.name, shape_text(entry.global_shape),
         box.extent.size());
   for (size_t d = 0; d < entry.global_shape.size(); ++d)
     check(box.offset[d] >= 0 && box.extent[d] >= 0 && box.offset[d] + box.extent[d] <= entry.global_shape[d],
-          "checkpoint: a box of {} leaves the shape {}", entry.name, to_string(entry.global_shape));
+          "checkpoint: a box of {} leaves the shape {}", entry.name, shape_text(entry.global_shape));
   check(begin >= 0 && begin <= end && end <= box.numel(), "checkpoint: elements [{}, {}) of {} leave their box", begin,
         end, entry.name);
 }

@@ -73,7 +73,7 @@ std::string list_of(const Manifest& manifest) {
   for (const StoredTensor& tensor : manifest.tensors) widest = std::max(widest, tensor.name.size());
   std::string text;
   for (const StoredTensor& tensor : manifest.tensors)
-    text += fmt::format("  {:<{}}  {}  {}, {}\n", tensor.name, widest, name_of(tensor.dtype), to_string(tensor.shape),
+    text += fmt::format("  {:<{}}  {}  {}, {}\n", tensor.name, widest, name_of(tensor.dtype), shape_text(tensor.shape),
                         plural(std::ssize(tensor.slices), "slice"));
   return text;
 }

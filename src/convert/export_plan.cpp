@@ -69,8 +69,8 @@ void add_weights(const checkpoint::Found& found, const model::ModelConfig& confi
   for (const model::HubTensor& tensor : model::hub_tensors(config, plan.family)) {
     const checkpoint::StoredTensor* stored = found.manifest.find(tensor.entry);
     if (!stored || stored->shape != tensor.entry_shape) {
-      problems.push_back(fmt::format("{} {}: {} in the checkpoint", tensor.entry, to_string(tensor.entry_shape),
-                                     stored ? to_string(stored->shape) : "missing"));
+      problems.push_back(fmt::format("{} {}: {} in the checkpoint", tensor.entry, shape_text(tensor.entry_shape),
+                                     stored ? fmt::format("{}", shape_text(stored->shape)) : "missing"));
       continue;
     }
     DType dtype = options.dtype.value_or(keeps_dtypes ? stored->dtype : options.trained_dtype);

@@ -133,13 +133,13 @@ void HubModel::match_entry(std::span<const model::HubTensor> parts, const std::v
   std::optional<DType> first;
   for (const model::HubTensor& tensor : found) {
     if (!folder_.has(tensor.name)) {
-      problems.push_back(fmt::format("{} {}: is missing", tensor.name, to_string(tensor.shape)));
+      problems.push_back(fmt::format("{} {}: is missing", tensor.name, shape_text(tensor.shape)));
       continue;
     }
     const files::TensorInfo& info = folder_.at(tensor.name);
     const auto dtype = files::dtype_of(info.dtype);
     if (info.shape != tensor.shape)
-      problems.push_back(fmt::format("{}: is {}, not {}", tensor.name, info.kind(), to_string(tensor.shape)));
+      problems.push_back(fmt::format("{}: is {}, not {}", tensor.name, info.kind(), shape_text(tensor.shape)));
     else if (!dtype || !is_stored_weight(*dtype))
       problems.push_back(fmt::format("{}: is {}; accepted: F64, F32, F16, BF16", tensor.name, info.dtype));
     else if (first && *first != *dtype)
@@ -158,13 +158,13 @@ void HubModel::match_carried(const model::CarriedTensors& known, std::vector<std
   if (!is_known(known.required)) return;
   const auto take = [&](const std::string& name, const Shape& shape, bool is_optional) {
     if (!folder_.has(name)) {
-      if (!is_optional) problems.push_back(fmt::format("{} {}: is missing", name, to_string(shape)));
+      if (!is_optional) problems.push_back(fmt::format("{} {}: is missing", name, shape_text(shape)));
       return;
     }
     const files::TensorInfo& info = folder_.at(name);
     const auto dtype = files::dtype_of(info.dtype);
     if (info.shape != shape)
-      problems.push_back(fmt::format("{}: is {}, not {}", name, info.kind(), to_string(shape)));
+      problems.push_back(fmt::format("{}: is {}, not {}", name, info.kind(), shape_text(shape)));
     else if (!dtype)
       problems.push_back(
           fmt::format("{}: is {}; accepted: {}", name, info.dtype, fmt::join(files::tensor_dtypes(), ", ")));

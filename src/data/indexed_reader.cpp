@@ -21,6 +21,22 @@ void widen(const std::string& bytes, std::span<int32_t> out, const std::string& 
   }
 }
 
+// What may have been meant where PREFIX.idx is not.
+std::string token_files_beside(const std::string& prefix) {
+  constexpr size_t kShown = 10;
+  const auto folder = std::filesystem::absolute(prefix).parent_path();
+  std::vector<std::string> names;
+  std::error_code is_unreadable;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, is_unreadable))
+    if (entry.path().extension() == ".idx") names.push_back(entry.path().stem());
+  if (is_unreadable) return fmt::format("there is no folder {} that can be read", folder.string());
+  if (names.empty()) return fmt::format("{} holds no token files; make some with data tokenize", folder.string());
+  std::sort(names.begin(), names.end());
+  const std::string rest = names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "";
+  if (names.size() > kShown) names.resize(kShown);
+  return fmt::format("{} holds those of {}{}", folder.string(), fmt::join(names, ", "), rest);
+}
+
 }  // namespace
 
 std::string name_of(TokenType type) {
@@ -38,6 +54,8 @@ IndexedTokens::IndexedTokens(const std::string& prefix) : prefix_(prefix) {
   require(!has_ending || std::filesystem::exists(prefix + ".idx"), ExitCode::input,
           "{}: token files are named by their common prefix; accepted: {}", prefix,
           prefix.substr(0, prefix.size() - 4));
+  if (std::error_code unknown; !std::filesystem::exists(prefix + ".idx", unknown) && !unknown)
+    fail(ExitCode::input, "{}.idx: there is no such file; {}", prefix, token_files_beside(prefix));
   IndexFile index{
       .path = prefix + ".idx", .bytes = read_file(prefix + ".idx"), .bin_path = prefix + ".bin", .bin_bytes = 0};
   bin_ = File::open(index.bin_path);

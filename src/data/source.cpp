@@ -55,9 +55,9 @@ class BatchFileSource final : public Source {
   BatchFileSource(const std::string& path, int64_t sequence_length)
       : file_(File::open(path)), ids_(find("input_ids")), labels_(find("labels")) {
     require(ids_.shape == labels_.shape, ExitCode::input, "{}: input_ids {} and labels {} differ in shape", path,
-            to_string(ids_.shape), to_string(labels_.shape));
+            shape_text(ids_.shape), shape_text(labels_.shape));
     N_ = ids_.shape[0], B_ = ids_.shape[1], S_ = ids_.shape[2];
-    require(N_ * B_ > 0, ExitCode::input, "{}: input_ids {} hold no sample", path, to_string(ids_.shape));
+    require(N_ * B_ > 0, ExitCode::input, "{}: input_ids {} hold no sample", path, shape_text(ids_.shape));
     require(S_ == sequence_length, ExitCode::usage, "{}: sequences of {} tokens, but data.sequence_length={}", path, S_,
             sequence_length);
   }

@@ -43,8 +43,10 @@ void ModelConfig::validate() const {
                  "none of the {} layers is one of experts; for a dense model write layers: none", num_layers);
   if (family == Family::generic) return;
   if (const auto outside = first_outside(*this, family))
-    throw config::Invalid(outside->key, fmt::format("{}, but {} in family {}; family: generic takes any combination",
-                                                    outside->value, outside->accepted, config::name(family)));
+    throw config::Invalid(outside->key,
+                          fmt::format("{}, but {} in family {}, the other keys being as they are; family: "
+                                      "generic takes any combination",
+                                      outside->value, outside->accepted, config::name(family)));
 }
 
 }  // namespace switchyard::model

@@ -22,8 +22,8 @@ Tensor Activate::forward(const Tensor& h, const Tensor& row_weight) {
   h_TX = h.contiguous();
   if (row_weight.defined()) {
     check(row_weight.numel() == T && row_weight.dtype() == accumulate_type(h.dtype()),
-          "activate: row weight {} {} for {} rows of {}", to_string(row_weight.shape()), name_of(row_weight.dtype()), T,
-          name_of(h.dtype()));
+          "activate: row weight {} {} for {} rows of {}", shape_text(row_weight.shape()), name_of(row_weight.dtype()),
+          T, name_of(h.dtype()));
     row_weight_T = row_weight.contiguous();
   }
   Shape shape = h.shape();

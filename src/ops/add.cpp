@@ -8,8 +8,8 @@ namespace {
 
 struct Add {
   Tensor forward(const Tensor& a, const Tensor& b) {
-    check(a.shape() == b.shape() && a.dtype() == b.dtype(), "add: {} {} and {} {}", to_string(a.shape()),
-          name_of(a.dtype()), to_string(b.shape()), name_of(b.dtype()));
+    check(a.shape() == b.shape() && a.dtype() == b.dtype(), "add: {} {} and {} {}", shape_text(a.shape()),
+          name_of(a.dtype()), shape_text(b.shape()), name_of(b.dtype()));
     const Tensor left = a.contiguous(), right = b.contiguous();
     Tensor y = Tensor::empty(a.shape(), a.dtype());
     on_device(a, [&](auto exec) {

@@ -16,15 +16,15 @@ kernels::Heads heads(const Tensor& t) { return {t.raw(), t.strides()[0], t.strid
 void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                   const Tensor& sinks) {
   check(q.rank() == 4 && k.rank() == 4 && v.rank() == 4, "attention: q {}, k {}, v {} are not (B, S, heads, width)",
-        to_string(q.shape()), to_string(k.shape()), to_string(v.shape()));
+        shape_text(q.shape()), shape_text(k.shape()), shape_text(v.shape()));
   check(k.dim(0) == q.dim(0) && v.dim(0) == q.dim(0) && v.dim(1) == k.dim(1) && v.dim(2) == k.dim(2) &&
             k.dim(3) == q.dim(3) && k.dim(2) > 0 && q.dim(2) % k.dim(2) == 0,
-        "attention: q {}, k {} and v {} do not fit together", to_string(q.shape()), to_string(k.shape()),
-        to_string(v.shape()));
+        "attention: q {}, k {} and v {} do not fit together", shape_text(q.shape()), shape_text(k.shape()),
+        shape_text(v.shape()));
   check(is_floating(q.dtype()) && k.dtype() == q.dtype() && v.dtype() == q.dtype(), "attention: q {}, k {}, v {}",
         name_of(q.dtype()), name_of(k.dtype()), name_of(v.dtype()));
   check(!sinks.defined() || sinks.shape() == Shape{q.dim(2)}, "attention: sinks {} for {} heads",
-        to_string(sinks.shape()), q.dim(2));
+        shape_text(sinks.shape()), q.dim(2));
   check(!sinks.defined() || accumulate_type(sinks.dtype()) == accumulate_type(q.dtype()),
         "attention: sinks are {}, q {}", name_of(sinks.dtype()), name_of(q.dtype()));
   check(options.window >= 0 && options.soft_cap >= 0, "attention: window={} soft_cap={}", options.window,
@@ -119,8 +119,8 @@ Tensor attention(const Tensor& q_BSHd, const Tensor& k_BSGd, const Tensor& v_BSG
   check(k_BSGd.dim(1) == q_BSHd.dim(1), "attention: {} queries for {} keys", q_BSHd.dim(1), k_BSGd.dim(1));
   if (document_BS.defined())
     check(document_BS.dtype() == DType::i32 && document_BS.shape() == Shape{q_BSHd.dim(0), q_BSHd.dim(1)},
-          "attention: document {} {} for q {}", name_of(document_BS.dtype()), to_string(document_BS.shape()),
-          to_string(q_BSHd.shape()));
+          "attention: document {} {} for q {}", name_of(document_BS.dtype()), shape_text(document_BS.shape()),
+          shape_text(q_BSHd.shape()));
   return apply(Attention{.options = options}, q_BSHd, k_BSGd, v_BSGe, sinks_H, document_BS);
 }
 

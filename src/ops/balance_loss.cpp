@@ -33,12 +33,12 @@ kernels::BalanceLossArgs BalanceLoss::args(const Tensor& loss, const Tensor& scr
 
 Tensor BalanceLoss::forward(const Tensor& logits, const Tensor& frequencies) {
   check(logits.rank() == 2 && logits.dtype() != DType::bf16 && frequencies.dtype() == logits.dtype(),
-        "balance_loss: logits {} {}, frequencies {}", to_string(logits.shape()), name_of(logits.dtype()),
+        "balance_loss: logits {} {}, frequencies {}", shape_text(logits.shape()), name_of(logits.dtype()),
         name_of(frequencies.dtype()));
   check(rows >= 1 && divisor > 0 && frequencies.rank() == 2 && frequencies.dim(1) == logits.dim(1) &&
             frequencies.dim(0) * rows >= logits.dim(0),
-        "balance_loss: frequencies {} for logits {} in groups of {}, divisor {}", to_string(frequencies.shape()),
-        to_string(logits.shape()), rows, divisor);
+        "balance_loss: frequencies {} for logits {} in groups of {}, divisor {}", shape_text(frequencies.shape()),
+        shape_text(logits.shape()), rows, divisor);
   logits_TE = logits.contiguous();
   frequencies_GE = frequencies.contiguous();
   Tensor loss = Tensor::empty({1}, logits.dtype());

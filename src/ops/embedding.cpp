@@ -19,7 +19,7 @@ struct Embedding {
 
 Tensor Embedding::forward(const Tensor& ids, const Tensor& w) {
   check(ids.dtype() == DType::i32 && w.rank() == 2, "embedding: ids {} and table {}", name_of(ids.dtype()),
-        to_string(w.shape()));
+        shape_text(w.shape()));
   ids_T = ids.contiguous();
   w_shape = w.shape();
   const auto* id = ids_T.data<int32_t>();

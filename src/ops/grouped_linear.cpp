@@ -23,8 +23,8 @@ struct GroupedLinear {
 
 Tensor GroupedLinear::forward(const Tensor& rows, const Tensor& w) {
   check(rows.rank() == 2 && w.rank() >= 3 && rows.dim(1) == w.dim(-1) && rows.dtype() == w.dtype(),
-        "grouped_linear: rows {} {}, weight {} {}", to_string(rows.shape()), name_of(rows.dtype()),
-        to_string(w.shape()), name_of(w.dtype()));
+        "grouped_linear: rows {} {}, weight {} {}", shape_text(rows.shape()), name_of(rows.dtype()),
+        shape_text(w.shape()), name_of(w.dtype()));
   check(std::ssize(offsets) == w.dim(0) + 1 && offsets.front() == 0 && offsets.back() == rows.dim(0) &&
             std::is_sorted(offsets.begin(), offsets.end()),
         "grouped_linear: {} offsets, ending at {}, for {} experts and {} rows", offsets.size(),

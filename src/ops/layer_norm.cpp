@@ -19,7 +19,7 @@ struct LayerNorm {
 Tensor LayerNorm::forward(const Tensor& x, const Tensor& w, const Tensor& b) {
   const int64_t T = norm_rows("layer_norm", x, w), D = w.numel();
   check(b.shape() == w.shape() && b.dtype() == w.dtype(), "layer_norm: bias {} {} for weight {} {}",
-        to_string(b.shape()), name_of(b.dtype()), to_string(w.shape()), name_of(w.dtype()));
+        shape_text(b.shape()), name_of(b.dtype()), shape_text(w.shape()), name_of(w.dtype()));
   x_TD = x.contiguous();
   w_D = w.contiguous();
   const Tensor b_D = b.contiguous();

@@ -18,17 +18,17 @@ Shape with_last(Shape shape, int64_t last) {
 }
 
 void check_shapes(std::string_view op, const Tensor& x, const Tensor& w, const Tensor& b) {
-  check(x.rank() >= 1 && w.rank() >= 2 && x.dim(-1) == w.dim(-1), "{}: input {}, weight {}", op, to_string(x.shape()),
-        to_string(w.shape()));
+  check(x.rank() >= 1 && w.rank() >= 2 && x.dim(-1) == w.dim(-1), "{}: input {}, weight {}", op, shape_text(x.shape()),
+        shape_text(w.shape()));
   check(!b.defined() || (b.numel() == w.rows() && b.dtype() == x.dtype()), "{}: bias {} {} for {} outputs in {}", op,
-        to_string(b.shape()), name_of(b.dtype()), w.rows(), name_of(x.dtype()));
+        shape_text(b.shape()), name_of(b.dtype()), w.rows(), name_of(x.dtype()));
 }
 
 struct AddBias {
   Shape b_shape{};
   Tensor forward(const Tensor& x, const Tensor& b) {
-    check(b.numel() == x.dim(-1) && b.dtype() == x.dtype(), "add_bias: {} {} to {} {}", to_string(b.shape()),
-          name_of(b.dtype()), to_string(x.shape()), name_of(x.dtype()));
+    check(b.numel() == x.dim(-1) && b.dtype() == x.dtype(), "add_bias: {} {} to {} {}", shape_text(b.shape()),
+          name_of(b.dtype()), shape_text(x.shape()), name_of(x.dtype()));
     b_shape = b.shape();
     const Tensor y_TN = x.clone(), b_N = b.contiguous();
     const kernels::AddBiasArgs args{.y = y_TN.raw(), .b = b_N.raw(), .R = x.rows(), .N = x.dim(-1), .dtype = x.dtype()};

@@ -95,7 +95,7 @@ void Pass::run() {
 
 Pass make_pass(const Tensor& x, const Tensor& w, const Tensor& targets, double scale, const VocabularyPart& part) {
   check(w.rank() == 2 && x.dim(-1) == w.dim(1) && x.dtype() == w.dtype(), "cross entropy: x {} {}, w {} {}",
-        to_string(x.shape()), name_of(x.dtype()), to_string(w.shape()), name_of(w.dtype()));
+        shape_text(x.shape()), name_of(x.dtype()), shape_text(w.shape()), name_of(w.dtype()));
   check(targets.numel() == x.rows() && targets.dtype() == DType::i32, "cross entropy: {} targets {} for {} tokens",
         targets.numel(), name_of(targets.dtype()), x.rows());
   Pass pass{.x_TD = x.contiguous().view({x.rows(), x.dim(-1)}),

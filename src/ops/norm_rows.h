@@ -10,7 +10,7 @@ inline int64_t norm_rows(std::string_view op, const Tensor& x, const Tensor& w) 
   int64_t columns = 1;
   for (int64_t d = x.rank(); d > 0 && columns < w.numel(); --d) columns *= x.dim(d - 1);
   check(columns == w.numel() && columns > 0, "{}: no trailing dimensions of {} make rows of {}", op,
-        to_string(x.shape()), w.numel());
+        shape_text(x.shape()), w.numel());
   check(x.dtype() == w.dtype(), "{}: input {}, weight {}", op, name_of(x.dtype()), name_of(w.dtype()));
   return x.numel() / columns;
 }

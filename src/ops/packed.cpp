@@ -30,8 +30,8 @@ ReusedWeights::ReusedWeights() : on_(weights_are_reused, true) {}
 
 ProductWeights product_weights(const Tensor& w, kernels::RowProduct product, int64_t G, int64_t N, int64_t K,
                                int64_t rows) {
-  check(w.is_contiguous() && w.numel() == G * N * K, "product weights: {} for {} x {} x {}", to_string(w.shape()), G, N,
-        K);
+  check(w.is_contiguous() && w.numel() == G * N * K, "product weights: {} for {} x {} x {}", shape_text(w.shape()), G,
+        N, K);
   if (rows == 0) return {w.raw(), false};
   Storage& storage = *w.storage();
   kernels::PackArgs args{

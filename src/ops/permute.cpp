@@ -11,14 +11,15 @@ namespace {
 
 void check_positions(const char* op, const Tensor& rows, const Tensor& positions) {
   check(rows.rank() == 2 && positions.rank() == 2 && positions.dtype() == DType::i32 && positions.is_contiguous(),
-        "{}: rows {}, positions {} {}", op, to_string(rows.shape()), to_string(positions.shape()),
+        "{}: rows {}, positions {} {}", op, shape_text(rows.shape()), shape_text(positions.shape()),
         name_of(positions.dtype()));
 }
 
 Tensor gather(const Tensor& x, const Tensor& positions_TK, int64_t num_rows) {
   check_positions("gather_rows", x, positions_TK);
   check(x.dim(0) == positions_TK.dim(0) && num_rows <= positions_TK.numel(),
-        "gather_rows: {} rows of {} by positions {}", num_rows, to_string(x.shape()), to_string(positions_TK.shape()));
+        "gather_rows: {} rows of {} by positions {}", num_rows, shape_text(x.shape()),
+        shape_text(positions_TK.shape()));
   const Tensor x_TD = x.contiguous();
   Tensor y_RD = Tensor::empty({num_rows, x.dim(1)}, x.dtype());
   on_device(x, [&](auto exec) {
@@ -75,7 +76,7 @@ struct CombineRows {
 
 ExpertOrder expert_order(const Tensor& ids, int64_t first, int64_t num_bins, int64_t size) {
   check(size >= 1 && ids.rank() == 2 && ids.dtype() == DType::i32 && ids.numel() <= std::numeric_limits<int32_t>::max(),
-        "expert_order: ids {} {}", to_string(ids.shape()), name_of(ids.dtype()));
+        "expert_order: ids {} {}", shape_text(ids.shape()), name_of(ids.dtype()));
   const Tensor ids_TK = ids.contiguous();
   ExpertOrder order{Tensor::empty(ids.shape(), DType::i32),
                     Tensor::empty({num_bins + 1}, DType::i64, Purpose::buffers)};

@@ -61,7 +61,7 @@ RopeTable::RopeTable(const std::vector<double>& radians_J, double factor, int64_
 
 Tensor rope(const Tensor& x_BSHd, const RopeTable& table, int64_t first_position) {
   check(x_BSHd.rank() == 4 && x_BSHd.dim(3) == table.head_dim, "rope: input {} for heads of {}",
-        to_string(x_BSHd.shape()), table.head_dim);
+        shape_text(x_BSHd.shape()), table.head_dim);
   check(accumulate_type(x_BSHd.dtype()) == table.cos_PJ.dtype(), "rope: input is {}, the table {}",
         name_of(x_BSHd.dtype()), name_of(table.cos_PJ.dtype()));
   const int64_t end = first_position + x_BSHd.dim(1);

@@ -31,8 +31,8 @@ kernels::RouterWeightsArgs RouterWeights::args() const {
 
 Tensor RouterWeights::forward(const Tensor& logits, const Tensor& ids) {
   check(logits.rank() == 2 && ids.rank() == 2 && logits.dim(0) == ids.dim(0) && logits.dtype() != DType::bf16,
-        "router_weights: logits {} {}, ids {}", to_string(logits.shape()), name_of(logits.dtype()),
-        to_string(ids.shape()));
+        "router_weights: logits {} {}, ids {}", shape_text(logits.shape()), name_of(logits.dtype()),
+        shape_text(ids.shape()));
   logits_TE = logits.contiguous();
   ids_TK = ids.contiguous();
   weights_TK = Tensor::empty(ids.shape(), logits.dtype());

@@ -16,7 +16,7 @@ struct SigmoidGate {
 };
 
 Tensor SigmoidGate::forward(const Tensor& x, const Tensor& gate) {
-  check(gate.numel() == x.rows(), "sigmoid_gate: gate {} for {}", to_string(gate.shape()), to_string(x.shape()));
+  check(gate.numel() == x.rows(), "sigmoid_gate: gate {} for {}", shape_text(gate.shape()), shape_text(x.shape()));
   x_TD = x.contiguous();
   gate_T1 = gate.contiguous().to(accumulate_type(x.dtype()));
   gate_dtype = gate.dtype();

@@ -43,8 +43,8 @@ struct NormalizeRows {
 Tensor NormalizeRows::forward(const Tensor& x, const Tensor& squares, const Tensor& w) {
   check(w.numel() == x.dim(-1) && squares.numel() == x.rows() && w.dtype() == x.dtype() &&
             squares.dtype() == accumulate_type(x.dtype()),
-        "normalize_rows: {} {}, sums {} {}, weight {} {}", to_string(x.shape()), name_of(x.dtype()),
-        to_string(squares.shape()), name_of(squares.dtype()), to_string(w.shape()), name_of(w.dtype()));
+        "normalize_rows: {} {}, sums {} {}, weight {} {}", shape_text(x.shape()), name_of(x.dtype()),
+        shape_text(squares.shape()), name_of(squares.dtype()), shape_text(w.shape()), name_of(w.dtype()));
   x_TD = x.contiguous(), squares_T1 = squares.contiguous(), w_D = w.contiguous();
   Tensor y_TD = Tensor::empty(x.shape(), x.dtype());
   on_device(x, [&](auto exec) {

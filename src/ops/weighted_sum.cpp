@@ -19,7 +19,7 @@ struct WeightedSum {
       shapes.push_back(scalar.defined() ? scalar.shape() : Shape{});
       dtypes.push_back(scalar.defined() ? scalar.dtype() : DType::f32);
       if (!scalar.defined()) continue;
-      check(scalar.numel() == 1, "weighted_sum: input {} has shape {}", i, to_string(scalar.shape()));
+      check(scalar.numel() == 1, "weighted_sum: input {} has shape {}", i, shape_text(scalar.shape()));
       if (scalar.dtype() == DType::f64) dtype = DType::f64;
     }
     return current_device() == Device::cpu ? sum_on_host(scalars, dtype) : sum_on_device(scalars, dtype);

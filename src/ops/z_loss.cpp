@@ -22,7 +22,7 @@ struct ZLoss {
   }
   Tensor forward(const Tensor& logits) {
     check(logits.rank() == 2 && logits.dtype() != DType::bf16 && divisor > 0, "z_loss: logits {} {}, divisor {}",
-          to_string(logits.shape()), name_of(logits.dtype()), divisor);
+          shape_text(logits.shape()), name_of(logits.dtype()), divisor);
     logits_TE = logits.contiguous();
     Tensor loss = Tensor::empty({1}, logits.dtype());
     on_device(logits, [&](auto exec) {

@@ -29,7 +29,7 @@ int64_t sum(const std::vector<int64_t>& rows) { return std::accumulate(rows.begi
 
 // Starts the collective (or, backwards, its partner) on contiguous rows and returns the buffer it will fill.
 Tensor launch(Flight& flight, const Tensor& rows, bool backwards) {
-  check(rows.rank() == 2, "collective of rows: a tensor of shape {}", to_string(rows.shape()));
+  check(rows.rank() == 2, "collective of rows: a tensor of shape {}", shape_text(rows.shape()));
   const int64_t width = rows.dim(1);
   const DType dtype = rows.dtype();
   const comm::Group group = flight.group.on(rows.device());

@@ -36,13 +36,12 @@ void copy_elements(const Tensor& from, const Tensor& to) {
 int64_t numel_of(const Shape& shape) {
   int64_t product = 1;
   for (const int64_t extent : shape) {
-    check(extent >= 0, "negative extent in shape {}", to_string(shape));
-    check(!__builtin_mul_overflow(product, extent, &product), "shape {} has more than 2^63 elements", to_string(shape));
+    check(extent >= 0, "negative extent in shape {}", shape_text(shape));
+    check(!__builtin_mul_overflow(product, extent, &product), "shape {} has more than 2^63 elements",
+          shape_text(shape));
   }
   return product;
 }
-
-std::string to_string(const Shape& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
 void convert_elements(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count) {
   const Shape shape{count}, strides{1};
@@ -65,7 +64,7 @@ Tensor Tensor::over(Shape shape, DType dtype) {
   Tensor t;
   t.numel_ = numel_of(shape);
   int64_t bytes = 0;
-  check(!__builtin_mul_overflow(t.numel_, size_of(dtype), &bytes), "tensor {} is too large", to_string(shape));
+  check(!__builtin_mul_overflow(t.numel_, size_of(dtype), &bytes), "tensor {} is too large", shape_text(shape));
   t.strides_ = contiguous_strides(shape);
   t.shape_ = std::move(shape);
   t.dtype_ = dtype;
@@ -96,7 +95,7 @@ template <class T>
 Tensor Tensor::of(const std::vector<T>& values, Shape shape, Purpose purpose) {
   Tensor t = empty(std::move(shape), DTypeOf<T>::value, purpose);
   check(t.numel() == static_cast<int64_t>(values.size()), "Tensor::of: {} values for shape {}", values.size(),
-        to_string(t.shape()));
+        shape_text(t.shape()));
   copy_bytes(t.raw(), t.device(), values.data(), Device::cpu, t.bytes());
   return t;
 }
@@ -144,7 +143,7 @@ std::byte* Tensor::raw() const {
 }
 
 double Tensor::item(int64_t index) const {
-  check(is_contiguous() && index >= 0 && index < numel_, "item {} of a tensor of shape {}", index, to_string(shape_));
+  check(is_contiguous() && index >= 0 && index < numel_, "item {} of a tensor of shape {}", index, shape_text(shape_));
   if (device() != Device::cpu) return detach().flat().slice(0, index, index + 1).to(Device::cpu).item();
   double value = 0;
   const Shape one{1};
@@ -153,14 +152,14 @@ double Tensor::item(int64_t index) const {
 }
 
 Tensor Tensor::view(Shape shape) const {
-  check(is_contiguous(), "view: tensor of shape {} is not contiguous", to_string(shape_));
+  check(is_contiguous(), "view: tensor of shape {} is not contiguous", shape_text(shape_));
   const auto unknown = std::find(shape.begin(), shape.end(), -1);
   if (unknown != shape.end()) {
     *unknown = 1;
     const int64_t rest = numel_of(shape);
     *unknown = rest == 0 ? 0 : numel_ / rest;
   }
-  check(numel_of(shape) == numel_, "view: {} elements as shape {}", numel_, to_string(shape));
+  check(numel_of(shape) == numel_, "view: {} elements as shape {}", numel_, shape_text(shape));
   Tensor t = *this;
   check(meta_ == nullptr, "view: raw view of a tensor in the autograd graph");
   t.strides_ = contiguous_strides(shape);
@@ -181,7 +180,7 @@ Tensor Tensor::slice(int64_t d, int64_t begin, int64_t end) const {
   check(meta_ == nullptr, "slice: raw view of a tensor in the autograd graph");
   const auto i = static_cast<size_t>(checked_dim(d, rank()));
   check(0 <= begin && begin <= end && end <= shape_[i], "slice [{}, {}) of dim {} of shape {}", begin, end, d,
-        to_string(shape_));
+        shape_text(shape_));
   Tensor t = *this;
   t.offset_ += begin * strides_[i];
   t.shape_[i] = end - begin;
@@ -217,7 +216,7 @@ Tensor Tensor::clone(Purpose purpose) const {
 }
 
 void Tensor::copy_from(const Tensor& other) {
-  check(shape_ == other.shape_, "copy_from: shape {} into {}", to_string(other.shape_), to_string(shape_));
+  check(shape_ == other.shape_, "copy_from: shape {} into {}", shape_text(other.shape_), shape_text(shape_));
   copy_elements(other, *this);
 }
 
@@ -237,3 +236,8 @@ Tensor Tensor::detach() const {
 }
 
 }  // namespace switchyard
+
+fmt::format_context::iterator fmt::formatter<switchyard::ShapeText>::format(const switchyard::ShapeText& text,
+                                                                            format_context& context) {
+  return fmt::format_to(context.out(), "({})", fmt::join(text.shape, ", "));
+}

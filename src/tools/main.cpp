@@ -58,6 +58,14 @@ std::string refusal(const CLI::App& app, const CLI::ParseError& error, int argc,
   return fmt::format("{}; see {} --help", error.what(), path);
 }
 
+// Ranks have one command line, so one of them says what is wrong with it.
+std::function<ExitCode()> refusal_by_rank_zero(tools::Program& program, const std::string& text) {
+  return [&program, text]() -> ExitCode {
+    program.world();
+    throw SharedError(ExitCode::usage, text);
+  };
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -75,13 +83,9 @@ int main(int argc, char** argv) {
     program.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return program.app.exit(error);  // help or version
-    Console::standard().warning(fmt::format("switchyard: {}", refusal(program.app, error, argc, argv)));
-    return static_cast<int>(ExitCode::usage);
+    program.action = refusal_by_rank_zero(program, refusal(program.app, error, argc, argv));
   }
-  if (!program.action) {
-    Console::standard().warning(program.app.help());
-    return static_cast<int>(ExitCode::usage);
-  }
+  if (!program.action) program.action = refusal_by_rank_zero(program, program.app.help());
   int code = 0;
   try {
     code = static_cast<int>(program.action());

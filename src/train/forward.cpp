@@ -156,8 +156,8 @@ Results forward(const ExperimentConfig& config, comm::World& world, const conver
     require(targets_BS.defined() || !options.gradients, ExitCode::usage, "--gradients needs labels in {}",
             inputs.path());
     require(!targets_BS.defined() || targets_BS.shape() == tokens_BS.shape(), ExitCode::input,
-            "{}: labels {} for input_ids {}", inputs.path(), to_string(targets_BS.shape()),
-            to_string(tokens_BS.shape()));
+            "{}: labels {} for input_ids {}", inputs.path(), shape_text(targets_BS.shape()),
+            shape_text(tokens_BS.shape()));
     if (options.generate > 0) prompt_BP = read_ids(inputs, "prompt_ids", V, false).to(DType::i32).to(current_device());
   });
   begin(options, "loading");

@@ -322,6 +322,13 @@ TEST(Checkpoint, AnAnnouncedFolderMayAppearLate) {
   other.join();
 }
 
+TEST(Checkpoint, OneThatIsNotThereIsToldWithThoseThatAre) {
+  const Scratch scratch;
+  for (const int64_t step : {3, 8}) save_step(scratch.path(""), comm::Group(), step);
+  expect_error(ExitCode::input, {"step-00000009 does not exist", "holds 2 checkpoints, step-00000008 the newest"},
+               [&] { find(scratch.path("checkpoints/step-00000009"), comm::Group()); });
+}
+
 TEST(Checkpoint, ARunWithoutCheckpointsHasNone) {
   const Scratch scratch;
   EXPECT_FALSE(find(scratch.path(""), comm::Group()).has_value());

@@ -37,7 +37,7 @@ const std::vector<Row>& rows() {
 }
 
 void check_copy(const Row& row, DType from, DType to) {
-  SCOPED_TRACE(fmt::format("{} {} to {}: {}", to_string(row.shape), name_of(from), name_of(to), row.why));
+  SCOPED_TRACE(fmt::format("{} {} to {}: {}", shape_text(row.shape), name_of(from), name_of(to), row.why));
   std::vector<double> values(static_cast<size_t>(row.x_count));
   const Random random(7, "copy");
   for (size_t i = 0; i < values.size(); ++i) values[i] = 20 * std::abs(random.normal(i));

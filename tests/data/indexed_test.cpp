@@ -234,8 +234,11 @@ TEST(IndexedTokens, ATokenThatIsNoIdIsNamed) {
 
 TEST(IndexedTokens, AMissingPairIsNamed) {
   const Scratch scratch;
-  expect_error(ExitCode::input, {"nothing.idx", "No such file"}, [&] { IndexedTokens{scratch.path("nothing")}; });
+  expect_error(ExitCode::input, {"nothing.idx", "no such file", "holds no token files", "data tokenize"},
+               [&] { IndexedTokens{scratch.path("nothing")}; });
   write_pair(scratch, kIndex, kTokens);
+  expect_error(ExitCode::input, {"nothing.idx", "no such file", "holds those of t"},
+               [&] { IndexedTokens{scratch.path("nothing")}; });
   expect_error(ExitCode::input, {"common prefix", "accepted: " + scratch.path("t")},
                [&] { IndexedTokens{scratch.path("t.bin")}; });
 }

@@ -28,7 +28,7 @@ struct Row {
   bool operator==(const Row&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const Row& row) {
-  return out << row.name << to_string(row.shape) << row.decay << static_cast<int>(row.init);
+  return out << row.name << fmt::format("{}", shape_text(row.shape)) << row.decay << static_cast<int>(row.init);
 }
 
 template <class Layer>

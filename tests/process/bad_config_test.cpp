@@ -149,6 +149,14 @@ TEST(CommandLine, ChangesThatAreAllowedMayComeBeforeTheConfig) {
                  {"'no-such.yaml' cannot be read"});
 }
 
+TEST(CommandLine, AMistakeOfAllRanksIsToldOnce) {
+  for (const Command& words : {Command{"trane", "tiny.yaml"}, Command{"train", "tiny.yaml", "--no-such-option"}}) {
+    const Outcome outcome = run(on_ranks(2, Command{program()} + words), {}, kLimitOfAMistake);
+    expect_outcome(outcome, 64, {words.back() == "tiny.yaml" ? "there is no command" : "--no-such-option"});
+    expect_one_message(outcome);
+  }
+}
+
 TEST(CommandLine, ThatIsNotTheSameOnAllRanksIsRefusedWithBoth) {
   const Scratch scratch;
   const std::string dir = scratch.path("run");

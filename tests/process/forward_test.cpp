@@ -73,5 +73,19 @@ INSTANTIATE_TEST_SUITE_P(
                          {kTensor, kTensorAndExpert}}),
     [](const auto& row) { return std::string(row.param.name); });
 
+// A bar is for people: what goes to a file has none.
+TEST(ForwardOnATerminal, ShowsThePartThatIsUnderWay) {
+  if (run({"script", "--version"}).code != 0) GTEST_SKIP() << "this system has no script(1) to make a terminal";
+  const Scratch scratch;
+  const Command words{
+      program(), "forward",          golden_folder("qwen2_moe/base"), "--inputs", golden_results("qwen2_moe/base"),
+      "--out",   scratch.path("out")};
+  const Outcome plain = run(words);
+  expect_outcome(plain, 0);
+  EXPECT_EQ(plain.text().find("reading the inputs"), std::string::npos) << plain.text();
+  const Outcome shown = run({"script", "-qec", fmt::format("{}", fmt::join(words, " ")), "/dev/null"});
+  expect_outcome(shown, 0, {"reading the inputs", "loading"});
+}
+
 }  // namespace
 }  // namespace switchyard::test

@@ -162,6 +162,18 @@ class PrepareCorpus : public Scripts {
     stand_in("id", kAsRoot);
   }
   Outcome prepare() const { return run_script({tree("scripts/prepare-corpus.sh")}); }
+  // An apt-get that fetches a package of 40 such documents.
+  void stand_in_for_package(const std::string& document) const {
+    scratch_.write("package/DEBIAN/control",
+                   "Package: linux-doc-6.1\nVersion: 6.1.0-test\nArchitecture: all\nMaintainer: nobody <a@b.c>\n"
+                   "Description: documents\n");
+    for (int d = 0; d < 40; ++d)
+      scratch_.write(fmt::format("package/usr/share/doc/linux-doc-6.1/html/_sources/{:02}.rst.txt", d), document);
+    fs::permissions(scratch_.path("package/DEBIAN"), fs::perms(0755));
+    const std::string package = scratch_.path("linux-doc-6.1.deb");
+    expect_outcome(run({"dpkg-deb", "--build", scratch_.path("package"), package}), 0);
+    stand_in("apt-get", fmt::format("echo \"apt-get $*\" >> $calls; cp {} .", package));
+  }
   void expect_nothing_left() const {
     EXPECT_FALSE(fs::exists(tree("data/linux-doc-6.1.version")));
     EXPECT_TRUE(!fs::exists(tree("data")) || fs::is_empty(tree("data")));
@@ -188,16 +200,7 @@ TEST_F(PrepareCorpus, AReasonThatIsNotOfAptIsShownToo) {
 
 TEST_F(PrepareCorpus, ThePackageIsFetchedUnpackedAndTokenizedOnce) {
   if (run({"dpkg-deb", "--version"}).code != 0) GTEST_SKIP() << "this system has no dpkg-deb";
-  scratch_.write("package/DEBIAN/control",
-                 "Package: linux-doc-6.1\nVersion: 6.1.0-test\nArchitecture: all\nMaintainer: nobody <a@b.c>\n"
-                 "Description: documents\n");
-  for (int d = 0; d < 40; ++d)
-    scratch_.write(fmt::format("package/usr/share/doc/linux-doc-6.1/html/_sources/{:02}.rst.txt", d),
-                   fmt::format("Document {}\n", d));
-  fs::permissions(scratch_.path("package/DEBIAN"), fs::perms(0755));
-  const std::string package = scratch_.path("linux-doc-6.1.deb");
-  expect_outcome(run({"dpkg-deb", "--build", scratch_.path("package"), package}), 0);
-  stand_in("apt-get", fmt::format("echo \"$*\" >> $calls; cp {} .", package));
+  stand_in_for_package("Document\n");
   expect_outcome(prepare(), 0, {"corpus: linux-doc-6.1 6.1.0-test, 40 documents"});
   EXPECT_EQ(scratch_.read("tree/data/linux-doc-6.1.version"), "6.1.0-test\n");
   std::set<std::string> made;
@@ -207,6 +210,56 @@ TEST_F(PrepareCorpus, ThePackageIsFetchedUnpackedAndTokenizedOnce) {
   for (const std::string& name : made) EXPECT_FALSE(name.starts_with("unpack")) << name << " is left over";
   expect_outcome(prepare(), 0, {"corpus: linux-doc-6.1 6.1.0-test, 40 documents"});
   EXPECT_EQ(count_of(calls(), "download linux-doc-6.1"), 1);
+}
+
+// The whole way, of a model that is made in a moment.
+class Quickstart : public PrepareCorpus {
+ protected:
+  Quickstart() {
+    for (const char* script : {"scripts/quickstart.sh", "scripts/setup.sh"}) copy(script);
+    write("scripts/packages.txt", "dpkg\n");
+    write("configs/quickstart.yaml",
+          "model: {family: qwen2_moe, hidden_size: 16, num_layers: 1, attention: {num_heads: 2, num_kv_heads: 2, "
+          "head_dim: 8, bias: qkv}, moe: {num_experts: 4, top_k: 2, intermediate_size: 16, shared: {num_experts: 1, "
+          "intermediate_size: 16, gate: sigmoid}, router: {normalize: false}}}\n"
+          "parallel: {expert: 2}\n"
+          "data: {tokenizer: byte, sequence_length: 32, train: [{path: data/linux-doc-6.1}], "
+          "valid: [{path: data/linux-doc-6.1-valid}]}\n"
+          "train: {steps: 9, global_batch_size: 2, micro_batch_size: 1}\n"
+          "schedule: {kind: constant, lr: 1e-3}\neval: {every: 4, batches: 1}\ncheckpoint: {every: 2, keep: 2}\n");
+    stand_in("cmake",
+             "echo cmake >> $calls; mkdir -p build/release; touch build/release/build.ninja\n"
+             "(grep -m 1 '^model name' /proc/cpuinfo; grep -m 1 '^flags' /proc/cpuinfo) > "
+             "build/release/processor.txt");
+    stand_in("ninja", "echo ninja >> $calls");
+  }
+  Outcome start(const std::string& steps) const {
+    fs::remove(scratch_.path("calls"));
+    return run_script({tree("scripts/quickstart.sh"), "--steps", steps});
+  }
+  std::string verdict(const std::string& run) const { return scratch_.read("tree/" + run + "/verdict.json"); }
+};
+
+TEST_F(Quickstart, ASecondCallInstallsAndFetchesNothingAndKeepsTheFirstRun) {
+  if (run({"dpkg-deb", "--version"}).code != 0) GTEST_SKIP() << "this system has no dpkg-deb";
+  stand_in_for_package(std::string(400, 'a') + "\n");
+  expect_outcome(start("4"), 0,
+                 {"corpus: linux-doc-6.1 6.1.0-test", "step 4/4", "bits per byte", "every hash matches", "done in"});
+  EXPECT_EQ(calls(), "cmake\nninja\napt-get -o APT::Sandbox::User=root download linux-doc-6.1\n");
+
+  const Outcome again = start("4");
+  expect_outcome(again, 0, {"the finished run in runs/quickstart is now in runs/quickstart.1", "step 4/4", "done in"});
+  EXPECT_EQ(again.text().find("installing"), std::string::npos) << again.text();
+  EXPECT_EQ(calls(), "ninja\n");
+  for (const char* run : {"runs/quickstart", "runs/quickstart.1"})
+    EXPECT_NE(verdict(run).find("finished"), std::string::npos) << run;
+
+  fs::remove(tree("runs/quickstart/verdict.json"));  // as of a run that was killed
+  fs::remove_all(tree("runs/quickstart/checkpoints/step-00000004"));
+  const Outcome resumed = start("4");
+  expect_outcome(resumed, 0, {"an unfinished run of 4 steps is in runs/quickstart: it goes on", "step 4/4", "done in"});
+  EXPECT_EQ(resumed.text().find("step 2/4"), std::string::npos) << resumed.text();
+  expect_outcome(start("6"), 0, {"the finished run in runs/quickstart is now in runs/quickstart.2", "step 6/6"});
 }
 
 // scripts/build.sh, with a cmake that leaves what a configured folder has.

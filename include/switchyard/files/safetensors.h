@@ -22,7 +22,7 @@ struct TensorInfo {
   int64_t begin = 0, end = 0;  // bytes of the file
 
   int64_t bytes() const { return end - begin; }
-  std::string kind() const { return fmt::format("{} {}", dtype, to_string(shape)); }  // for messages
+  std::string kind() const { return fmt::format("{} {}", dtype, shape_text(shape)); }  // for messages
 };
 using TensorInfos = std::map<std::string, TensorInfo>;  // by name
 

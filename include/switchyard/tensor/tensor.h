@@ -23,7 +23,13 @@ struct Meta;
 
 using Shape = std::vector<int64_t>;
 int64_t numel_of(const Shape& shape);
-std::string to_string(const Shape& shape);  // "(2, 3)"
+
+// A shape as messages have it, "(2, 3)". The text is made by fmt where a message is, and no sooner: ops check shapes
+// thousands of times a step.
+struct ShapeText {
+  const Shape& shape;
+};
+inline ShapeText shape_text(const Shape& shape) { return {shape}; }
 
 class Tensor {
  public:
@@ -110,3 +116,9 @@ void on_device(const Tensor& t, Body&& body) {
 }
 
 }  // namespace switchyard
+
+template <>
+struct fmt::formatter<switchyard::ShapeText> {
+  static constexpr auto parse(format_parse_context& context) { return context.begin(); }
+  static format_context::iterator format(const switchyard::ShapeText& text, format_context& context);
+};
