@@ -198,7 +198,7 @@ function(switchyard_add_coverage)
     target_link_libraries(counted_${program} PRIVATE $<TARGET_PROPERTY:${program},LINK_LIBRARIES>)
     target_link_options(counted_${program} PRIVATE --coverage)
     set_target_properties(counted_${program} PROPERTIES OUTPUT_NAME ${program} LINKER_LANGUAGE CXX
-      RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/coverage" BUILD_RPATH "${simgpu_folder}")
+      RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/coverage" BUILD_RPATH "${simgpu_folder};${CMAKE_BINARY_DIR}")
     add_dependencies(coverage counted_${program})
   endforeach()
 endfunction()

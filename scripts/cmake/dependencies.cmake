@@ -24,6 +24,10 @@ if(NOT SWITCHYARD_SANITIZE STREQUAL "thread")  # libgomp is not instrumented: it
   find_package(OpenMP REQUIRED COMPONENTS CXX)
 endif()
 
+# The program is not linked to MPI: src/comm/mpi_calls.h.
+add_library(mpi_headers INTERFACE)
+target_include_directories(mpi_headers SYSTEM INTERFACE ${MPI_C_INCLUDE_DIRS})
+
 # Which module links which external library; everything else stays out of its include path.
 set(external_base fmt::fmt spdlog::spdlog PkgConfig::xxhash Threads::Threads)
 if(TARGET OpenMP::OpenMP_CXX)
@@ -31,7 +35,7 @@ if(TARGET OpenMP::OpenMP_CXX)
 endif()
 set(external_kernels dnnl)
 set(external_config yaml-cpp nlohmann_json::nlohmann_json)
-set(external_comm MPI::MPI_C)
+set(external_comm mpi_headers ${CMAKE_DL_LIBS})
 set(external_files nlohmann_json::nlohmann_json)
 set(external_data simdjson::simdjson PkgConfig::zstd ZLIB::ZLIB)
 set(external_metrics nlohmann_json::nlohmann_json)

@@ -1,7 +1,7 @@
 // The mpi transport: host memory, one process per rank. A group has a communicator of its own; a message is one
 // MPI_Isend and one MPI_Irecv (more above 1 GiB, since counts are int). MPI moves while a rank waits or asks.
 #include "comm/host_channel.h"
-#include "comm/mpi_status.h"
+#include "comm/mpi_calls.h"
 #include "switchyard/comm/world.h"
 
 #include <algorithm>
@@ -10,23 +10,48 @@
 #include <exception>
 #include <thread>
 
+#include <dlfcn.h>
+
 namespace switchyard::comm {
 namespace {
 
 constexpr int64_t kMaxMessage = int64_t{1} << 30;  // bytes
+
+// Loaded once and for good. Open MPI's own parts look for its names among those of the whole program.
+const MpiCalls& mpi() {
+  static const MpiCalls* const calls = [] {
+    void* const library = dlopen(kMpiLibrary, RTLD_NOW | RTLD_GLOBAL);
+    const void* const table = library ? dlsym(library, kMpiTable) : nullptr;
+    if (!table)
+      fail(ExitCode::internal,
+           "a launcher has started this rank, and MPI cannot be loaded: {}; install Open MPI, and keep {} beside the "
+           "program or in ../lib/switchyard",
+           dlerror(), kMpiLibrary);
+    return static_cast<const MpiCalls*>(table);
+  }();
+  return *calls;
+}
+
+void check_mpi(int status, std::string_view call) {
+  if (status == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  mpi().error_string(status, text.data(), &length);
+  fail(ExitCode::internal, "{} failed: {}", call, std::string_view(text.data(), static_cast<size_t>(length)));
+}
 
 // Started by the first and ended after the last object that uses it.
 class Library {
  public:
   Library(int* argc, char*** argv) {
     int provided = 0;
-    check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    check_mpi(mpi().init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     check(provided >= MPI_THREAD_FUNNELED, "MPI refuses programs with threads (level {})", provided);
-    check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    check_mpi(mpi().comm_set_errhandler(mpi().comm_world, mpi().errors_return), "MPI_Comm_set_errhandler");
   }
   // Finalising waits for all ranks; after an error that would hang, and a launcher ends the job anyway.
   ~Library() {
-    if (std::uncaught_exceptions() == 0) MPI_Finalize();
+    if (std::uncaught_exceptions() == 0) mpi().finalize();
   }
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
@@ -35,10 +60,10 @@ class Library {
 class Communicator {
  public:
   Communicator(std::shared_ptr<Library> library, MPI_Comm comm) : library_(std::move(library)), comm_(comm) {
-    check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    check_mpi(mpi().comm_set_errhandler(comm_, mpi().errors_return), "MPI_Comm_set_errhandler");
   }
   ~Communicator() {
-    if (std::uncaught_exceptions() == 0) MPI_Comm_free(&comm_);
+    if (std::uncaught_exceptions() == 0) mpi().comm_free(&comm_);
   }
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -71,7 +96,7 @@ class MpiTransfer final : public Transfer {
   int missing_peer() override {
     for (size_t i = 0; i < requests_.size(); ++i) {
       int is_here = 0;
-      check_mpi(MPI_Request_get_status(requests_[i], &is_here, MPI_STATUS_IGNORE), "MPI_Request_get_status");
+      check_mpi(mpi().request_get_status(requests_[i], &is_here, MPI_STATUS_IGNORE), "MPI_Request_get_status");
       if (!is_here) return peers_[i];
     }
     return -1;
@@ -80,7 +105,7 @@ class MpiTransfer final : public Transfer {
     int all_done = 0;
     statuses_.resize(requests_.size());
     const int count = static_cast<int>(requests_.size());
-    int status = MPI_Testall(count, requests_.data(), &all_done, statuses_.data());
+    int status = mpi().testall(count, requests_.data(), &all_done, statuses_.data());
     for (size_t i = 0; status == MPI_ERR_IN_STATUS && i < statuses_.size(); ++i)
       if (statuses_[i].MPI_ERROR != MPI_SUCCESS && statuses_[i].MPI_ERROR != MPI_ERR_PENDING)
         status = statuses_[i].MPI_ERROR;
@@ -89,7 +114,7 @@ class MpiTransfer final : public Transfer {
     for (size_t i = 0; i < requests_.size(); ++i) {
       if (expected_[i] < 0) continue;
       int bytes = 0;
-      check_mpi(MPI_Get_count(&statuses_[i], MPI_BYTE, &bytes), "MPI_Get_count");
+      check_mpi(mpi().get_count(&statuses_[i], mpi().byte, &bytes), "MPI_Get_count");
       check(bytes == expected_[i], "a message of {} bytes where {} were expected", bytes, expected_[i]);
     }
     return true;
@@ -108,7 +133,7 @@ class MpiChannel final : public HostChannel {
       : HostChannel(rank, std::move(ranks), std::move(engine)), comm_(std::move(comm)) {
     int* upper_bound = nullptr;
     int is_known = 0;
-    check_mpi(MPI_Comm_get_attr(comm_->get(), MPI_TAG_UB, &upper_bound, &is_known), "MPI_Comm_get_attr");
+    check_mpi(mpi().comm_get_attr(comm_->get(), MPI_TAG_UB, &upper_bound, &is_known), "MPI_Comm_get_attr");
     num_tags_ = is_known ? (int64_t{*upper_bound} + 1) / 2 * 2 : 32768;
   }
 
@@ -120,15 +145,15 @@ class MpiChannel final : public HostChannel {
       in_parts(m.bytes, [&](int64_t begin, int bytes) {
         MPI_Request request;
         check_mpi(
-            MPI_Irecv(static_cast<std::byte*>(m.data) + begin, bytes, MPI_BYTE, m.peer, t, comm_->get(), &request),
+            mpi().irecv(static_cast<std::byte*>(m.data) + begin, bytes, mpi().byte, m.peer, t, comm_->get(), &request),
             "MPI_Irecv");
         transfer->add(request, world_rank(m.peer), bytes);
       });
     for (const Outgoing& m : sends)
       in_parts(m.bytes, [&](int64_t begin, int bytes) {
         MPI_Request request;
-        check_mpi(MPI_Isend(static_cast<const std::byte*>(m.data) + begin, bytes, MPI_BYTE, m.peer, t, comm_->get(),
-                            &request),
+        check_mpi(mpi().isend(static_cast<const std::byte*>(m.data) + begin, bytes, mpi().byte, m.peer, t, comm_->get(),
+                              &request),
                   "MPI_Isend");
         transfer->add(request, world_rank(m.peer), -1);
       });
@@ -155,8 +180,8 @@ class MpiTransport final : public Transport {
  public:
   MpiTransport(int* argc, char*** argv)
       : library_(std::make_shared<Library>(argc, argv)), engine_(std::make_shared<MpiEngine>()) {
-    check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
-    check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+    check_mpi(mpi().comm_rank(mpi().comm_world, &rank_), "MPI_Comm_rank");
+    check_mpi(mpi().comm_size(mpi().comm_world, &size_), "MPI_Comm_size");
   }
 
   std::shared_ptr<Channel> all() override {
@@ -168,25 +193,26 @@ class MpiTransport final : public Transport {
 
   std::shared_ptr<Channel> split(int rank, const std::vector<int>& ranks) override {
     MPI_Group world, group;
-    MPI_Comm comm = MPI_COMM_NULL;
-    check_mpi(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
-    check_mpi(MPI_Group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group), "MPI_Group_incl");
-    check_mpi(MPI_Comm_create_group(MPI_COMM_WORLD, group, 0, &comm), "MPI_Comm_create_group");
-    check_mpi(MPI_Group_free(&group), "MPI_Group_free");
-    check_mpi(MPI_Group_free(&world), "MPI_Group_free");
+    MPI_Comm comm = mpi().comm_null;
+    check_mpi(mpi().comm_group(mpi().comm_world, &world), "MPI_Comm_group");
+    check_mpi(mpi().group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group), "MPI_Group_incl");
+    check_mpi(mpi().comm_create_group(mpi().comm_world, group, 0, &comm), "MPI_Comm_create_group");
+    check_mpi(mpi().group_free(&group), "MPI_Group_free");
+    check_mpi(mpi().group_free(&world), "MPI_Group_free");
     return std::make_shared<MpiChannel>(rank, ranks, engine_, std::make_shared<Communicator>(library_, comm));
   }
 
   // Ranks that can share memory are one node; it is numbered by the order of first ranks.
   std::vector<int> nodes() override {
-    MPI_Comm node = MPI_COMM_NULL;
-    check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node),
+    MPI_Comm node = mpi().comm_null;
+    check_mpi(mpi().comm_split_type(mpi().comm_world, MPI_COMM_TYPE_SHARED, rank_, mpi().info_null, &node),
               "MPI_Comm_split_type");
     int first = rank_;  // key = rank, so rank 0 of a node is its first in the world
-    check_mpi(MPI_Bcast(&first, 1, MPI_INT, 0, node), "MPI_Bcast");
-    check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+    check_mpi(mpi().bcast(&first, 1, mpi().integer, 0, node), "MPI_Bcast");
+    check_mpi(mpi().comm_free(&node), "MPI_Comm_free");
     std::vector<int> firsts(static_cast<size_t>(size_));
-    check_mpi(MPI_Allgather(&first, 1, MPI_INT, firsts.data(), 1, MPI_INT, MPI_COMM_WORLD), "MPI_Allgather");
+    check_mpi(mpi().allgather(&first, 1, mpi().integer, firsts.data(), 1, mpi().integer, mpi().comm_world),
+              "MPI_Allgather");
     std::vector<int> sorted = firsts;
     std::sort(sorted.begin(), sorted.end());
     sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
@@ -195,7 +221,7 @@ class MpiTransport final : public Transport {
   }
 
   [[noreturn]] void abort(int code) override {
-    MPI_Abort(MPI_COMM_WORLD, code);
+    mpi().abort(mpi().comm_world, code);
     std::_Exit(code);
   }
 

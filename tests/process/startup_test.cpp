@@ -84,5 +84,18 @@ TEST(Startup, RefusesRanksOfALauncherThatMpiDoesNotKnow) {
   expect_outcome(run(words, {{"SLURM_PROCID", "3"}}), 64, {"task 3 of srun", "srun --mpi=pmix"});
 }
 
+// MPI is asked for where a launcher has started ranks, and nowhere else.
+TEST(ProgramAlone, NeedsNoMpiForOneRank) {
+  const Scratch scratch;
+  const std::string alone = scratch.path("switchyard");
+  fs::copy_file(program(), alone);  // without the library that is linked to MPI
+  EXPECT_EQ(run({"ldd", alone}).text().find("libmpi"), std::string::npos);
+  Command words = Train{"tiny", 1, {"train.steps=1"}}.command(scratch.path("run"));
+  words[0] = alone;
+  expect_outcome(run(words), 0);
+  const Outcome launched = run(on_ranks(2, words), {}, kLimitOfAMistake);
+  expect_outcome(launched, 70, {"MPI cannot be loaded: libswitchyard_mpi.so", "install Open MPI"});
+}
+
 }  // namespace
 }  // namespace switchyard::test

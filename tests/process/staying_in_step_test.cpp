@@ -12,6 +12,7 @@ std::string program_of_another_commit(const Scratch& scratch, const std::string&
   const std::string commit = version.substr(begin, version.find(')') - begin);
   std::string other = commit;
   other.front() = other.front() == '0' ? '1' : '0';
+  copy_mpi_library_to(scratch.path(""));
   std::string bytes = read_text(program());
   int found = 0;
   for (size_t at = 0; (at = bytes.find(commit, at)) != std::string::npos; at += commit.size(), ++found)

@@ -167,6 +167,12 @@ inline void expect_one_message(const Outcome& outcome) {
   EXPECT_EQ(count_of(outcome.err, "switchyard: "), 1) << outcome.err;
 }
 
+// A folder with what ranks of the program load from where it lies.
+inline void copy_mpi_library_to(const fs::path& folder) {
+  const std::string name = "libswitchyard_mpi.so";
+  fs::copy_file(build_folder() / name, folder / name, fs::copy_options::overwrite_existing);
+}
+
 // The program as a user who may not read and write everywhere, on ranks; empty where this user cannot become another.
 // The build folder need not be one that everybody may enter, so the program is a copy in `scratch`.
 inline Command as_another_user(const Scratch& scratch, int ranks, const Command& words) {
@@ -174,7 +180,8 @@ inline Command as_another_user(const Scratch& scratch, int ranks, const Command&
   const std::string folder = scratch.path(""), copy = scratch.path("switchyard");
   const Command other{"env", "-C", folder, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"};
   fs::copy_file(program(), copy, fs::copy_options::overwrite_existing);
-  for (const std::string& path : {folder, copy})
+  copy_mpi_library_to(folder);
+  for (const auto& path : {folder, copy, scratch.path("libswitchyard_mpi.so")})
     fs::permissions(path, fs::perms::others_read | fs::perms::others_exec, fs::perm_options::add);
   if (run(other + Command{"true"}).code != 0) return {};
   return other + on_ranks(ranks, Command{copy} + words);
