@@ -115,12 +115,13 @@ run_coverage() {
   tally release/test_cuda "$status" "$log"
 }
 
-# The program runs where it is installed, on a config that came with it.
+# The program runs where it is installed, on a config that came with it, and as ranks.
 installs() {   # PRESET
   local to status=0
   to="$(mktemp -d)"
   cmake --install "$root/build/$1" --prefix "$to" && "$to/bin/switchyard" --version &&
-    "$to/bin/switchyard" config "$to/share/switchyard/configs/quickstart.yaml" --resolved || status=$?
+    "$to/bin/switchyard" config "$to/share/switchyard/configs/quickstart.yaml" --resolved &&
+    run_ranks 2 "$to/bin/switchyard" bench dispatch --tokens 8 || status=$?
   rm -rf "$to"
   return "$status"
 }

@@ -1,5 +1,6 @@
 // What a training step asks of the device: launches, waits of the host, and nothing that is to happen before step 1.
 #include "tests/simulated/gpus.h"
+#include "tests/support/full.h"
 
 namespace switchyard::test {
 namespace {
@@ -64,10 +65,30 @@ TEST(Counts, TheHostWaitsOnceForEachLayerOfExpertsAndOnceForTheStep) {
   }
 }
 
-TEST(Counts, LaunchesOfALayerAndOfTheUpdateAreFew) {
+struct Launching {
+  const char* name;
+  int ranks;
+  Command overrides;
+};
+void PrintTo(const Launching& row, std::ostream* out) { *out << row.name; }
+// In usual runs one rank's alone.
+std::vector<Launching> launching() {
+  std::vector<Launching> rows{{"one_rank", 1, {}}};
+  if (!is_full_run()) return rows;
+  for (const char* kind : {"alltoall", "allgather"})
+    rows.push_back({kind, 2, {"parallel.expert=2", fmt::format("parallel.dispatcher={}", kind)}});
+  rows.push_back(
+      {"hierarchical", 4, {"parallel.expert=4", "parallel.dispatcher=hierarchical", "parallel.ranks_per_node=2"}});
+  return rows;
+}
+class Launches : public testing::TestWithParam<Launching> {};
+
+TEST_P(Launches, OfALayerAndOfTheUpdateAreFew) {
   const auto with = [](int layers, const char* recompute) {
-    return Counts(1, {"train.global_batch_size=1", "train.micro_batch_size=1",
-                      fmt::format("model.num_layers={}", layers), fmt::format("train.recompute={}", recompute)});
+    return Counts(GetParam().ranks,
+                  GetParam().overrides + Command{fmt::format("train.global_batch_size={}", GetParam().ranks),
+                                                 "train.micro_batch_size=1", fmt::format("model.num_layers={}", layers),
+                                                 fmt::format("train.recompute={}", recompute)});
   };
   const Counts two = with(2, "none"), three = with(3, "none");
   const double both = three.per_step("launches") - two.per_step("launches");
@@ -84,6 +105,9 @@ TEST(Counts, LaunchesOfALayerAndOfTheUpdateAreFew) {
   EXPECT_GE(update, 5);
   EXPECT_LE(update, 6);
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, Launches, testing::ValuesIn(launching()),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace
 }  // namespace switchyard::test

@@ -75,8 +75,9 @@ std::string describe();  // one line: card, memory, compute capability, driver a
 Stream& compute();        // kernels
 Stream& communication();  // what moves between ranks
 
-// The one place where the host waits for a GPU: until the event is done, while `watch` (of transports, called now and
-// then; it throws where a peer has failed) and the deadline allow.
+// The one place where the host waits for a GPU: until the event is done, unless `watch` (of transports, called now and
+// then) throws because a peer has failed. How long it may take is the program's watchdog's to say, which ends the
+// process from a thread of its own.
 void wait_until(const Event& event);
 void set_watch(std::function<void()> watch);
 int64_t host_waits();  // so far, those that found the event done left out
