@@ -97,18 +97,31 @@ bool lies_in(const std::filesystem::path& path, const std::filesystem::path& fol
   return !relative.empty() && *relative.begin() != "..";
 }
 
-// Rank 0: a start that would pass over the run's own checkpoints, so that the next one would meet them again.
-void refuse_to_pass_over_own(const ExperimentConfig& config) {
+// Rank 0: whether the newest checkpoint of a run was saved by a call with the same checkpoint.resume.
+bool has_gone_on_from(const std::string& resume, const std::string& run_dir) {
+  const auto newest = checkpoint::find(run_dir, comm::Group(), {}, checkpoint::Proof::as_read);
+  if (!newest) return false;
+  const auto sources = config::Sources::of_text((newest->folder / "manifest").string(), newest->manifest.meta.config);
+  return parse_experiment(sources, {}, without_run_and_data()).config.checkpoint.resume == resume;
+}
+
+// Rank 0: where the checkpoint to start from lies; empty: nowhere. A path is where a run begins; once it has saved, it
+// goes on from there, so that the same command resumes. A start that would pass over the run's own checkpoints
+// otherwise is refused, or the next one would meet them again.
+std::string place_to_start(const ExperimentConfig& config) {
   const std::string &dir = config.run.dir, &resume = config.checkpoint.resume;
   const int64_t newest = checkpoint::newest_step(dir);
-  if (newest < 0 || resume == "auto") return;
+  if (resume == "auto") return dir;
+  if (newest < 0) return resume == "never" ? "" : resume;
   require(resume != "never", ExitCode::usage,
           "checkpoint.resume=never, but {} has a checkpoint of step {}; choose another run.dir, remove it, or resume",
           dir, newest);
+  if (has_gone_on_from(resume, dir)) return dir;
   require(lies_in(resume, dir), ExitCode::usage,
           "checkpoint.resume={}, but {} has a checkpoint of its own, of step {}; choose another run.dir, or go on from "
           "that one with checkpoint.resume=auto",
           resume, dir, newest);
+  return resume;
 }
 
 void warn(const std::string& message) { log()->warn("{}", message); }
@@ -119,12 +132,9 @@ Position start_from(const ExperimentConfig& config, const std::string& data_fing
                     const std::vector<std::string>& allowed, Session& session) {
   const std::string& resume = config.checkpoint.resume;
   const comm::Group& all = session.mesh.all();
-  comm::on_rank_zero(all, [&] {
-    refuse_to_pass_over_own(config);
-    return std::string();
-  });
+  const std::string place = comm::on_rank_zero(all, [&] { return place_to_start(config); });
   std::optional<checkpoint::Found> found;
-  if (resume != "never") found = checkpoint::find(resume == "auto" ? config.run.dir : resume, all, warn);
+  if (!place.empty()) found = checkpoint::find(place, all, warn);
   if (found) {
     const ExperimentConfig before = load_unchanged(*found, config, data_fingerprint, allowed, session);
     if (all.rank() == 0) session.files = checkpoint::read_side_files(*found);

@@ -288,7 +288,9 @@ void Trainer::announce(const Compute& compute) {
 ExitCode Trainer::end_on_request() {
   if (!is_saved())
     return end(ExitCode::io, metrics::Verdict::failed, "stop requested, but the checkpoint could not be saved");
-  say(fmt::format("stopped on request after step {}; the same command resumes", good_.step));
+  const bool resumes = config_.checkpoint.resume != "never";
+  say(fmt::format("stopped on request after step {}; the same command resumes{}", good_.step,
+                  resumes ? "" : ", with checkpoint.resume=auto"));
   return end(ExitCode::stopped, metrics::Verdict::resume, "stop requested");
 }
 

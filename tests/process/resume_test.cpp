@@ -94,6 +94,24 @@ TEST_F(Resume, FromAnotherRunsCheckpointIsRefusedWhereThereAreOwnOnes) {
   EXPECT_EQ(state_of(dir_), before);
 }
 
+// A path is where a run begins: a scheduler that repeats the command after a stop neither goes back nor is refused.
+TEST_F(Resume, TheSameCommandGoesOnWhereverTheRunBegan) {
+  const Train run{"tiny", 1, {"schedule.kind=constant", "checkpoint.every=2", "checkpoint.keep=9", "eval.every=0"}};
+  must_train(until(4, run), dir_);
+  const std::string other = scratch_.path("other");
+  for (const std::string& dir : {other, dir_}) {
+    SCOPED_TRACE(dir == dir_ ? "from an earlier step of its own" : "from another run");
+    const Train again = run.with({"checkpoint.resume=" + checkpoint_of(dir_, 2)});
+    expect_outcome(train(until(6, again), dir, {{"SWITCHYARD_FAULT", "error:5:0"}}), 70);
+    EXPECT_EQ(last_step(dir), 4);
+    const Outcome outcome = train(until(6, again), dir);
+    expect_outcome(outcome, 0, {"resumed    " + checkpoint_of(dir, 4)});
+    EXPECT_EQ(outcome.text().find("abandoned"), std::string::npos) << outcome.text();
+    EXPECT_EQ(last_step(dir), 6);
+  }
+  expect_same_checkpoint(checkpoint_of(other, 6), checkpoint_of(dir_, 6));
+}
+
 TEST_F(Resume, FromAnEarlierStepLeavesTheLaterOnesBehind) {
   const Train run{"tiny", 1, {"schedule.kind=constant", "checkpoint.every=2", "checkpoint.keep=9", "eval.every=0"}};
   must_train(until(6, run), dir_);

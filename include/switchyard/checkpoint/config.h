@@ -20,8 +20,8 @@ struct CheckpointConfig {
     f("every", every, "steps between checkpoints; the last step always has one", {.min = 1});
     f("keep", keep, "newest checkpoints that are kept", {.min = 1});
     f("resume", resume,
-      "auto: from the run's newest valid checkpoint, if any; never; or a checkpoint's path: the run's later ones are "
-      "then set aside");
+      "auto: from the run's newest valid checkpoint, if any; never; or the path of a checkpoint to begin from: the "
+      "run's later ones are set aside, and the same path then resumes");
     f("max_failures", max_failures, "saves that fail in a row before the run ends with 74; 0: it goes on without",
       {.min = 0});
     f("async", async, "write while training goes on", {.unbuilt = "asynchronous saving"});
