@@ -45,8 +45,9 @@ told, not judged.
 The dispatcher `hierarchical` crosses between nodes: here the expert ranks are divided into two made-up ones.
 
 EOF
-  printf 'Measured on %s, %s cores; 8 ranks share them, so tokens/s only tell layouts of as many ranks apart.\n' \
-    "$(sed -n 's/^model name[^:]*: //p; T; q' /proc/cpuinfo)" "$(nproc --all)"
+  printf 'Measured on %s, %s cores, on %s, commit %s; 8 ranks share the cores, so tokens/s only tell layouts of as many\nranks apart.\n' \
+    "$(sed -n 's/^model name[^:]*: //p; T; q' /proc/cpuinfo)" "$(nproc --all)" "$(date +%F)" \
+    "$(git -C "$root" rev-parse --short=7 HEAD 2>/dev/null || echo unknown)"
   printf '\n## Every kind of layout\n\nThree layers of every kind, 8 experts, 257 tokens in the vocabulary, which no tensor degree divides; 50 steps\n(`configs/tests/tensor.yaml`).\n\n'
   cat "$parts/matrix"
   printf '\n## Learning on text\n\n`configs/tests/equivalence.yaml`: odd sizes, three of 8 experts, a shared one, 8 micro-batches, on the documents of\nthe quickstart.\n\n'

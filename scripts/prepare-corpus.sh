@@ -7,7 +7,9 @@ data="$root/data"
 prefix="$data/$package"
 version_file="$prefix.version"
 
-if [ ! -s "$version_file" ]; then
+is_whole=true
+for part in "$version_file" "$prefix"{,-valid}.{bin,idx}; do [ -s "$part" ] || is_whole=false; done
+if ! $is_whole || [ ! -d "$prefix" ]; then
   mkdir -p "$data"
   work="$(mktemp -d "$data/unpack.XXXXXX")"
   trap 'rm -rf "$work"' EXIT

@@ -211,6 +211,10 @@ TEST_F(PrepareCorpus, ThePackageIsFetchedUnpackedAndTokenizedOnce) {
   for (const std::string& name : made) EXPECT_FALSE(name.starts_with("unpack")) << name << " is left over";
   expect_outcome(prepare(), 0, {"corpus: linux-doc-6.1 6.1.0-test, 40 documents"});
   EXPECT_EQ(count_of(calls(), "download linux-doc-6.1"), 1);
+  fs::remove(tree("data/linux-doc-6.1.idx"));  // what is not whole is made anew
+  expect_outcome(prepare(), 0, {"corpus: linux-doc-6.1 6.1.0-test, 40 documents"});
+  EXPECT_EQ(count_of(calls(), "download linux-doc-6.1"), 2);
+  EXPECT_TRUE(fs::exists(tree("data/linux-doc-6.1.idx")));
 }
 
 // The whole way, of a model that is made in a moment.

@@ -55,6 +55,14 @@ INSTANTIATE_TEST_SUITE_P(Configs, Verify,
                                          Config{"qwen2_moe", "../models/qwen2-moe-tiny", "run.seed=1"}),
                          [](const auto& row) { return std::string(row.param.name); });
 
+// Long enough for what comes late; the whole of the config, whose 8 micro-batches stay as they are.
+TEST(VerifyForLong, FiftyStepsOfProcessesAreThoseOfOneRank) {
+  const Command words{
+      "model.init.std=0.2",      "run.seed=3", "--scale", "full", "--steps", "50", "--only", "dp 4 tp 1 ep 1*zero 1",
+      "dp 4 tp 1 ep 4*alltoall*"};
+  expect_outcome(run(verify(4, "equivalence", words), {}, 10 * kPatience), 0, {"equal; f64: 2 layouts"});
+}
+
 struct Bug {
   const char* name;
   const char* fault;
