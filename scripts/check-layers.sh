@@ -49,7 +49,7 @@ awk '
   }
   FNR == 401 { refuse(file ": longer than 400 lines; split it by idea") }
   file ~ /^tests\/simgpu\// && file !~ /(_test|_program)\.cpp$|\/(blas_problem|check_kernels|replay|row_reference|support)\./ {
-    if ($0 !~ /^[ \t]*(\/\/.*)?$/) ++simulator
+    ++simulator
   }
   /^[ \t]*#[ \t]*include[ \t]*["<]/ && module != "" {
     split($0, quoted, /["<>]/); target = quoted[2]
@@ -63,7 +63,7 @@ awk '
   }
   END {
     if (simulator > simulator_limit)
-      refuse("tests/simgpu: " simulator " lines of code without its tests, and " simulator_limit " are the most")
+      refuse("tests/simgpu: " simulator " lines without its tests, and " simulator_limit " are the most")
     exit failed
   }
-' simulator_limit=4500 table=scripts/layers.txt scripts/layers.txt "${files[@]}"
+' simulator_limit=5150 table=scripts/layers.txt scripts/layers.txt "${files[@]}"
