@@ -92,7 +92,7 @@ std::optional<Found> find(const fs::path& where, const comm::Group& all, const W
     if (!is_good([&] { found.manifest = read_on_all(found.folder, all); })) continue;
     // Whole, but another on a node with a disk of its own: no older one is what was meant.
     require_same(all, ExitCode::input, (found.folder / "manifest").string(), summary_of(found.manifest));
-    if (is_named && proof == Proof::as_read) return found;
+    if (proof == Proof::of_manifest || (is_named && proof == Proof::as_read)) return found;
     if (is_good([&] { together(all, [&] { prove_part(found.folder, found.manifest, all); }); })) return found;
   }
   if (tried > 0)

@@ -99,7 +99,7 @@ bool lies_in(const std::filesystem::path& path, const std::filesystem::path& fol
 
 // Rank 0: whether the newest checkpoint of a run was saved by a call with the same checkpoint.resume.
 bool has_gone_on_from(const std::string& resume, const std::string& run_dir) {
-  const auto newest = checkpoint::find(run_dir, comm::Group(), {}, checkpoint::Proof::as_read);
+  const auto newest = checkpoint::find(run_dir, comm::Group(), {}, checkpoint::Proof::of_manifest);
   if (!newest) return false;
   const auto sources = config::Sources::of_text((newest->folder / "manifest").string(), newest->manifest.meta.config);
   return parse_experiment(sources, {}, without_run_and_data()).config.checkpoint.resume == resume;

@@ -26,8 +26,8 @@ using Warn = std::function<void(const std::string&)>;  // called on rank 0
 // is meant: every hash is checked, the ranks sharing the work, and a damaged checkpoint is stepped over with a warning.
 // None if the run has no checkpoint; Error(input) if the one that was named, or all of the run's, are damaged.
 // Proof::as_read: one that was named, with none to fall back to, is not read here; load and read_slices check the
-// hashes of what they read.
-enum class Proof { first, as_read };
+// hashes of what they read. Proof::of_manifest: no data is read, for who asks the manifest alone.
+enum class Proof { first, as_read, of_manifest };
 std::optional<Found> find(const std::filesystem::path& where, const comm::Group& all, const Warn& warn = {},
                           Proof proof = Proof::first);
 
