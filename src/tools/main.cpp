@@ -85,7 +85,11 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return program.app.exit(error);  // help or version
     program.action = refusal_by_rank_zero(program, refusal(program.app, error, argc, argv));
   }
-  if (!program.action) program.action = refusal_by_rank_zero(program, program.app.help());
+  if (!program.action)
+    program.action = [&program] {
+      if (program.world().rank() == 0) Console::standard().warning(program.app.help());
+      return ExitCode::usage;
+    };
   int code = 0;
   try {
     code = static_cast<int>(program.action());
