@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include <sys/resource.h>
@@ -327,6 +328,21 @@ TEST(Checkpoint, OneThatIsNotThereIsToldWithThoseThatAre) {
   for (const int64_t step : {3, 8}) save_step(scratch.path(""), comm::Group(), step);
   expect_error(ExitCode::input, {"step-00000009 does not exist", "holds 2 checkpoints, step-00000008 the newest"},
                [&] { find(scratch.path("checkpoints/step-00000009"), comm::Group()); });
+}
+
+TEST(Checkpoint, ItsManifestIsFoundWithoutReadingData) {
+  const Scratch scratch;
+  save_step(scratch.path(""), comm::Group(), 8);
+  for (const auto& entry : fs::directory_iterator(scratch.path("checkpoints/step-00000008"))) {
+    if (entry.path().filename() == "manifest" || entry.file_size() == 0) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    const int first = file.get();
+    file.seekp(0).put(static_cast<char>(first ^ 1));
+  }
+  const auto found = find(scratch.path(""), comm::Group(), {}, checkpoint::Proof::of_manifest);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->manifest.meta.step, 8);
+  expect_error(ExitCode::input, {"none of the 1 checkpoints"}, [&] { find(scratch.path(""), comm::Group()); });
 }
 
 TEST(Checkpoint, ARunWithoutCheckpointsHasNone) {
